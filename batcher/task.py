@@ -1,0 +1,66 @@
+"""A task, the states of its life, and the only moves between them.
+
+Rule: whatever a task may become stands in TRANSITIONS, and nowhere else. The ledger copies this
+table into the database, which refuses every other move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a task stands. The same word in the database, the command line, the JSON and the docs."""
+
+    PLANNED = "planned"
+    """Waits for its turn to be submitted; nothing of it is in flight."""
+    SUBMITTING = "submitting"
+    """The intent is on disk; its POST may be in the air."""
+    DOUBTFUL = "doubtful"
+    """The answer to its POST was lost: perhaps a paid job, perhaps nothing."""
+    SUBMITTED = "submitted"
+    """The request_id is on disk; the provider works on it."""
+    READY = "ready"
+    """The result and its URLs are on disk; the files are still to be fetched."""
+    DONE = "done"
+    """Every file is verified and stands under its final name."""
+    FAILED = "failed"
+    """It ended without a picture, for a stated reason."""
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.PLANNED: frozenset({State.SUBMITTING, State.FAILED}),
+    State.SUBMITTING: frozenset(
+        {State.SUBMITTED, State.READY, State.PLANNED, State.DOUBTFUL, State.FAILED}
+    ),
+    State.DOUBTFUL: frozenset({State.SUBMITTED, State.READY, State.PLANNED, State.FAILED}),
+    State.SUBMITTED: frozenset({State.READY, State.PLANNED, State.FAILED}),
+    State.READY: frozenset({State.DONE, State.PLANNED, State.FAILED}),
+    State.DONE: frozenset({State.READY, State.PLANNED}),
+    State.FAILED: frozenset({State.PLANNED}),
+}
+
+IN_FLIGHT = frozenset({State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED, State.READY})
+FINAL = frozenset({State.DONE, State.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One line of the plan: one request to be made, one or more pictures to be had.
+
+    `params` is the request body as the manifest says it, with local files as absolute paths;
+    `media` names the parameters that hold such a file and gives the sha256 (hex) of its content.
+    `columns` are the source columns and axes the task came from, kept for its metadata.
+    `images` is how many pictures one request of it gives (the model's count parameter).
+    """
+
+    key: str
+    name: str
+    params: Mapping[str, Any]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    media: Mapping[str, str] = field(default_factory=dict)
+    repeat: int = 0
+    images: int = 1
