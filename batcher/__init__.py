@@ -1,0 +1,1 @@
+"""Runs large batches of pictures through hosted image models: paid once, lost never, resumed at any time."""
