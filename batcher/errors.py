@@ -21,7 +21,9 @@
     │   ├── BadKey           STOP     5   401
     │   ├── Forbidden        STOP     5   403
     │   ├── ModelGone        STOP     5   404 on submit, 410
-    │   └── OutOfCredits     STOP     4   406 by its text: credits or a spend limit
+    │   ├── OutOfCredits     STOP     4   406 by its text: credits or a spend limit
+    │   ├── BudgetSpent      STOP     4   max_cost is used up
+    │   └── ApiDown          STOP     5   no submit came through for ten minutes
     └── FileError                         bytes that are not the picture they should be
         ├── NotAnImage       NEVER        a local input that no decoder reads
         ├── UploadRejected   NEVER        the storage refused the file itself
@@ -240,6 +242,19 @@ class OutOfCredits(StopsTheRun):
 
     exit_code = 4
     label = "CREDITS"
+
+
+class BudgetSpent(StopsTheRun):
+    """`max_cost` leaves no room for another request, and nothing that is outstanding could free any."""
+
+    exit_code = 4
+    label = "BUDGET"
+
+
+class ApiDown(StopsTheRun):
+    """No submit came through for ten minutes; the tasks stay planned."""
+
+    label = "DOWN"
 
 
 class FileError(TaskError):

@@ -33,9 +33,7 @@ class State(StrEnum):
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PLANNED: frozenset({State.SUBMITTING, State.FAILED}),
-    State.SUBMITTING: frozenset(
-        {State.SUBMITTED, State.READY, State.PLANNED, State.DOUBTFUL, State.FAILED}
-    ),
+    State.SUBMITTING: frozenset({State.SUBMITTED, State.READY, State.PLANNED, State.DOUBTFUL, State.FAILED}),
     State.DOUBTFUL: frozenset({State.SUBMITTED, State.READY, State.PLANNED, State.FAILED}),
     State.SUBMITTED: frozenset({State.READY, State.PLANNED, State.FAILED}),
     State.READY: frozenset({State.DONE, State.PLANNED, State.FAILED}),

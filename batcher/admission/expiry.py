@@ -1,0 +1,56 @@
+"""How many tasks may be in flight, so that each result can be fetched before its record ends.
+
+Law: no submit is made whose result could not be fetched in time. Until completions prove a rate, few;
+then as many as the proven rate finishes within the record's life, with margin.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+SECONDS_PER_TASK = 20.0
+"""Before anything is proven, so much of the life is set aside for each task in flight."""
+FEWEST = 4
+MARGIN = 0.5
+"""Only this share of the life is planned with."""
+QUEUED = 0.05
+"""Waiting in the provider's queue for more than this share of the life shows that it is the bottleneck;
+slow service alone must not throttle itself."""
+REMEMBERED = 32
+
+
+class Window:
+    """The cap on tasks in flight. `life` is result_ttl in seconds, `most` the manifest's in_flight."""
+
+    def __init__(self, life: float, most: int) -> None:
+        self._life = life
+        self._most = most
+        self._unproven = max(FEWEST, int(life / SECONDS_PER_TASK))
+        self._finished: deque[float] = deque(maxlen=REMEMBERED)
+        self._queued: deque[float] = deque(maxlen=REMEMBERED)
+
+    @property
+    def size(self) -> int:
+        """So many may be in flight now."""
+        return max(1, min(self._most, self._proven()))
+
+    @property
+    def guarding(self) -> bool:
+        """Whether the expiry guard, and not in_flight, is what submits wait for."""
+        return self._proven() < self._most
+
+    def completed(self, finished_at: float, queue_time: float | None, total_time: float) -> None:
+        """A job finished at `finished_at` (s, the provider's clock as we know it) after `total_time` seconds,
+        `queue_time` of them in the queue (None: not told)."""
+        self._unproven += 1
+        self._finished.append(finished_at)
+        self._queued.append(max(0.0, total_time - self._life / 4) if queue_time is None else queue_time)
+
+    def _proven(self) -> int:
+        if len(self._finished) < FEWEST:
+            return self._unproven
+        if sorted(self._queued)[len(self._queued) // 2] <= QUEUED * self._life:
+            return self._unproven
+        spread = max(self._finished) - min(self._finished)
+        rate = (len(self._finished) - 1) / spread if spread > 0 else float(self._most)
+        return max(FEWEST, min(self._unproven, int(MARGIN * self._life * rate)))

@@ -1,0 +1,93 @@
+"""An API that is down fails nobody: submits pause, then one probe at a time asks whether it is back.
+
+Law: waiting is not failing. Three submits in a row lost to 5xx, refusals or cuts are an outage; the waits
+between probes grow; ten minutes without one coming through end the run, its tasks still planned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from batcher import errors
+
+LOST_IN_A_ROW = 3
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+GIVE_UP_SECONDS = 600.0
+
+
+class Outage:
+    """Whether the API is down, as the submits of this run have found it. Times are the event loop's."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._since: float | None = None
+        self._waits = 0
+        self._closed_until = 0.0
+        self._probing = False
+        self._reason = ""
+        self._changed = asyncio.Event()
+
+    @property
+    def down(self) -> bool:
+        """Whether submits are held back, but for a probe."""
+        return self._in_a_row >= LOST_IN_A_ROW
+
+    @property
+    def reason(self) -> str:
+        """What the last lost submit said, while the API is down; else empty."""
+        return self._reason if self.down else ""
+
+    def blocked(self) -> bool:
+        """Whether a submit must wait at this moment."""
+        return self.down and (self._probing or asyncio.get_running_loop().time() < self._closed_until)
+
+    async def over(self) -> None:
+        """Waits until a submit may leave: the API is back, or it is time for a probe."""
+        while self.blocked():
+            left = self._closed_until - asyncio.get_running_loop().time()
+            changed = self._changed
+            try:
+                async with asyncio.timeout(None if self._probing else max(left, 0.0)):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    def leaving(self) -> None:
+        """A submit leaves; in an outage it is the probe."""
+        self._probing = self.down
+
+    def withdrawn(self) -> None:
+        """It did not leave after all."""
+        if self._probing:
+            self._probing = False
+            self._wake()
+
+    def answered(self) -> None:
+        """The API answered a submit sensibly, yes or no: it is there."""
+        self._in_a_row = self._waits = 0
+        self._since = None
+        self._probing = False
+        self._wake()
+
+    def lost(self, reason: str) -> None:
+        """A submit was lost. Raises ApiDown after ten minutes of nothing else."""
+        now = asyncio.get_running_loop().time()
+        probe = self._probing
+        self._reason = reason
+        self._in_a_row += 1
+        if self._since is None:
+            self._since = now
+        if self.down and (probe or self._waits == 0):
+            self._closed_until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0**self._waits)
+            self._waits += 1
+            self._probing = False
+        self._wake()
+        if self.down and now - self._since >= GIVE_UP_SECONDS:
+            raise errors.ApiDown(
+                f"no submit came through for {GIVE_UP_SECONDS / 60:.0f} minutes, the last one because: {reason}"
+            )
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,255 @@
+"""The hosted API over aiohttp: submit, status, result, sync, upload, credits. Foreign errors become ours here.
+
+Law: the key goes to the API, its storage and its history, and to nobody else; a redirect is never
+followed with it. What an answer means is decided once, in `wire`; what its absence means, here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from batcher import errors, wire
+from batcher.pacing import Kind, Pacing, Skew, reset_stamp
+
+CONNECT_SECONDS = 10.0
+SUBMIT_SECONDS = 60.0
+SYNC_SECONDS = 180.0
+ASK_SECONDS = 30.0
+UPLOAD_SECONDS = 300.0
+LARGEST_ANSWER = 256 * 1024 * 1024
+"""Bytes; an answer may carry several pictures as base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the API lives: the hosts that may see the key, besides *.segmind.com."""
+
+    api: str = "https://api.segmind.com"
+    storage: str = "https://workflows-api.segmind.com"
+    history: str = "https://api.spotprod.segmind.com"
+
+    def may_see_the_key(self, url: str) -> bool:
+        """Whether `url` is at one of our hosts, by the same scheme."""
+        asked = urlsplit(url)
+        if asked.scheme == "https" and (asked.hostname or "").endswith(".segmind.com"):
+            return True
+        ours = (urlsplit(base) for base in (self.api, self.storage, self.history))
+        return any((asked.scheme, asked.netloc) == (base.scheme, base.netloc) for base in ours)
+
+
+class Answer(NamedTuple):
+    """What came back: HTTP status, headers, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """The API as one account sees it. An async context manager.
+
+    `called` is told every call by its kind, and "throttled" at each 429.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        key: str,
+        *,
+        pacing: Pacing,
+        now: Callable[[], float],
+        called: Callable[[str], None],
+    ) -> None:
+        self.endpoints = endpoints
+        self.skew = Skew()
+        self._key = key
+        self._pacing = pacing
+        self._now = now
+        self._called = called
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # How many calls are under way is bounded by limits.in_flight, not by the pool.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            headers={"User-Agent": "batcher/0.1", "Accept": "application/json, image/*;q=0.9"},
+            auto_decompress=True,
+            trust_env=True,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.endpoints.api}>"
+
+    # --- the calls. `turn` is what the pacing's gate gave for it: no call without one.
+
+    async def submit(self, model: str, params: Mapping[str, Any], turn: float) -> wire.Accepted:
+        """POST /v2/{model}. Raises ApiError; AnswerLost where the job may exist all the same."""
+        url = f"{self.endpoints.api}/v2/{model}"
+        answer = await self._call("POST", url, Kind.SUBMIT, turn, SUBMIT_SECONDS, body=body_of(params))
+        with unreadable_is(errors.AnswerLost):
+            return wire.accepted(answer.body, self.endpoints.api)
+
+    async def sync(self, model: str, params: Mapping[str, Any], turn: float) -> wire.Result:
+        """POST /v1/{model}: blocks, and its answer is the result. Raises ApiError; a gateway's answer is
+        AnswerLost here: the job it stood before may go on and be paid."""
+        url = f"{self.endpoints.api}/v1/{model}"
+        try:
+            answer = await self._call("POST", url, Kind.SYNC, turn, SYNC_SECONDS, body=body_of(params))
+        except errors.Gateway as error:
+            raise errors.AnswerLost(error.message, status=error.status) from error
+        with unreadable_is(errors.AnswerLost):
+            return wire.sync_result(answer.headers, answer.body)
+
+    async def status(self, url: str, turn: float) -> wire.Status:
+        """GET status_url. Raises ApiError; InferenceFailed when it says FAILED."""
+        answer = await self._call("GET", url, Kind.STATUS, turn, ASK_SECONDS, accept=(200, 422))
+        with unreadable_is(errors.AnswerLost):
+            return wire.status(answer.body)
+
+    async def result(self, url: str, turn: float) -> wire.Result:
+        """GET response_url. Raises ApiError; InferenceFailed when it says FAILED."""
+        answer = await self._call("GET", url, Kind.RESULT, turn, ASK_SECONDS, accept=(200, 422))
+        with unreadable_is(errors.AnswerLost):
+            return wire.result(answer.body)
+
+    async def upload(self, data_url: bytes, turn: float) -> str:
+        """POST {storage}/upload-asset with one file as a data URL (ASCII bytes); its URL. Raises ApiError."""
+        body = b'{"data_urls":["' + data_url + b'"]}'
+        url = f"{self.endpoints.storage}/upload-asset"
+        answer = await self._call("POST", url, Kind.UPLOAD, turn, UPLOAD_SECONDS, body=body)
+        with unreadable_is(errors.AnswerLost):
+            return wire.uploaded_urls(answer.body)[0]
+
+    async def credits(self, turn: float) -> float:
+        """GET /v1/get-user-credits, free of charge: what the account has left. Raises ApiError."""
+        url = f"{self.endpoints.api}/v1/get-user-credits"
+        answer = await self._call("GET", url, Kind.CREDITS, turn, ASK_SECONDS)
+        with unreadable_is(errors.AnswerLost):
+            return wire.credits_left(answer.body)
+
+    # --- one call
+
+    async def _call(
+        self,
+        method: str,
+        url: str,
+        kind: Kind,
+        turn: float,
+        seconds: float,
+        *,
+        body: bytes | None = None,
+        accept: tuple[int, ...] = (200, 201, 202),
+    ) -> Answer:
+        """Makes one call and hands back an answer that says yes; every other is raised as what it means."""
+        if not self.endpoints.may_see_the_key(url):
+            host = urlsplit(url).netloc
+            raise errors.Forbidden(
+                f"the API names the host {host} for its answers, which may not see the key; "
+                "if it is yours, set SEGMIND_BASE_URL, SEGMIND_STORAGE_URL or SEGMIND_HISTORY_URL"
+            )
+        self._called(kind)
+        answer = await self._exchange(method, url, body, seconds)
+        self.skew.learn(answer.headers.get("Date"), self._now())
+        if answer.status == 429:
+            raise self._throttled(kind, answer, turn)
+        self._pacing.accepted(kind)
+        if answer.status in accept:
+            return answer
+        if 300 <= answer.status < 400:
+            raise errors.Rejected(
+                f"the API redirects {urlsplit(url).path} elsewhere; is the base URL right?",
+                status=answer.status,
+            )
+        raise wire.refusal(answer.status, answer.body, call=kind)
+
+    async def _exchange(self, method: str, url: str, body: bytes | None, seconds: float) -> Answer:
+        headers = {"x-api-key": self._key}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        with transport_errors():
+            async with self._session.request(
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                return Answer(response.status, response.headers, await read_limited(response, LARGEST_ANSWER))
+
+    def _throttled(self, kind: Kind, answer: Answer, turn: float) -> errors.Throttled:
+        self._called("throttled")
+        now = self._now()
+        reset_at = reset_stamp(answer.headers, now, self.skew)
+        self._pacing.throttled(kind, reset_at, now, turn)
+        return errors.Throttled(wire.message_of(answer.body) or "rate limited", reset_at=reset_at)
+
+
+def body_of(params: Mapping[str, Any]) -> bytes:
+    """The request body as JSON."""
+    return json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+
+
+async def read_limited(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """A whole body. Raises AnswerLost when it is larger than `most` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(1 << 16):
+        size += len(chunk)
+        if size > most:
+            raise errors.AnswerLost(f"the answer is larger than {most >> 20} MB")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+@contextmanager
+def unreadable_is(kind: type[errors.ApiError]) -> Iterator[None]:
+    """Turns an answer that cannot be read into the error that this means at its place."""
+    try:
+        yield
+    except wire.Unreadable as error:
+        raise kind(str(error), status=200) from error
+
+
+NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+"""Raised before a byte of the request left: proof that nothing was accepted."""
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """aiohttp's errors become ours: Refused where nothing was sent, AnswerLost where it may have been."""
+    try:
+        yield
+    except NEVER_SENT as error:
+        raise errors.Refused(_plain(error)) from error
+    except TimeoutError as error:
+        raise errors.AnswerLost("no answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise errors.AnswerLost(_plain(error)) from error
+
+
+def _plain(error: BaseException) -> str:
+    """The error's words without addresses that differ from call to call: equal causes count as one."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
+
+
+@asynccontextmanager
+async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that has no key: for file hosts."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=64, ttl_dns_cache=300),
+        headers={"User-Agent": "batcher/0.1"},
+        trust_env=True,
+    ) as session:
+        yield session

@@ -1,0 +1,126 @@
+"""From a result to files under their final names, each step recorded.
+
+Law: a name is on disk in the ledger before the file has it; a file at a task's own name with the recorded
+sha256 is that task's file, whoever put it there before a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import aiohttp
+
+from batcher import errors
+from batcher.download import Folder, Landed, adopt, fetch
+from batcher.ledger import Entry, File, Ledger
+from batcher.wire import Output
+
+
+class Delivery:
+    """Fetches and settles the pictures of ready tasks, at most `downloads` at a time.
+
+    `called` counts each download; `changed` is told when the number waiting or under way changes.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: Folder,
+        session: aiohttp.ClientSession,
+        *,
+        downloads: int,
+        called: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._session = session
+        self._called = called
+        self._changed = changed
+        self._room = asyncio.Semaphore(downloads)
+        self.under_way = 0
+        self.unfetched: dict[int, str] = {}
+
+    async def spooled(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
+        """Bytes that came inside an answer go to the spool, on disk before this returns."""
+        kept: list[tuple[Output, str | None]] = []
+        for position, output in enumerate(outputs):
+            name = None
+            if output.data is not None:
+                name = await self._folder.keep(output.data, f"{submission}-{position}.bytes")
+            kept.append((output, name))
+        return kept
+
+    async def deliver(self, entry: Entry) -> Entry:
+        """Brings every file of a ready task under its name; the entry, done.
+
+        Raises DeadLink, BadDownload, ApiError when a file cannot be had now; NotAnImage when its bytes, which
+        came inside the answer, are none; DiskError.
+        """
+        self.under_way += 1
+        self._changed()
+        try:
+            files = self._ledger.files(entry)
+            for file in files:
+                if file.delivered_at is None:
+                    async with self._room:
+                        await self._deliver_one(entry, file, many=len(files) > 1)
+        finally:
+            self.under_way -= 1
+            self._changed()
+        self.unfetched.pop(entry.id, None)
+        entry = self._ledger.done(entry)
+        await self._ledger.committed()
+        for file in files:
+            if file.spool is not None:
+                (self._folder.spool / file.spool).unlink(missing_ok=True)
+        return entry
+
+    def missed(self, entry: Entry, error: errors.TaskError) -> None:
+        """A round ended without the file; the last reason is kept for whoever asks."""
+        self.unfetched[entry.id] = error.reason
+
+    async def _deliver_one(self, entry: Entry, file: File, *, many: bool) -> None:
+        if file.name is not None and file.sha256 is not None and self._folder.holds(file.name, file.sha256):
+            landed = await adopt(self._folder.images / file.name)
+            self._delivered(entry, file, landed)
+            return
+        landed = await self._landed(entry, file)
+        stem = f"{entry.task.name}-{file.position}" if many else entry.task.name
+        for name in (
+            stem,
+            f"{stem}-{entry.task.key[:8]}",
+            f"{stem}-{entry.task.key[:8]}-{landed.sha256[:8]}",
+        ):
+            if await self._settled(entry, file, landed, name + landed.picture.suffix):
+                self._delivered(entry, file, landed)
+                return
+        raise errors.BadDownload(f"every name that {entry.task.name} could have is taken")
+
+    async def _landed(self, entry: Entry, file: File) -> Landed:
+        if file.spool is None:
+            part = self._folder.part(entry.id, file.position)
+            return await fetch(self._session, file.url or "", part, self._called)
+        try:
+            return await adopt(self._folder.spool / file.spool)
+        except errors.BadDownload as error:
+            raise errors.NotAnImage(error.message) from error
+
+    async def _settled(self, entry: Entry, file: File, landed: Landed, name: str) -> bool:
+        """Whether the picture stands under `name` now. Another file's name is never taken."""
+        if self._folder.taken(name) and not self._folder.holds(name, landed.sha256):
+            return False
+        try:
+            self._ledger.named(entry, file.position, name, landed.sha256)
+            await self._ledger.committed()
+            if not self._folder.holds(name, landed.sha256):
+                await asyncio.to_thread(self._folder.settle, landed, name)
+        except (ValueError, FileExistsError):
+            return False
+        return True
+
+    def _delivered(self, entry: Entry, file: File, landed: Landed) -> None:
+        self._ledger.delivered(
+            entry, file.position, size=landed.size, width=landed.picture.width, height=landed.picture.height
+        )

@@ -1,0 +1,159 @@
+-- The ledger: what was intended, what was answered, what it cost. One file per job, read by anyone,
+-- written by the one run that holds the job's lock.
+-- Money is integer micro-credits. Times are seconds of the Unix clock.
+
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The table of task.py, copied here at creation so that the database itself refuses other moves.
+CREATE TABLE transitions (
+  origin TEXT NOT NULL,
+  target TEXT NOT NULL,
+  PRIMARY KEY (origin, target)
+) STRICT, WITHOUT ROWID;
+
+-- A run lasts until nothing is left to do; resumes continue it, and its max_cost with it.
+CREATE TABLE runs (
+  id              INTEGER PRIMARY KEY,
+  started_at      REAL NOT NULL,
+  finished_at     REAL,
+  opening_balance INTEGER,
+  closing_balance INTEGER
+) STRICT;
+
+CREATE TABLE tasks (
+  id         INTEGER PRIMARY KEY,
+  key        TEXT    NOT NULL,
+  name       TEXT    NOT NULL,
+  name_key   TEXT    NOT NULL,           -- the form in which two names collide
+  plan       INTEGER NOT NULL,           -- the latest plan that contains it
+  images     INTEGER NOT NULL CHECK (images > 0),
+  repeat     INTEGER NOT NULL,
+  params     TEXT    NOT NULL,           -- JSON: the body as the manifest says it
+  columns    TEXT    NOT NULL,           -- JSON: source columns and axes
+  media      TEXT    NOT NULL,           -- JSON: parameter -> sha256 of the local file it names
+  state      TEXT    NOT NULL DEFAULT 'planned'
+             CHECK (state IN ('planned', 'submitting', 'doubtful', 'submitted', 'ready', 'done', 'failed')),
+  attempts   INTEGER NOT NULL DEFAULT 0, -- submits spent since it was planned or retried
+  not_before REAL    NOT NULL DEFAULT 0, -- a retry's "again at"
+  submission INTEGER,                    -- the one in force
+  reason     TEXT,                       -- class, colon, the provider's text
+  CHECK ((state = 'planned') <= (submission IS NULL AND reason IS NULL)),
+  CHECK ((state IN ('submitting', 'doubtful', 'submitted', 'ready', 'done')) <= (submission IS NOT NULL)),
+  CHECK ((state = 'failed') = (reason IS NOT NULL))
+) STRICT;
+
+-- Every POST that could cost money: the money trail. Rows are never deleted.
+CREATE TABLE submissions (
+  id             INTEGER PRIMARY KEY,
+  task           INTEGER NOT NULL REFERENCES tasks (id),
+  run            INTEGER NOT NULL REFERENCES runs (id),
+  attempt        INTEGER NOT NULL,
+  api            TEXT    NOT NULL CHECK (api IN ('v1', 'v2')),
+  submitted_at   REAL    NOT NULL,       -- taken before the POST: the record's hour counts from here
+  answered_at    REAL,
+  request_id     TEXT,
+  status_url     TEXT,
+  response_url   TEXT,
+  outcome        TEXT    NOT NULL DEFAULT 'open' CHECK (outcome IN (
+                   'open',       -- in the air or in flight: its price is reserved
+                   'refused',    -- proved not to be accepted: costs nothing
+                   'gateway',    -- 502/503/504: perhaps paid
+                   'doubtful',   -- the answer was lost: perhaps paid
+                   'completed',  -- paid; the result is here
+                   'failed',     -- it ran and failed: not billed
+                   'lost')),     -- accepted, but its record was gone before it could be fetched
+  images         INTEGER NOT NULL,
+  reserved       INTEGER NOT NULL DEFAULT 0,
+  cost           INTEGER,                -- as the provider told it
+  completed_at   REAL,                   -- when the result was on disk
+  queue_time     REAL,
+  inference_time REAL,
+  total_time     REAL,
+  result_seed    TEXT,
+  detail         TEXT,                   -- what was said when it did not complete
+  CHECK ((outcome = 'completed') = (completed_at IS NOT NULL)),
+  CHECK ((status_url IS NULL) = (response_url IS NULL)),
+  CHECK (cost IS NULL OR cost >= 0)
+) STRICT;
+
+-- The pictures of a result: where they can be had, and where they stand.
+CREATE TABLE files (
+  task         INTEGER NOT NULL REFERENCES tasks (id),
+  position     INTEGER NOT NULL,
+  submission   INTEGER NOT NULL REFERENCES submissions (id),
+  url          TEXT,                     -- lives 7 days
+  spool        TEXT,                     -- bytes that came inside an answer, in .batcher/spool
+  name         TEXT,                     -- final file name under images/, taken before the rename
+  sha256       TEXT,
+  bytes        INTEGER,
+  width        INTEGER,
+  height       INTEGER,
+  delivered_at REAL,
+  PRIMARY KEY (task, position),
+  CHECK (url IS NOT NULL OR spool IS NOT NULL),
+  CHECK (delivered_at IS NULL OR (name IS NOT NULL AND sha256 IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX file_names ON files (name) WHERE name IS NOT NULL;
+
+CREATE TABLE calls (
+  kind TEXT PRIMARY KEY,
+  n    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Each content is uploaded once.
+CREATE TABLE uploads (
+  digest      TEXT PRIMARY KEY,
+  url         TEXT NOT NULL,
+  uploaded_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- sha256 of local files by path, size and mtime: a nightly run does not read them again.
+CREATE TABLE digests (
+  path     TEXT PRIMARY KEY,
+  size     INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  sha256   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The three indices of tasks are built over the rows where a plan enters an empty ledger.
+CREATE UNIQUE INDEX task_keys ON tasks (key);
+CREATE INDEX task_names ON tasks (name_key);
+CREATE INDEX task_states ON tasks (state, plan);
+CREATE INDEX submissions_of_task ON submissions (task);
+CREATE INDEX submissions_by_outcome ON submissions (run, outcome, cost);
+
+CREATE TRIGGER tasks_move_only_as_the_table_says
+BEFORE UPDATE OF state ON tasks
+WHEN NEW.state <> OLD.state
+  AND NOT EXISTS (SELECT 1 FROM transitions WHERE origin = OLD.state AND target = NEW.state)
+BEGIN
+  SELECT RAISE(ABORT, 'a task may not move that way');
+END;
+
+CREATE TRIGGER submitted_needs_a_request_id
+BEFORE UPDATE OF state ON tasks
+WHEN NEW.state = 'submitted'
+  AND NOT EXISTS (SELECT 1 FROM submissions WHERE id = NEW.submission AND request_id IS NOT NULL)
+BEGIN
+  SELECT RAISE(ABORT, 'a submitted task needs its request_id');
+END;
+
+CREATE TRIGGER ready_needs_its_files
+BEFORE UPDATE OF state ON tasks
+WHEN NEW.state = 'ready'
+  AND NOT EXISTS (SELECT 1 FROM files WHERE task = NEW.id AND submission = NEW.submission)
+BEGIN
+  SELECT RAISE(ABORT, 'a ready task needs a result with files');
+END;
+
+CREATE TRIGGER done_needs_every_file
+BEFORE UPDATE OF state ON tasks
+WHEN NEW.state = 'done'
+  AND EXISTS (SELECT 1 FROM files WHERE task = NEW.id AND delivered_at IS NULL)
+BEGIN
+  SELECT RAISE(ABORT, 'a done task needs every file delivered');
+END;

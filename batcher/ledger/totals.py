@@ -1,0 +1,167 @@
+"""What the ledger adds up to. Read by the run itself and, beside it, by `status` and `report`.
+
+Law: every number is counted from the rows; money is integer micro-credits until it is shown.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from batcher.ledger.planning import meta
+from batcher.task import State
+
+MICRO = 1_000_000
+"""Micro-credits in a credit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """All POSTs that could cost something, in micro-credits and images.
+
+    `spent` is what the provider told; `unpriced` counts images that were paid without being told a cost.
+    `doubtful` counts the images of POSTs whose answer was lost or was 502/503/504, `lost` those whose
+    record was gone before it could be fetched: both are valued when told, by the mean real cost.
+    `dearest` is the highest real cost of one image, `open` how many submissions are in the air or in flight.
+    """
+
+    spent: int = 0
+    reserved: int = 0
+    unpriced: int = 0
+    doubtful: int = 0
+    lost: int = 0
+    paid_images: int = 0
+    dearest: int = 0
+    open: int = 0
+
+    def per_image(self, price: int | None) -> float:
+        """Mean real cost of an image; where none is known yet, `price`; else 0."""
+        if self.paid_images:
+            return self.spent / self.paid_images
+        return float(price or 0)
+
+    def in_credits(self, price: int | None) -> dict[str, float]:
+        """The `cost` object of the outputs, in credits."""
+        mean = self.per_image(price)
+        return {
+            "spent": credits(self.spent + self.unpriced * mean),
+            "reserved": credits(self.reserved),
+            "doubtful": credits(self.doubtful * mean),
+            "lost": credits(self.lost * mean),
+        }
+
+    def with_opened(self, reserved: int) -> Money:
+        """A POST leaves."""
+        return replace(self, open=self.open + 1, reserved=self.reserved + reserved)
+
+    def with_outcome(
+        self, before: str, after: str, images: int, reserved: int, cost: int | None = None
+    ) -> Money:
+        """A submission of so many images goes from one outcome to another."""
+        sums = {
+            field: getattr(self, field) for field in ("spent", "reserved", "unpriced", "doubtful", "lost")
+        }
+        sums |= {"paid_images": self.paid_images, "dearest": self.dearest, "open": self.open}
+        for outcome, sign in ((before, -1), (after, 1)):
+            if outcome == "open":
+                sums["open"] += sign
+                sums["reserved"] += sign * reserved
+            elif outcome in PERHAPS_PAID:
+                sums["doubtful"] += sign * images
+            elif outcome == "lost":
+                sums["lost"] += sign * images
+        if after == "completed" and cost is None:
+            sums["unpriced"] += images
+        elif cost is not None:
+            sums["spent"] += cost
+            sums["paid_images"] += images if after == "completed" else 0
+            sums["dearest"] = max(self.dearest, -(-cost // images))
+        return Money(**sums)
+
+    def since(self, earlier: Money) -> Money:
+        """What came after `earlier`; the dearest image stays the dearest ever seen."""
+        return Money(
+            spent=self.spent - earlier.spent,
+            reserved=self.reserved - earlier.reserved,
+            unpriced=self.unpriced - earlier.unpriced,
+            doubtful=self.doubtful - earlier.doubtful,
+            lost=self.lost - earlier.lost,
+            paid_images=self.paid_images - earlier.paid_images,
+            dearest=self.dearest,
+            open=self.open - earlier.open,
+        )
+
+
+PERHAPS_PAID = frozenset({"gateway", "doubtful"})
+
+
+def credits(micro: float) -> float:
+    """Micro-credits as credits, as people and JSON see them."""
+    return round(micro / MICRO, 6)
+
+
+def micro(credits: float) -> int:
+    """Credits as the ledger keeps them."""
+    return round(credits * MICRO)
+
+
+MONEY = """
+SELECT outcome, count(*), total(images), total(cost), total(reserved),
+       total(CASE WHEN cost IS NULL THEN images ELSE 0 END),
+       max(CASE WHEN cost IS NOT NULL THEN (cost + images - 1) / images ELSE 0 END)
+FROM submissions WHERE run < ? GROUP BY outcome
+"""
+EVERY_RUN = 1 << 62
+
+
+def money(connection: sqlite3.Connection, before_run: int = EVERY_RUN) -> Money:
+    """The money of the ledger's life, or of the runs before one."""
+    by_outcome = {row[0]: row[1:] for row in connection.execute(MONEY, (before_run,))}
+
+    def column(index: int, *outcomes: str) -> int:
+        return int(sum(by_outcome[outcome][index] for outcome in outcomes if outcome in by_outcome))
+
+    unpriced = column(4, "completed")
+    return Money(
+        spent=column(2, *by_outcome),
+        reserved=column(3, "open"),
+        unpriced=unpriced,
+        doubtful=column(1, *PERHAPS_PAID),
+        lost=column(1, "lost"),
+        paid_images=column(1, "completed") - unpriced,
+        dearest=int(max((row[5] for row in by_outcome.values()), default=0)),
+        open=column(0, "open"),
+    )
+
+
+def counts(connection: sqlite3.Connection) -> dict[State, int]:
+    """Tasks of the present plan by state; every state is there, with 0 where there is none."""
+    number = int(meta(connection, "plan") or 0)
+    found: Counter[str] = Counter()
+    for state in State:
+        row = connection.execute("SELECT count(*) FROM tasks WHERE state = ? AND plan = ?", (state, number))
+        found[state] = row.fetchone()[0]
+    return {state: found[state] for state in State}
+
+
+def images(connection: sqlite3.Connection) -> int:
+    """Pictures delivered in the ledger's life."""
+    return int(connection.execute("SELECT count(*) FROM files WHERE delivered_at IS NOT NULL").fetchone()[0])
+
+
+def calls(connection: sqlite3.Connection) -> Counter[str]:
+    """API calls made in the ledger's life, by kind."""
+    return Counter(dict(connection.execute("SELECT kind, n FROM calls").fetchall()))
+
+
+def failures(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
+    """Failed tasks of the present plan by reason, most frequent first."""
+    number = int(meta(connection, "plan") or 0)
+    return dict(
+        connection.execute(
+            "SELECT reason, count(*) AS n FROM tasks WHERE state = 'failed' AND plan = ? "
+            "GROUP BY reason ORDER BY n DESC, reason LIMIT ?",
+            (number, most),
+        ).fetchall()
+    )

@@ -1,0 +1,235 @@
+"""Templates of a manifest: `{{ }}` over columns and axes, compiled once and rendered a million times.
+
+Rule: a template is foreign code. It runs in Jinja's sandbox, strictly, and gives the same value for the
+same variables, always: nothing random, nothing of the clock, nothing that is not there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+MAX_TEXT = 1_000_000
+"""Characters that one rendered value may have."""
+
+Values = Mapping[str, Any]
+
+
+class TemplateError(Exception):
+    """A template that cannot be read or rendered; `variable` is the name that is not there, if any."""
+
+    def __init__(self, message: str, variable: str = "") -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One compiled template.
+
+    `variables` are the names it reads, `required` those it cannot do without (no `default`, no
+    `is defined`). `lone` is the name where the template is nothing but `{{ name }}`. `render` raises
+    TemplateError.
+    """
+
+    source: str
+    render: Callable[[Values], Any]
+    variables: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    lone: str | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether there is nothing to render: the text is the value."""
+        return self.render is _UNRENDERED
+
+
+def compile_template(source: str) -> Template:
+    """The template of one text. A lone `{{ expression }}` keeps its type; all else gives text.
+
+    Raises TemplateError when its syntax is wrong.
+    """
+    if not _DELIMITER.search(source):
+        return Template(source, _UNRENDERED)
+    if len(source) > MAX_TEXT:
+        raise TemplateError(f"the template is longer than {MAX_TEXT} characters")
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        variables = frozenset(meta.find_undeclared_variables(tree)) - frozenset(_ENVIRONMENT.globals)
+        lone = _lone(tree)
+        render = _fast(tree) or (_expression(source) if lone else _text(source))
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"the template cannot be read: {error.message or error}") from None
+    except (jinja2.TemplateError, RecursionError, ValueError, TypeError, OverflowError) as error:
+        raise TemplateError(f"the template cannot be read: {error}") from None
+    name = lone.name if isinstance(lone, nodes.Name) and lone.name in variables else None
+    return Template(source, render, variables, variables - _optional(tree), name)
+
+
+_DELIMITER = re.compile(r"\{[{%#]")
+
+
+def _never(values: Values) -> Any:
+    raise AssertionError("a constant is not rendered")
+
+
+_UNRENDERED: Callable[[Values], Any] = _never
+
+
+class _Sandbox(SandboxedEnvironment):
+    """Jinja's sandbox, without chance, and without one-line memory bombs."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        for size, other in ((left, right), (right, left)):
+            if isinstance(size, int) and isinstance(other, str | list | tuple):
+                if size * len(other) > MAX_TEXT:
+                    raise jinja2.TemplateRuntimeError(f"gives more than {MAX_TEXT} characters")
+                break
+        else:
+            if operator == "**" and not (isinstance(right, int | float) and abs(right) <= 64):
+                raise jinja2.TemplateRuntimeError("a power above 64 is not computed here")
+        return super().call_binop(context, operator, left, right)
+
+
+def _environment() -> SandboxedEnvironment:
+    environment = _Sandbox(undefined=jinja2.StrictUndefined, autoescape=False, cache_size=0)
+    environment.globals = {"range": environment.globals["range"], "dict": dict}
+    del environment.filters["random"]
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+def _lone(tree: nodes.Template) -> nodes.Expr | None:
+    """The expression where the whole template is one `{{ expression }}`."""
+    if len(tree.body) == 1 and isinstance(output := tree.body[0], nodes.Output) and len(output.nodes) == 1:
+        only = output.nodes[0]
+        return None if isinstance(only, nodes.TemplateData) else only
+    return None
+
+
+def _fast(tree: nodes.Template) -> Callable[[Values], Any] | None:
+    """Text and plain variables only, as almost all templates are: no Jinja at run time."""
+    if len(tree.body) != 1 or not isinstance(output := tree.body[0], nodes.Output):
+        return None
+    layout, names = "", list[str]()
+    for node in output.nodes:
+        if isinstance(node, nodes.TemplateData):
+            layout += node.data.replace("%", "%%")
+        elif isinstance(node, nodes.Name) and node.name not in _ENVIRONMENT.globals:
+            layout += "%s"
+            names.append(node.name)
+        else:
+            return None
+    if layout == "%s" and len(names) == 1:
+        return _variable(names[0])
+    return _layout(layout, tuple(names))
+
+
+def _variable(name: str) -> Callable[[Values], Any]:
+    def render(values: Values) -> Any:
+        try:
+            return values[name]
+        except KeyError:
+            raise _unknown(name) from None
+
+    return render
+
+
+def _layout(layout: str, names: tuple[str, ...]) -> Callable[[Values], str]:
+    def one(values: Values) -> str:
+        try:
+            return layout % (values[first],)
+        except KeyError:
+            raise _unknown(first) from None
+
+    def two(values: Values) -> str:
+        try:
+            return layout % (values[first], values[second])
+        except KeyError as error:
+            raise _unknown(error.args[0]) from None
+
+    def several(values: Values) -> str:
+        try:
+            return layout % tuple([values[name] for name in names])
+        except KeyError as error:
+            raise _unknown(error.args[0]) from None
+
+    first, second = (*names, "", "")[:2]
+    return {1: one, 2: two}.get(len(names), several)
+
+
+def _expression(source: str) -> Callable[[Values], Any]:
+    inner = source.strip()[2:-2].removeprefix("-").removeprefix("+").removesuffix("-").removesuffix("+")
+    evaluate = _ENVIRONMENT.compile_expression(inner, undefined_to_none=False)
+    return _guarded(lambda values: plain(evaluate(values)))
+
+
+def _text(source: str) -> Callable[[Values], Any]:
+    template = _ENVIRONMENT.from_string(source)
+    return _guarded(template.render)
+
+
+def _guarded(render: Callable[[Values], Any]) -> Callable[[Values], Any]:
+    def guarded(values: Values) -> Any:
+        try:
+            value = render(values)
+        except TemplateError:
+            raise
+        except jinja2.UndefinedError as error:
+            name = _UNDEFINED.fullmatch(error.message or "")
+            raise (_unknown(name[1]) if name else TemplateError(str(error.message))) from None
+        except jinja2.TemplateError as error:
+            raise TemplateError(error.message or type(error).__name__) from None
+        except Exception as error:  # whatever a foreign expression may raise is its own problem
+            raise TemplateError(f"{type(error).__name__}: {error}"[:300]) from None
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise TemplateError(f"gives more than {MAX_TEXT} characters")
+        return value
+
+    return guarded
+
+
+_UNDEFINED = re.compile(r"'([^']+)' is undefined")
+
+
+def _unknown(name: str) -> TemplateError:
+    return TemplateError(f"unknown variable `{name}`", name)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON knows it. Raises TemplateError for what JSON cannot hold."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise TemplateError(f"gives {value}, which is no number for a request")
+    if isinstance(value, jinja2.Undefined):
+        raise _unknown(str(value._undefined_name))
+    if depth < 50 and isinstance(value, list | tuple):
+        return [plain(inner, depth + 1) for inner in value]
+    if depth < 50 and isinstance(value, dict):
+        return {str(key): plain(inner, depth + 1) for key, inner in value.items()}
+    raise TemplateError(
+        f"gives a {type(value).__name__}, which no request can hold; try `| list` or `| string`"
+    )
+
+
+def _optional(tree: nodes.Template) -> frozenset[str]:
+    """Names that the template itself allows to be absent."""
+    filters = (node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d"))
+    tests = (node.node for node in tree.find_all(nodes.Test) if node.name in ("defined", "undefined"))
+    return frozenset(node.name for node in (*filters, *tests) if isinstance(node, nodes.Name))

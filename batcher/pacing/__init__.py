@@ -1,0 +1,18 @@
+"""The call budget: every API call passes one gate, by urgency, at the rate the account allows.
+
+Law 3: the limit is kept, and used up. Waiting is not failing.
+
+    gate.py    Pacing: who may call next, and when; pauses; what a 429 means
+    order.py   Kind and the queue: who goes first
+    rate.py    Rate: from resets and counts to calls per second (pure)
+    stamp.py   reset_stamp, Skew: what an answer's headers say about time (pure)
+"""
+
+from __future__ import annotations
+
+from batcher.pacing.gate import Metered, Pacing, PacingEvent, Statistics
+from batcher.pacing.order import Kind
+from batcher.pacing.rate import Rate
+from batcher.pacing.stamp import Skew, reset_stamp
+
+__all__ = ["Kind", "Metered", "Pacing", "PacingEvent", "Rate", "Skew", "Statistics", "reset_stamp"]

@@ -1,0 +1,427 @@
+"""The one gate that every API call passes: who may go next, and when.
+
+Law 3: the limit is kept, and used up; result before status before submit. Waiting is not failing: a call
+waits here as long as it must, and costs no attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import anyio
+from aiolimiter import AsyncLimiter
+
+from batcher.pacing.order import BESIDE, SUBMITS, Kind, Queue, Waiter
+from batcher.pacing.rate import MINUTE, Rate
+
+LONGEST_PAUSE = 120.0
+"""Seconds; whatever a stamp says, after that long one call tries."""
+CATCH_UP = 0.010
+"""Seconds of lateness that a timer may make good; above 6,000 calls a minute also the length of a burst."""
+JITTER = 0.002
+"""Share left of a rate that was told: calls may travel 0.12 s unevenly, and no minute holds one too many."""
+AFTER_RESET = 0.05
+"""Seconds between a reset and the first call, which must not arrive before it."""
+DISAGREED = (0.5, 30.0)
+"""First and longest pause (s) when a stamp is past by our clock and yet nothing passes; it doubles."""
+LAST_CHANCE = 1.0
+"""Seconds between two results that go out within a pause since they would not survive it."""
+SPREAD = 2.0
+"""Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
+SAME_STAMP = 0.02
+"""Seconds by which one reset may seem to differ when read from two answers."""
+BELIEVED = 7 * 86_400.0
+"""Seconds for which an earlier run's lesson is believed."""
+
+Metered = Literal["submits", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class PacingEvent:
+    """Something worth telling: `what` happened, and `text`, a sentence for people.
+
+    `paused`: for `seconds`; `rate`: 429s or a probe that passed changed it to `per_minute`; `metered`: a 429 on
+    a status or result call proved that every call counts (once).
+    """
+
+    what: Literal["paused", "rate", "metered"]
+    text: str
+    seconds: float = 0.0
+    per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The gate at one moment. Rates are per minute, None where nothing is paced; `paused` is seconds left."""
+
+    rate: float | None
+    told: float | None
+    metered: Metered
+    paused: float
+    waiting: Mapping[Kind, int]
+    granted: Mapping[Kind, int]
+    throttled: int
+    resets: int
+
+
+class Pacing:
+    """The call budget of one run, in one event loop.
+
+    `rpm` is calls per minute as told (None: unpaced, until a 429 teaches better); `metered` says which calls
+    count; `now` is the wall clock (epoch seconds); `learned` an earlier run's `snapshot()`, ignored where it
+    is old or unreadable; `tell` gets PacingEvents and must not raise. Raises ValueError on an impossible rpm.
+    """
+
+    def __init__(
+        self,
+        *,
+        rpm: float | None,
+        metered: Literal["submits", "all", "auto"] = "auto",
+        now: Callable[[], float],
+        learned: Mapping[str, Any] | None = None,
+        tell: Callable[[PacingEvent], None] | None = None,
+    ) -> None:
+        if rpm is not None and not (math.isfinite(rpm) and rpm > 0):
+            raise ValueError(f"rpm must be a positive number, or None for no limit; not {rpm!r}")
+        self._now = now
+        self._tell = tell or (lambda event: None)
+        lesson = _Lesson.read(learned, now())
+        self._auto = metered == "auto"
+        self._found_out = self._auto and lesson.found_out
+        self._metered: Metered = "all" if metered == "all" or self._found_out else "submits"
+        told = math.inf if rpm is None else rpm / MINUTE
+        self._rate = Rate(told, learned=lesson.per_second if lesson.counted == self._metered else None)
+        self._last_told_rate = self._rate.per_second
+
+        self._paced, self._free = Queue(), Queue()
+        self._limiter: AsyncLimiter | None = None
+        self._limiter_pace = 0.0
+        self._last_sent = -math.inf
+        self._waiting: Counter[Kind] = Counter()
+        self._granted: Counter[Kind] = Counter()
+        self._throttled = self._resets = 0
+
+        self._paused_until = self._resumed_at = -math.inf
+        self._why_paused = ""
+        self._coming_reset: float | None = None
+        self._known_reset = -math.inf
+        self._disagreed = 0
+
+    # The story of a call: its turn, and what came of it.
+
+    async def turn(self, kind: Kind, deadline: float = math.inf) -> float:
+        """Wait until this call may go out; returns the loop's time of that moment, for `throttled`.
+
+        Results go first, by earliest `deadline`, then statuses (and credits) by theirs, then submits as they
+        came. A result's deadline is the wall time at which its record expires: one that would not survive a
+        pause goes out within it. Calls that are not metered wait out pauses only; uploads and history go to
+        other hosts and never wait.
+        """
+        at = asyncio.get_running_loop().time()
+        if kind in BESIDE or (not self._is_paced(kind) and not len(self._free) and not self._left(at)):
+            return self._let_out(kind, at)
+        waiter = Waiter(deadline, kind, at, asyncio.get_running_loop().create_future())
+        self._queue_of(kind).push(waiter)
+        self._waiting[kind] += 1
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            self._withdraw(waiter)
+            raise
+        finally:
+            self._waiting[kind] -= 1
+
+    def accepted(self, kind: Kind) -> None:
+        """The API took a call of this kind: any answer but 429. Errors raise no rate; nor does this alone."""
+        if self._is_metered(kind):
+            self._disagreed = 0
+
+    def throttled(self, kind: Kind, reset_at: float | None, now: float, sent_at: float | None = None) -> None:
+        """A call got a 429 at wall time `now`; `reset_at` is its stamp by our wall clock, None if it had none.
+
+        `sent_at` is what `turn` returned for it, and tells a 429 that was under way when we paused from a new
+        one; without it, 429s whose stamps lie within a second are one event. An unstamped 429 is only
+        counted: its caller backs off.
+        """
+        self._throttled += 1
+        at = asyncio.get_running_loop().time()
+        left = self._left(at)
+        if self._is_metered(kind):
+            self._rate.refused(sent_at)
+        if reset_at is None or not math.isfinite(reset_at):
+            return
+        reset = at + (reset_at - now)
+        if self._auto and not self._found_out and kind in (Kind.STATUS, Kind.RESULT):
+            self._all_are_metered()
+        if left and self._coming_reset is not None:
+            self._coming_reset = self._known_reset = max(reset, self._coming_reset)
+        elif self._is_new(reset, sent_at, at):
+            self._resets += 1
+            self._known_reset = reset
+            self._coming_reset = reset if self._is_metered(kind) else None
+        elif sent_at is None or sent_at >= self._resumed_at:
+            self._disagree(reset, at)
+            return
+        self._pause_until(reset + AFTER_RESET, at, "the API's limit is reached")
+
+    def pause(self, seconds: float, reason: str = "") -> None:
+        """Hold all calls to the API so long, at most 120 s, and start again smoothly. It teaches no rate."""
+        at = asyncio.get_running_loop().time()
+        self._pause_until(at + seconds, at, reason or "asked to pause")
+
+    # The dispatchers: they alone grant turns.
+
+    async def run(self) -> NoReturn:
+        """Serve the waiting calls until cancelled; start it once, in the run's task group."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._serve_free)
+            await self._serve_paced()
+        raise AssertionError("the dispatchers end only by being cancelled")
+
+    async def _serve_paced(self) -> NoReturn:
+        """At the rate, one by one: first the token, then whoever is the most urgent at that moment."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._until_open(self._paced)
+            await self._token(loop.time())
+            in_pause = self._left(loop.time()) > 0
+            if not self._may_go(self._paced, loop.time()) or not self._grant(self._paced, loop.time()):
+                self._limiter = (
+                    None  # the token is given back, or the next one after a wait would follow at once
+                )
+            elif in_pause:
+                await asyncio.sleep(LAST_CHANCE)
+
+    async def _serve_free(self) -> NoReturn:
+        """Calls that do not count waited for a pause: they leave spread, not as a herd."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._until_open(self._free)
+            gap = LAST_CHANCE if self._left(loop.time()) else min(CATCH_UP, SPREAD / len(self._free))
+            if self._grant(self._free, loop.time()):
+                await asyncio.sleep(gap)
+
+    async def _until_open(self, queue: Queue) -> None:
+        """Until somebody waits in it who may go."""
+        loop = asyncio.get_running_loop()
+        while not self._may_go(queue, loop.time()):
+            queue.changed.clear()
+            left = self._left(loop.time()) if len(queue) else math.inf
+            with anyio.move_on_after(left):
+                await queue.changed.wait()
+
+    def _may_go(self, queue: Queue, at: float) -> bool:
+        left = self._left(at)
+        return queue.expires_before(self._now() + left) if left else len(queue) > 0
+
+    def _grant(self, queue: Queue, at: float) -> bool:
+        waiter = queue.pop(at, self._now())
+        if waiter is None:
+            return False
+        waiter.granted.set_result(self._let_out(waiter.kind, at))
+        return True
+
+    def _let_out(self, kind: Kind, at: float) -> float:
+        self._granted[kind] += 1
+        if self._is_metered(kind):
+            self._last_sent = at
+            self._rate.sent(at)
+            self._tell_rate("more passes than before")
+        return at
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        """Cancelled while it waited, or with its turn in hand: then the call never went out."""
+        if waiter.granted.cancelled():
+            self._queue_of(waiter.kind).discard_gone()
+        else:
+            self._granted[waiter.kind] -= 1
+            if self._is_metered(waiter.kind):
+                self._rate.refused(waiter.granted.result())
+
+    async def _token(self, at: float) -> None:
+        """Wait for the next token. A new limiter takes over the spacing since the last call: no change of
+        rate, no pause and no idle time is followed by a burst."""
+        pace = self._pace()
+        idle = at - self._last_sent > 1 / pace + CATCH_UP
+        if self._limiter is None or pace != self._limiter_pace or idle:
+            catch_up = CATCH_UP * pace
+            owed = min(1.0, max(0.0, 1 - (at - self._last_sent) * pace))
+            self._limiter = AsyncLimiter(1 + catch_up, (1 + catch_up) / pace)
+            self._limiter_pace = pace
+            await self._limiter.acquire(catch_up + owed)
+        await self._limiter.acquire()
+
+    def _pace(self) -> float:
+        rate = self._rate
+        return rate.per_second if rate.learned else (1 - JITTER) * rate.per_second
+
+    # Pauses and what they teach.
+
+    def _left(self, at: float) -> float:
+        """Seconds of pause left, 0 when there is none; a pause that just ended teaches its lesson here."""
+        if self._paused_until > at:
+            return self._paused_until - at
+        if math.isfinite(self._paused_until):
+            self._resume()
+        return 0.0
+
+    def _resume(self) -> None:
+        self._resumed_at, self._paused_until = self._paused_until, -math.inf
+        self._limiter = None
+        if self._coming_reset is not None:
+            reset, self._coming_reset = self._coming_reset, None
+            self._rate.reset(reset)
+            self._tell_rate("as the API's 429s tell")
+        self._sort_again()
+
+    def _pause_until(self, until: float, at: float, reason: str) -> None:
+        until = min(until, at + LONGEST_PAUSE)
+        if until <= max(at, self._paused_until):
+            return
+        news = until - max(at, self._paused_until) >= 1.0
+        self._paused_until, self._why_paused = until, reason
+        if news:
+            seconds = until - at
+            self._tell(PacingEvent("paused", f"calls pause for {seconds:.0f} s: {reason}", seconds=seconds))
+
+    def _is_new(self, reset: float, sent_at: float | None, at: float) -> bool:
+        """Whether it tells of a reset that we did not know when the call went out."""
+        if sent_at is None:
+            return reset > at and abs(reset - self._known_reset) > 1.0
+        return reset > max(at, self._known_reset + SAME_STAMP) and sent_at >= self._resumed_at
+
+    def _disagree(self, reset: float, at: float) -> None:
+        """Sent after the reset by our clock, before it by theirs; or the reset is further than a pause."""
+        if self._left(at):
+            return
+        first, longest = DISAGREED
+        wait = min(longest, first * 2**self._disagreed)
+        self._disagreed = min(self._disagreed + 1, 16)
+        self._pause_until(max(reset + AFTER_RESET, at + wait), at, "the API's limit is reached")
+
+    def _all_are_metered(self) -> None:
+        """The rate was judged by the wrong calls, so what was told holds again."""
+        self._found_out, self._metered = True, "all"
+        self._rate = Rate(self._rate.told)
+        self._last_told_rate = self._rate.per_second
+        self._sort_again()
+        text = "a 429 on a status or result call: every call counts against the limit, not only submits"
+        self._tell(PacingEvent("metered", text, per_minute=self.rate))
+
+    def _sort_again(self) -> None:
+        for queue in (self._free, self._paced):
+            for waiter in queue.drain():
+                self._queue_of(waiter.kind).push(waiter)
+            queue.changed.set()
+
+    def _is_metered(self, kind: Kind) -> bool:
+        return kind in SUBMITS if self._metered == "submits" else kind not in BESIDE
+
+    def _is_paced(self, kind: Kind) -> bool:
+        return self._is_metered(kind) and math.isfinite(self._rate.per_second)
+
+    def _queue_of(self, kind: Kind) -> Queue:
+        return self._paced if self._is_paced(kind) else self._free
+
+    # What others may know.
+
+    @property
+    def rate(self) -> float | None:
+        """Calls per minute at present, None where nothing is paced."""
+        return _per_minute(self._rate.per_second)
+
+    @property
+    def metered(self) -> Metered:
+        """Which calls count, as far as known."""
+        return self._metered
+
+    @property
+    def waiting(self) -> Mapping[Kind, int]:
+        """How many calls of each kind wait for their turn; kinds without any are left out."""
+        return {kind: waiting for kind, waiting in self._waiting.items() if waiting}
+
+    @property
+    def scarce(self) -> bool:
+        """Whether a status call costs a submit its turn: every call counts, and submits wait."""
+        return self._is_paced(Kind.STATUS) and any(self._waiting[kind] for kind in SUBMITS)
+
+    @property
+    def reason(self) -> str:
+        """Why calls wait, for the terminal; empty when none does."""
+        left = self._left(asyncio.get_running_loop().time())
+        if left:
+            return f"{self._why_paused}, calls pass again in {math.ceil(left)} s"
+        submits = sum(self._waiting[kind] for kind in SUBMITS)
+        if submits and self.rate is not None:
+            what = "calls" if self._metered == "all" else "submits"
+            return f"{submits} submits wait for the limit of {self.rate:.4g} {what} a minute"
+        return ""
+
+    def statistics(self) -> Statistics:
+        """The gate at this moment."""
+        return Statistics(
+            rate=self.rate,
+            told=_per_minute(self._rate.told),
+            metered=self._metered,
+            paused=self._left(asyncio.get_running_loop().time()),
+            waiting=self.waiting,
+            granted=dict(self._granted),
+            throttled=self._throttled,
+            resets=self._resets,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """What 429s taught, for the next run's `learned`: plain JSON."""
+        return {
+            "per_minute": self._rate.proved * MINUTE if self._rate.learned else None,
+            "counted": self._metered,
+            "found_out": self._found_out,
+            "at": self._now(),
+        }
+
+    def __repr__(self) -> str:
+        waiting = ", ".join(f"{number} {kind}" for kind, number in self.waiting.items()) or "nobody"
+        paused = f", paused: {self._why_paused}" if math.isfinite(self._paused_until) else ""
+        calls = f"metered {self._metered}, waiting {waiting}{paused}, {self._throttled} 429s"
+        return f"<Pacing {self._rate!r}, {calls}>"
+
+    def _tell_rate(self, why: str) -> None:
+        proved = self._rate.proved
+        if math.isinf(proved) or abs(proved - self._last_told_rate) < 0.01 * self._last_told_rate:
+            return
+        self._last_told_rate = proved
+        per_minute = proved * MINUTE
+        self._tell(PacingEvent("rate", f"{per_minute:.4g} calls a minute, {why}", per_minute=per_minute))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """An earlier run's snapshot, as far as it can be believed."""
+
+    per_second: float | None = None
+    counted: Metered = "submits"
+    found_out: bool = False
+
+    @classmethod
+    def read(cls, learned: Mapping[str, Any] | None, now: float) -> _Lesson:
+        if learned is None or abs(now - (_positive(learned.get("at")) or 0.0)) > BELIEVED:
+            return cls()
+        per_minute = _positive(learned.get("per_minute"))
+        return cls(
+            per_second=per_minute / MINUTE if per_minute else None,
+            counted="all" if learned.get("counted") == "all" else "submits",
+            found_out=learned.get("found_out") is True,
+        )
+
+
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
+
+
+def _per_minute(per_second: float) -> float | None:
+    return None if math.isinf(per_second) else per_second * MINUTE

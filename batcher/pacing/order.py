@@ -1,0 +1,126 @@
+"""Who goes first: the kinds of calls, their urgency, and the queue that keeps it.
+
+Law 3: result before status before submit. Nothing starves, and no result expires for a submit's sake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
+
+
+class Kind(StrEnum):
+    """What a call does: the words of `calls` in the JSON, and three that are not counted there apart."""
+
+    SUBMIT = "submit"
+    SYNC = "sync"
+    STATUS = "status"
+    RESULT = "result"
+    UPLOAD = "upload"
+    CREDITS = "credits"
+    HISTORY = "history"
+
+
+SUBMITS = frozenset({Kind.SUBMIT, Kind.SYNC})
+"""What consumes the budget where only submits are metered."""
+BESIDE = frozenset({Kind.UPLOAD, Kind.HISTORY})
+"""Calls to other hosts: neither the API's limit nor its pauses are theirs."""
+URGENCY: Mapping[Kind, int] = {
+    Kind.RESULT: 0,
+    Kind.CREDITS: 1,
+    Kind.STATUS: 1,
+    Kind.SUBMIT: 2,
+    Kind.SYNC: 2,
+}
+STARVED = 60.0
+"""Seconds without a turn after which a less urgent kind has one, unless a result would expire within them."""
+
+_arrivals = count()
+
+
+@dataclass(order=True, slots=True)
+class Waiter:
+    """A call that waits for its turn; ordered within its urgency by deadline, then arrival.
+
+    `since` is the loop's time of its arrival; `granted` gets the loop's time at which it was let out.
+    """
+
+    deadline: float
+    arrival: int = field(init=False, default_factory=lambda: next(_arrivals))
+    kind: Kind = field(compare=False)
+    since: float = field(compare=False)
+    granted: asyncio.Future[float] = field(compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind in SUBMITS:
+            self.deadline = math.inf
+
+
+class Queue:
+    """Waiting calls by urgency. `changed` is set whenever something arrives, for the one who serves it."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self._heaps: tuple[list[Waiter], ...] = ([], [], [])
+        self._served_at = [-math.inf] * len(self._heaps)
+        self._gone = 0
+
+    def __len__(self) -> int:
+        return sum(len(heap) for heap in self._heaps) - self._gone
+
+    def push(self, waiter: Waiter) -> None:
+        heapq.heappush(self._heaps[URGENCY[waiter.kind]], waiter)
+        self.changed.set()
+
+    def pop(self, at: float, wall: float) -> Waiter | None:
+        """The call whose turn it is at loop time `at`, wall time `wall`; None when nobody waits."""
+        urgency = self._next_urgency(at, wall)
+        if urgency is None:
+            return None
+        self._served_at[urgency] = at
+        return heapq.heappop(self._heaps[urgency])
+
+    def expires_before(self, wall: float) -> bool:
+        """Whether the first result's record is gone by this wall time."""
+        head = self._head(0)
+        return head is not None and head.deadline <= wall
+
+    def discard_gone(self) -> None:
+        """One waiter was cancelled; its place is freed when it is reached, or with many others."""
+        self._gone += 1
+        if self._gone > len(self):
+            self._put([waiter for heap in self._heaps for waiter in heap if not waiter.granted.done()])
+
+    def drain(self) -> Iterator[Waiter]:
+        """Everybody who waits, taken out."""
+        waiting = [waiter for heap in self._heaps for waiter in heap if not waiter.granted.done()]
+        self._put([])
+        yield from waiting
+
+    def _next_urgency(self, at: float, wall: float) -> int | None:
+        heads = [(urgency, head) for urgency in range(len(self._heaps)) if (head := self._head(urgency))]
+        if not heads:
+            return None
+        if not self.expires_before(wall + STARVED):
+            for urgency, head in heads[1:]:
+                if at - max(head.since, self._served_at[urgency]) > STARVED:
+                    return urgency
+        return heads[0][0]
+
+    def _head(self, urgency: int) -> Waiter | None:
+        heap = self._heaps[urgency]
+        while heap and heap[0].granted.done():
+            heapq.heappop(heap)
+            self._gone -= 1
+        return heap[0] if heap else None
+
+    def _put(self, waiting: list[Waiter]) -> None:
+        for urgency, heap in enumerate(self._heaps):
+            heap[:] = [waiter for waiter in waiting if URGENCY[waiter.kind] == urgency]
+            heapq.heapify(heap)
+        self._gone = 0

@@ -1,0 +1,69 @@
+"""Is it a picture, whole, and of what kind? Pillow answers, with its bomb limit.
+
+Law: the suffix follows the bytes; nothing that does not decode to its last row is a picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, Any
+
+from batcher import errors
+
+SUFFIXES = {
+    "PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp",
+    "TIFF": ".tif", "AVIF": ".avif", "JPEG2000": ".jp2", "ICO": ".ico", "PPM": ".ppm",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the bytes are: `suffix` with its dot, size in pixels."""
+
+    suffix: str
+    mime: str
+    width: int
+    height: int
+
+
+def kind_of(file: IO[bytes]) -> Picture:
+    """Reads the header only. Raises BadDownload with what is wrong in words."""
+    return _open(file, whole=False)
+
+
+def verified(file: IO[bytes]) -> Picture:
+    """Decodes every row. Raises BadDownload when the picture is cut off, damaged or none at all."""
+    return _open(file, whole=True)
+
+
+def _open(file: IO[bytes], *, whole: bool) -> Picture:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            picture = _described(image)
+            if whole:
+                image.load()
+            return picture
+    except UnidentifiedImageError as error:
+        raise errors.BadDownload(_what_it_is(file)) from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise errors.BadDownload(f"the picture is damaged: {error}") from error
+
+
+def _described(image: Any) -> Picture:
+    form = image.format or ""
+    if form not in SUFFIXES:
+        raise errors.BadDownload(f"a {form or 'nameless'} file is not a picture that is delivered")
+    mime = image.get_format_mimetype() or "application/octet-stream"
+    return Picture(SUFFIXES[form], mime, image.width, image.height)
+
+
+def _what_it_is(file: IO[bytes]) -> str:
+    file.seek(0)
+    start = file.read(64).lstrip()
+    if not start:
+        return "the file is empty"
+    if start[:1] == b"<":
+        return "the file is a page, not a picture"
+    return "the file is not a picture"

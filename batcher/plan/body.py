@@ -1,0 +1,275 @@
+"""The request body: `params` compiled once, filled per task.
+
+Rule: the body says what `params` says, nothing more. A local file in it counts by its content, not by
+its path.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from batcher.catalog import Model, Parameter, convert
+from batcher.manifest import Manifest
+from batcher.manifest.templates import TemplateError, Values, compile_template
+from batcher.plan.rows import PICTURE_SUFFIXES, Row, is_url
+
+Digest = Callable[[str], str]
+Render = Callable[[Values], Any]
+
+HELD = 20_000
+"""Digests and converted cells kept in memory, each; the ledger keeps all digests."""
+
+
+class BadValue(Exception):
+    """A parameter that cannot be had for a row; `variable` is the name that is not there, if any."""
+
+    def __init__(self, part: Part, message: str, variable: str = "") -> None:
+        super().__init__(message)
+        self.part = part
+        self.variable = variable
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One parameter of the body that has something to fill in; `lone` where it is but `{{ lone }}`."""
+
+    name: str
+    render: Render
+    variables: frozenset[str] = frozenset()
+    lone: str = ""
+    parameter: Parameter | None = None
+    nested: bool = False
+
+    @property
+    def media(self) -> bool:
+        """Whether the model says that it holds a picture."""
+        return bool(self.parameter and self.parameter.media)
+
+    @property
+    def converts(self) -> bool:
+        """Whether a table's text has to become something else here."""
+        return bool(self.lone and self.parameter and self.parameter.type != "string")
+
+
+class Body:
+    """`params`, compiled. `constant` names what is the same in every task, `seeded` what needs the seed."""
+
+    def __init__(self, manifest: Manifest, model: Model | None, digest: Digest) -> None:
+        self._manifest = manifest
+        self._digest = digest
+        self._files: dict[tuple[str, str], tuple[str, str] | None] = {}
+        self._cells: dict[tuple[str, str], Any] = {}
+        self._skeleton = dict(manifest.params)
+        parts = [part for name in manifest.params if (part := _part(name, manifest.params[name], model))]
+        self.constant = self._skeleton.keys() - {part.name for part in parts}
+        self.seeded = tuple(part for part in parts if "seed" in part.variables and manifest.seed is not None)
+        # The order of the identity's text, which must not change when the manifest's order does.
+        self._parts = tuple(sorted((p for p in parts if p not in self.seeded), key=lambda part: part.name))
+        self._layout = self._identity_layout()
+        self._used = tuple(sorted(self._used_variables()))
+        self._own = tuple((part, part.media, part.converts, _may_be_file(part)) for part in self._parts)
+
+    @property
+    def variables(self) -> list[str]:
+        """Every variable that the body reads, in the manifest's order of parameters."""
+        order = {name: index for index, name in enumerate(self._skeleton)}
+        parts = sorted((*self._parts, *self.seeded), key=lambda part: order[part.name])
+        text = (name for part in parts if not part.media for name in sorted(part.variables))
+        return list(dict.fromkeys(text))
+
+    def part(self, name: str) -> Part | None:
+        """The part of that name; None where the parameter is constant or not there."""
+        return next((part for part in (*self._parts, *self.seeded) if part.name == name), None)
+
+    def fill(
+        self, row: Row, values: Values, wrong: list[BadValue]
+    ) -> tuple[dict[str, Any], dict[str, str], str]:
+        """The body but for what needs the seed, the digests of its files, and the text of its identity.
+
+        What cannot be had goes to `wrong`.
+        """
+        params = self._skeleton.copy()
+        media: dict[str, str] = {}
+        texts = []
+        for part, is_media, converts, may_be_file in self._own:
+            try:
+                value = part.render(values)
+                if converts and part.lone in row.text:
+                    value = self._converted(part, value)
+                elif is_media or may_be_file:
+                    found = self._file(part, value, row)
+                    if found is not None:
+                        params[part.name], media[part.name] = found
+                        texts.append(f'{{"file":"{found[1]}"}}')
+                        continue
+            except TemplateError as error:
+                wrong.append(BadValue(part, str(error), error.variable))
+                continue
+            except BadValue as error:
+                wrong.append(error)
+                continue
+            params[part.name] = value
+            texts.append(encode_basestring_ascii(value) if type(value) is str else as_json(value))
+        if wrong:
+            return params, media, ""
+        if self.seeded:
+            texts += [as_json([values.get(name) for name in names]) for names in self._beside_seed]
+        return params, media, self._layout % tuple(texts)
+
+    def used(self, values: Values, media: Mapping[str, str]) -> str:
+        """The text of the columns and axes that `params` uses, files by content: what a seed hangs on."""
+        used: dict[str, Any] = {name: values.get(name) for name in self._used}
+        for part, is_media, _, may_be_file in self._own:
+            if is_media or may_be_file:
+                # A digest is no value of a variable: the sign keeps the two kinds of names apart.
+                used[f"<{part.name}"] = media.get(part.name) or [
+                    values.get(n) for n in sorted(part.variables)
+                ]
+        return as_json(used)
+
+    def fill_seeded(self, params: dict[str, Any], values: Values, wrong: list[BadValue]) -> str:
+        """Fills in what needs the seed; gives its text."""
+        for part in self.seeded:
+            try:
+                params[part.name] = part.render(values)
+            except TemplateError as error:
+                wrong.append(BadValue(part, str(error), error.variable))
+        return as_json([params[part.name] for part in self.seeded])
+
+    def _identity_layout(self) -> str:
+        """The model and the body as JSON, with a gap for each part; one thing, whatever the order."""
+        filled = {part.name for part in self._parts}
+        gaps = [(name, "%s") for name in sorted(filled)]
+        fixed = [
+            (name, as_json(value).replace("%", "%%"))
+            for name, value in sorted(self._skeleton.items())
+            if name in self.constant
+        ]
+        sources = [
+            (part.name, as_json({"seeded": self._skeleton[part.name]}).replace("%", "%%"))
+            for part in self.seeded
+        ]
+        self._beside_seed = [sorted(part.variables - {"seed", "repeat"}) for part in self.seeded]
+        entries = [f"{as_json(name).replace('%', '%%')}:{text}" for name, text in (*gaps, *fixed, *sources)]
+        entries += ["%s"] * len(self.seeded)
+        return f"{self._manifest.model}\n{{{','.join(entries)}}}"
+
+    def _used_variables(self) -> set[str]:
+        parts = [part for part in (*self._parts, *self.seeded) if not part.media and not _may_be_file(part)]
+        return set().union(*(part.variables for part in parts)) - {"seed", "repeat"}
+
+    def _converted(self, part: Part, value: Any) -> Any:
+        if not isinstance(value, str) or part.parameter is None:
+            return value
+        key = (part.name, value)
+        if key not in self._cells:
+            if len(self._cells) >= HELD:
+                self._cells.clear()
+            try:
+                self._cells[key] = convert(part.parameter, value)
+            except ValueError as error:
+                raise BadValue(part, str(error)) from None
+        return self._cells[key]
+
+    def _file(self, part: Part, value: Any, row: Row) -> tuple[str, str] | None:
+        """The absolute path and the digest of the local file that a value names; None when it is none."""
+        if part.nested:
+            for text in _strings(value):
+                if _like_picture(text) and os.path.isabs(text) and self._found(part, text, ""):
+                    message = (
+                        f"holds the local file {text} inside a list; only a parameter of its own is uploaded"
+                    )
+                    raise BadValue(part, message)
+            return None
+        if not isinstance(value, str) or is_url(value) or (not part.media and not _like_picture(value)):
+            return None
+        folder = row.part(part.lone).folder if part.lone in row.columns else ""
+        found = self._found(part, value, folder)
+        if found is None and part.media and value:
+            places = [place for place in dict.fromkeys((folder, str(self._manifest.folder))) if place]
+            looked = "" if os.path.isabs(value) else f" in {' or '.join(places)}"
+            raise BadValue(part, f"there is no file {value[:300]!r}{looked}")
+        return found
+
+    def _found(self, part: Part, path: str, folder: str) -> tuple[str, str] | None:
+        key = (folder, path)
+        if key in self._files:
+            return self._files[key]
+        if len(self._files) >= HELD:
+            self._files.clear()
+        found = None
+        for place in dict.fromkeys((folder, str(self._manifest.folder))):
+            if place and found is None:
+                found = self._digested(part, os.path.normpath(os.path.join(place, os.path.expanduser(path))))
+        self._files[key] = found
+        return found
+
+    def _digested(self, part: Part, path: str) -> tuple[str, str] | None:
+        try:
+            return path, self._digest(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        except IsADirectoryError:
+            raise BadValue(part, f"{path} is a folder, not a picture") from None
+        except OSError as error:
+            raise BadValue(part, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def as_json(value: Any) -> str:
+    """One text per JSON value, whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _part(name: str, value: Any, model: Model | None) -> Part | None:
+    """The parameter, compiled; None where it is constant (a local file is not: its content counts)."""
+    parameter = model.parameters.get(name) if model else None
+    render, variables, lone = _compiled(value)
+    if render is None:
+        if not (parameter and parameter.media):
+            return None
+        return Part(name, lambda values: value, parameter=parameter)
+    return Part(name, render, variables, lone, parameter, nested=not isinstance(value, str))
+
+
+def _compiled(value: Any) -> tuple[Render | None, frozenset[str], str]:
+    """How to render a value of `params`, lists and mappings with all that is in them; None: constant."""
+    if isinstance(value, str):
+        template = compile_template(value)
+        return (None if template.constant else template.render), template.variables, template.lone or ""
+    if not isinstance(value, dict | list):
+        return None, frozenset(), ""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    inner = [(key, value[key], *_compiled(value[key])) for key in keys]
+    variables = frozenset().union(*(names for _, _, _, names, _ in inner))
+    if not any(render for _, _, render, _, _ in inner):
+        return None, variables, ""
+
+    def render_mapping(values: Values) -> Any:
+        return {key: render(values) if render else constant for key, constant, render, _, _ in inner}
+
+    def render_list(values: Values) -> Any:
+        return [render(values) if render else constant for _, constant, render, _, _ in inner]
+
+    return (render_mapping if isinstance(value, dict) else render_list), variables, ""
+
+
+def _may_be_file(part: Part) -> bool:
+    """A model that the catalogue does not know may take a picture anywhere."""
+    return part.parameter is None and (bool(part.lone) or part.nested)
+
+
+def _like_picture(text: str) -> bool:
+    return len(text) < 4096 and os.path.splitext(text)[1].lower() in PICTURE_SUFFIXES and "\n" not in text
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)

@@ -1,0 +1,213 @@
+"""Manifest and rows -> tasks, one by one, with keys that stay the same.
+
+Rule: a task's key and seed hang on what it sends, and on nothing else: other rows, columns and axes may
+come and go. Everything of the outside comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from batcher.catalog import Model, check, count
+from batcher.errors import ManifestError, Problem
+from batcher.manifest import Manifest
+from batcher.manifest.checks import unknown_axis, unknown_variable
+from batcher.manifest.templates import TemplateError
+from batcher.plan.body import BadValue, Body, Digest, Part
+from batcher.plan.matrix import Cell, Cells
+from batcher.plan.names import Names
+from batcher.plan.rows import Row
+from batcher.task import Task
+
+MAX_PROBLEMS = 20
+
+
+def expand(
+    manifest: Manifest,
+    model: Model | None,
+    rows: Iterable[Row],
+    *,
+    digest: Digest,
+    occurrence: Callable[[bytes], int],
+    note: Callable[[str], None],
+) -> Iterator[Task]:
+    """The tasks of a job, lazily: rows, in each the cells of the matrix, in each the repeats.
+
+    `digest` gives the sha256 (hex) of a local file's content or raises OSError; `occurrence` how many
+    times it was asked for the same identity before in this plan; `note` takes warnings.
+    Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
+    no plan.
+    """
+    plan = _Plan(manifest, model, digest, occurrence, note)
+    tasks = 0
+    try:
+        for row in rows:
+            plan.look_at(row)
+            for cell in plan.cells.of(row):
+                columns = {**row.columns, **cell}
+                for repeat in range(manifest.repeat):
+                    task = plan.task(row, cell, columns, repeat)
+                    if task is not None and not plan.problems:
+                        tasks += 1
+                        yield task
+    except ManifestError as error:
+        raise ManifestError([*plan.problems, *error.problems]) from None
+    plan.finish(tasks)
+
+
+class _Plan:
+    """What the tasks of one expansion have in common."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        model: Model | None,
+        digest: Digest,
+        occurrence: Callable[[bytes], int],
+        note: Callable[[str], None],
+    ) -> None:
+        self.manifest = manifest
+        self.model = model
+        self.cells = Cells(manifest.matrix)
+        self.body = Body(manifest, model, digest)
+        self.names = Names(manifest, self.body.variables)
+        self.problems: dict[Problem, None] = {}
+        self._occurrence = occurrence
+        self._note = note
+        self._noted: set[str] = set()
+        self._rows = 0
+        self._identical = 0
+        self._first_identical = ""
+        self._seeded = manifest.seed is not None and bool(self.body.seeded or "seed" in self.names.variables)
+        self._several = manifest.repeat > 1
+        self._reserved = self.cells.names | {"repeat"} | ({"seed"} if manifest.seed is not None else set())
+        self._one_image = model is None or model.count is None
+        if model is None:
+            note(f"{manifest.model} is not in the catalogue: its parameters are not checked")
+
+    def look_at(self, row: Row) -> None:
+        """What concerns a row as such: its column names."""
+        self._rows += 1
+        if clash := self._reserved & row.columns.keys():
+            # An include may name a column: it is a condition then.
+            for name in sorted(clash & (self.cells.axes.keys() | {"repeat", "seed"})):
+                part = row.part(name)
+                what = "the axis" if name in self.cells.axes else "the plan's own variable"
+                self._wrong(Problem(f"the column `{name}` has the name of {what} `{name}`", part.file))
+        if self.cells.unproven:
+            self.cells.unproven -= row.columns.keys()
+
+    def task(self, row: Row, cell: Cell, columns: dict[str, Any], repeat: int) -> Task | None:
+        """One task; None where it has problems, which are kept."""
+        wrong: list[BadValue] = []
+        values: dict[str, Any] = {**columns, "repeat": repeat}
+        params, media, text = self.body.fill(row, values, wrong)
+        if wrong:
+            self._blame(wrong, row, cell, values)
+            return None
+        hashed = blake2b(f"{text}\n{repeat}".encode(), digest_size=16)
+        again = self._occurrence(hashed.digest())
+        if again:
+            hashed.update(b"\n%d" % again)
+            self._identical += 1
+        if self._seeded:
+            seeded = f"{self.manifest.seed}\n{self.body.used(values, media)}\n{repeat}\n{again}"
+            seed = int.from_bytes(blake2b(seeded.encode(), digest_size=4).digest())
+            values["seed"] = columns_seed = seed
+            hashed.update(self.body.fill_seeded(params, values, wrong).encode())
+            if wrong:
+                self._blame(wrong, row, cell, values)
+                return None
+            columns = {**columns, "seed": columns_seed}
+        if self.model is not None and not self._checked(params, row, cell):
+            return None
+        name = self._name(row, cell, values, again)
+        if name is None:
+            return None
+        if again and not self._first_identical:
+            self._first_identical = name
+        return Task(
+            hashed.hexdigest(),
+            name,
+            params,
+            {**columns, "repeat": repeat} if self._several else columns,
+            media,
+            repeat,
+            1 if self._one_image else count(self.model, params),
+        )
+
+    def finish(self, tasks: int) -> None:
+        """What only the end can tell. Raises ManifestError when there was any problem."""
+        if self._rows:
+            for name in sorted(self.cells.unproven):
+                message = unknown_axis(name, self.cells.axes)
+                self.problems[self.manifest.problem(("matrix", "exclude"), message)] = None
+            if not tasks and not self.problems:
+                self._wrong(
+                    self.manifest.problem(("matrix",), "leaves nothing: every combination is excluded")
+                )
+        if self.problems:
+            raise ManifestError(list(self.problems))
+        if self._identical:
+            these = "1 task is" if self._identical == 1 else f"{self._identical} tasks are"
+            self._note(f"{these} identical to an earlier one (first: {self._first_identical})")
+
+    def _name(self, row: Row, cell: Cell, values: Mapping[str, Any], again: int) -> str | None:
+        try:
+            return self.names.of(row, cell, values, again)
+        except TemplateError as error:
+            message = self._sentence(error, values) if error.variable else str(error)
+            self._wrong(self.manifest.problem(("output", "name"), message))
+            return None
+
+    def _checked(self, params: Mapping[str, Any], row: Row, cell: Cell) -> bool:
+        """Whether the model takes these parameters; warnings are told once per value."""
+        assert self.model is not None
+        fits = True
+        for finding in check(self.model, params, self.manifest.unchecked):
+            if finding.warning:
+                warning = f"{finding.parameter}: {finding.message}"
+                if warning not in self._noted and len(self._noted) < 1000:
+                    self._noted.add(warning)
+                    self._note(warning)
+                continue
+            fits = False
+            part = self.body.part(finding.parameter)
+            self._wrong(self._placed(part, finding.parameter, finding.message, row, cell))
+        return fits
+
+    def _blame(self, wrong: list[BadValue], row: Row, cell: Cell, values: Mapping[str, Any]) -> None:
+        for bad in wrong:
+            if bad.variable:
+                message = self._sentence(bad, values)
+                self._wrong(self.manifest.problem(("params", bad.part.name), message))
+            else:
+                self._wrong(self._placed(bad.part, bad.part.name, str(bad), row, cell))
+
+    def _sentence(self, error: TemplateError | BadValue, values: Mapping[str, Any]) -> str:
+        return unknown_variable(error.variable, values, seeded=self.manifest.seed is not None)
+
+    def _placed(self, part: Part | None, name: str, message: str, row: Row, cell: Cell) -> Problem:
+        """The problem where its cause stands: a cell of a table, a value of an axis, or the manifest."""
+        here = self.manifest.problem(("params", name), message)
+        if part is None or not part.variables:
+            return here
+        if part.lone and part.lone in cell:
+            axis = self.cells.axes.get(part.lone, ())
+            at = [i for i, value in enumerate(axis) if value is cell[part.lone]]
+            return self.manifest.problem(("matrix", part.lone, *at[:1]), f"{name}: {message}")
+        if part.lone and part.lone in row.columns:
+            source = row.part(part.lone)
+            where = f"row {source.number}, " if source.number else ""
+            return Problem(
+                f"{where}column `{part.lone}`: {message}", source.file, source.line, key=f"params.{name}"
+            )
+        return self.manifest.problem(("params", name), f"{message} (for {row.origin})")
+
+    def _wrong(self, problem: Problem) -> None:
+        self.problems[problem] = None
+        if len(self.problems) >= MAX_PROBLEMS:
+            more = Problem(f"the first {MAX_PROBLEMS} problems are told; there may be more")
+            raise ManifestError([more])

@@ -1,0 +1,212 @@
+"""The sandbox: a local server of the hosted API, its storage, history and file host, under one origin.
+
+Law: it behaves as the provider documents, not as our client expects; it shares no code with what it judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from email.utils import formatdate
+from types import TracebackType
+
+import anyio
+from aiohttp import web
+
+from batcher.sandbox.account import MICRO, Account
+from batcher.sandbox.answers import error, page, throttled
+from batcher.sandbox.faults import Faults, Route
+from batcher.sandbox.faults.effects import FATES, play
+from batcher.sandbox.files import Files
+from batcher.sandbox.jobs import Job, Queue
+from batcher.sandbox.limits import limit
+from batcher.sandbox.media import LOOPBACK, Media
+from batcher.sandbox.options import Options
+from batcher.sandbox.routes import Handler, Handlers
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BODY_LIMIT = 64 * 1024 * 1024
+REMEMBERED = 1_000_000
+"""So many of the latest calls are kept in `arrivals`."""
+
+_KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
+_METERED = {
+    "submits": frozenset({Route.SUBMIT, Route.SYNC}),
+    "all": frozenset({Route.SUBMIT, Route.SYNC, Route.STATUS, Route.RESULT, Route.CREDITS}),
+}
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One call that was seen. `at` is the loop's time; `status` is 0 while, or if, there was no answer."""
+
+    at: float
+    kind: Route
+    status: int = 0
+
+    def __iter__(self) -> Iterator[float | Route | int]:
+        return iter((self.at, self.kind, self.status))
+
+
+class Sandbox:
+    """The server, as an async context manager; it lives in the running loop, and in its time.
+
+        async with Sandbox(Options(service=2, rpm=60)) as sandbox:
+            ... sandbox.url ...
+            assert sandbox.billed == 3
+
+    Enter and leave it in the same task. What a test may ask it afterwards as well:
+    `arrivals`, `counts`, `throttled`, `jobs`, `billed`, `spent`, `credits_left`, `keys_seen_at_files`.
+
+    `now` is the wall clock of everything it stamps, expires and counts (seconds since 1970).
+
+    Raises:
+        OSError: the port is taken (on entering).
+    """
+
+    def __init__(self, options: Options | None = None, now: Callable[[], float] | None = None) -> None:
+        self.options = options or Options()
+        self.url = ""
+        self.arrivals: deque[Arrival] = deque(maxlen=REMEMBERED)
+        self.counts: Counter[Route] = Counter()
+        """Calls by kind, refused and faulty ones included."""
+        self.throttled = 0
+        """Number of 429 answers."""
+        self.keys_seen_at_files: list[str] = []
+        """Paths of the file host to which somebody sent an API key. There must never be any."""
+        # The only clock that is not injected is the default of the injection.
+        self._now = now or time.time  # noqa: TID251
+        self._faults = self.options.faults or Faults()
+        self._limit = limit(self.options)
+        self._account = Account(self.options.credits)
+        self._files = Files(self._now, self.options.file_ttl)
+        self._media = Media(self._files)
+        self._queue = Queue(self.options, self._account, self._media, self._files, self._now)
+        self._stack = AsyncExitStack()
+        self._started = 0.0
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """Every accepted submission by its request_id, v1 calls too, in the order of acceptance."""
+        return self._queue.jobs
+
+    @property
+    def billed(self) -> int:
+        """Number of jobs that completed and were billed."""
+        return self._account.billed
+
+    @property
+    def spent(self) -> float:
+        """Credits billed."""
+        return self._account.spent / MICRO
+
+    @property
+    def credits_left(self) -> float:
+        return self._account.left / MICRO
+
+    def __repr__(self) -> str:
+        seen = " ".join(f"{kind}={count}" for kind, count in self.counts.items())
+        return f"<Sandbox {self.url} jobs={len(self.jobs)} billed={self.billed} {seen}>"
+
+    async def __aenter__(self) -> Sandbox:
+        self._started = asyncio.get_running_loop().time()
+        runner = web.AppRunner(
+            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        async with AsyncExitStack() as stack:
+            stack.callback(self._files.close)
+            stack.push_async_callback(self._media.close)
+            stack.callback(self._queue.close)
+            group = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(group.cancel_scope.cancel)
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.TCPSite(runner, self.options.host, self.options.port).start()
+            port = runner.addresses[0][1]
+            host = self.options.host
+            self.url = f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
+            self._media.origins = {(name, port) for name in (*LOOPBACK, host)}
+            self._queue.start(group)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, exc, trace)
+
+    def _application(self) -> web.Application:
+        handlers = Handlers(self.options, self._account, self._queue, self._files, self._now)
+        app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_other_paths])
+        app.on_response_prepare.append(self._date)
+        for method, path, kind, handler in handlers.table():
+            app.router.add_route(method, path, self._route(kind, handler))
+        return app
+
+    def _route(self, kind: Route, handler: Handler) -> Answer:
+        """What every call passes: it is noted, a fault may happen, then key, limit and handler."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            at = asyncio.get_running_loop().time()
+            arrival = Arrival(at, kind)
+            self.arrivals.append(arrival)
+            self.counts[kind] += 1
+            fault = self._faults.match(kind, self.counts[kind], at - self._started)
+            fate = fault if fault and fault.kind in FATES else None
+
+            async def proceed() -> web.StreamResponse:
+                refusal = self._refusal(kind, request)
+                return refusal if refusal is not None else await handler(request, fate)
+
+            if fault is None or fate is not None:
+                response = await proceed()
+            else:
+                response = await play(fault, request, self._now, proceed)
+            if request.transport and not request.transport.is_closing():
+                arrival.status = response.status
+                self.throttled += response.status == 429
+            return response
+
+        return answer
+
+    def _refusal(self, kind: Route, request: web.Request) -> web.Response | None:
+        if kind is Route.DOWNLOAD:
+            if (
+                "x-api-key" in request.headers
+                or "Authorization" in request.headers
+                or "SG_" in request.path_qs
+            ):
+                self.keys_seen_at_files.append(request.path)
+            return None
+        key = request.headers.get("x-api-key")
+        if not key:
+            return error(401, "Missing API key. Send it in the x-api-key header.")
+        if key != self.options.key if self.options.key else not _KEY.fullmatch(key):
+            return error(401, "Invalid API key")
+        if self._limit is not None and kind in _METERED[self.options.metered]:
+            reset_at = self._limit.admit(self._now())
+            if reset_at is not None:
+                return throttled(reset_at)
+        return None
+
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self._now(), usegmt=True)
+
+
+@web.middleware
+async def _other_paths(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """A wrong method is answered in HTML, an unknown path and an oversized body in JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed:
+        return page(405)
+    except web.HTTPNotFound:
+        return error(404, "Not found")
+    except web.HTTPRequestEntityTooLarge:
+        return error(413, "Request body too large")

@@ -1,0 +1,144 @@
+"""All tasks: claim, start, wait, stop in good order. One coroutine per task in flight; the ledger is the queue.
+
+Law: what is owed comes before what is new; memory does not grow with the number of tasks; a run always ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections import deque
+
+import anyio
+from anyio.abc import TaskGroup
+
+from batcher.admission import Window
+from batcher.delivery import Delivery
+from batcher.ledger import Entry, Ledger
+from batcher.lifecycle import Lifecycle
+from batcher.stopping import Stopping
+from batcher.task import State
+
+CLAIMED_AT_ONCE = 256
+BACKLOG = 256
+"""So many results may wait for their files before submits wait for them."""
+
+
+class Scheduler:
+    """Starts tasks as there is room, and ends when nothing is left that it may do."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        lifecycle: Lifecycle,
+        delivery: Delivery,
+        window: Window,
+        stopping: Stopping,
+        most: int | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._lifecycle = lifecycle
+        self._delivery = delivery
+        self._window = window
+        self._stopping = stopping
+        self._left = math.inf if most is None else most
+        self._claimed: deque[Entry] = deque()
+        self._cursor = 0
+        self._exhausted = False
+        self._later: list[tuple[float, int]] = []
+        self._changed = asyncio.Event()
+        self.live = 0
+
+    def look(self) -> None:
+        """Something changed that may make room."""
+        self._changed.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks on their way to a result; those whose files are being fetched are past it."""
+        return self.live - self._delivery.under_way
+
+    async def run(self) -> None:
+        """Returns when every task that can move has moved, or a stop let what was in flight come home."""
+        async with anyio.create_task_group() as tasks:
+            await self._resume(tasks)
+            await self._submit(tasks)
+
+    async def _resume(self, tasks: TaskGroup) -> None:
+        """What an earlier process left in flight, the one whose record ends first at the head."""
+        up_to = self._ledger.last_submission()
+        after = (-math.inf, 0)
+        while owed := self._ledger.in_flight(after, up_to, CLAIMED_AT_ONCE):
+            for entry in owed:
+                while self.live >= BACKLOG:
+                    await self._wait()
+                self._start(tasks, entry)
+            last = owed[-1]
+            after = (last.submission.submitted_at if last.submission else 0.0, last.id)
+
+    async def _submit(self, tasks: TaskGroup) -> None:
+        while not self._stopping.requested:
+            if not self._has_room():
+                await self._wait()
+            elif (entry := self._next()) is not None:
+                self._start(tasks, entry)
+            elif self._later and self._left_now():
+                await self._wait(self._later[0][0] - self._ledger.now())
+            elif self.live:
+                await self._wait()
+            else:
+                return
+
+    def _has_room(self) -> bool:
+        return self.in_flight < self._window.size and self._delivery.under_way < BACKLOG
+
+    def _left_now(self) -> bool:
+        return self._left > 0 or bool(self._later)
+
+    def _next(self) -> Entry | None:
+        """The next task whose time has come: retries that are due, then the plan's order."""
+        if self._later and self._later[0][0] <= self._ledger.now():
+            return self._ledger.entry(heapq.heappop(self._later)[1])
+        while self._left > 0 and (entry := self._claim()) is not None:
+            self._left -= 1
+            if entry.not_before <= self._ledger.now():
+                return entry
+            heapq.heappush(self._later, (entry.not_before, entry.id))
+        return None
+
+    def _claim(self) -> Entry | None:
+        if not self._claimed and not self._exhausted:
+            self._claimed.extend(self._ledger.claim(self._cursor, CLAIMED_AT_ONCE))
+            self._exhausted = len(self._claimed) == 0
+        if not self._claimed:
+            return None
+        entry = self._claimed.popleft()
+        self._cursor = entry.id
+        return entry
+
+    def _start(self, tasks: TaskGroup, entry: Entry) -> None:
+        self.live += 1
+        tasks.start_soon(self._live, entry, name=entry.task.name)
+
+    async def _live(self, entry: Entry) -> None:
+        try:
+            ended = await self._lifecycle.live(entry)
+        finally:
+            self.live -= 1
+            self.look()
+        if ended.state is State.PLANNED:
+            self._again(ended)
+
+    def _again(self, entry: Entry) -> None:
+        """Back in the queue. A task ahead of the cursor (it was resumed in flight) will be claimed in its turn."""
+        if entry.id <= self._cursor:
+            heapq.heappush(self._later, (entry.not_before, entry.id))
+        else:
+            self._exhausted = False
+
+    async def _wait(self, seconds: float = math.inf) -> None:
+        self._changed = asyncio.Event()
+        with anyio.move_on_after(max(seconds, 0.0)):
+            await self._changed.wait()

@@ -1,0 +1,123 @@
+"""Files of folders and globs, one by one, always in the same order.
+
+Rule: one folder's entries are held at a time; a folder that links back to one above it is not entered.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from batcher.plan import PICTURE_SUFFIXES
+
+
+class File(NamedTuple):
+    """One file: its absolute path, and its folder relative to the fixed root of the glob or folder."""
+
+    path: str
+    folder: str
+    entry: os.DirEntry[str] | None = None
+
+    @property
+    def stamp(self) -> str:
+        """Size and time of change; raises OSError when it has gone."""
+        found = self.entry.stat() if self.entry is not None else os.stat(self.path)
+        return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def is_glob(path: str) -> bool:
+    """Whether the path has `*`, `?`, `[` or `{a,b}`."""
+    return bool(_MAGIC.search(path))
+
+
+_MAGIC = re.compile(r"[*?\[]|\{[^{}/]*,[^{}]*\}")
+
+
+def pictures_below(folder: str) -> Iterator[File]:
+    """Every picture in a folder and below it, by suffix; hidden ones left out. Raises OSError."""
+    for file in _walk(folder, ("**", "*"), frozenset({0})):
+        if os.path.splitext(file.path)[1].lower() in PICTURE_SUFFIXES:
+            yield file
+
+
+def matches(pattern: str) -> Iterator[File]:
+    """The files that an absolute glob matches; `**` is any number of folders. Raises OSError."""
+    alternatives = expanded(pattern)
+    seen: set[str] | None = set() if len(alternatives) > 1 else None
+    for one in alternatives:
+        parts = one.split("/")
+        fixed = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
+        root, rest = "/".join(parts[:fixed]) or "/", parts[fixed:]
+        if rest[-1] == "**":
+            rest.append("*")
+        for file in _walk(root, tuple(rest), frozenset({0})) if os.path.isdir(root) else ():
+            if seen is None:
+                yield file
+            elif file.path not in seen:
+                seen.add(file.path)
+                yield file
+
+
+def expanded(pattern: str) -> list[str]:
+    """`*.{jpg,png}` as `*.jpg` and `*.png`."""
+    braces = re.search(r"\{([^{}]*,[^{}]*)\}", pattern)
+    if braces is None:
+        return [pattern]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    return [whole for one in braces[1].split(",")[:100] for whole in expanded(before + one + after)][:1000]
+
+
+def _walk(
+    root: str,
+    parts: Sequence[str],
+    states: frozenset[int],
+    relative: str = "",
+    above: tuple[tuple[int, int], ...] = (),
+) -> Iterator[File]:
+    """Files below `root`, each folder's entries in order of name.
+
+    A state is how many `parts` are behind us on one way of matching; all ways are walked at once, so
+    that no file comes twice.
+    """
+    found = os.stat(root)
+    if (found.st_dev, found.st_ino) in above:
+        return
+    above = (*above, (found.st_dev, found.st_ino))
+    with os.scandir(root) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    prefix = root if root.endswith("/") else f"{root}/"
+    for entry in entries:
+        accepted, onward = _step(entry.name, parts, states)
+        if accepted and entry.is_file():
+            yield File(prefix + entry.name, relative, entry)
+        elif onward and entry.is_dir():
+            below = f"{relative}/{entry.name}" if relative else entry.name
+            yield from _walk(prefix + entry.name, parts, onward, below, above)
+
+
+def _step(name: str, parts: Sequence[str], states: Iterable[int]) -> tuple[bool, frozenset[int]]:
+    """Whether a file of this name is matched, and the states in which a folder of it is entered."""
+    hidden = name.startswith(".")
+    accepted = False
+    onward = set[int]()
+    for state in states:
+        while parts[state] == "**":
+            if not hidden:
+                onward.add(state)
+            state += 1
+        part = parts[state]
+        if (not hidden or part.startswith(".")) and _pattern(part).match(name):
+            if state == len(parts) - 1:
+                accepted = True
+            else:
+                onward.add(state + 1)
+    return accepted, frozenset(onward)
+
+
+@lru_cache(maxsize=256)
+def _pattern(part: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(part))

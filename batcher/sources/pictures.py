@@ -1,0 +1,87 @@
+"""Rows of an `images:` source: globs, folders, files and URLs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+from batcher.manifest import Manifest
+from batcher.plan import Row, is_url
+from batcher.sources.listing import File, is_glob, matches, pictures_below
+from batcher.sources.problems import Problems
+
+
+def pictures(manifest: Manifest, index: int, problems: Problems) -> Iterator[Row]:
+    """One row per picture, with the columns image, stem, name, suffix and folder."""
+    base = str(manifest.folder)
+    return (picture_row(one, base) for one in listed(manifest, index, problems))
+
+
+def picture_row(picture: File | str, folder: str) -> Row:
+    """The row of one file or URL; `folder` is the manifest's."""
+    return _of_url(picture) if isinstance(picture, str) else _of_file(picture, folder)
+
+
+def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File | str]:
+    """The files and URLs of an `images:` source; what several of its entries name comes once."""
+    entries = manifest.inputs[index].images or ()
+    seen: set[str] | None = set() if len(entries) > 1 else None
+    for position, entry in enumerate(entries):
+        key = ("inputs", index, "images", position)
+        for picture in (entry,) if is_url(entry) else _files(manifest, key, entry, problems):
+            path = picture if isinstance(picture, str) else picture.path
+            if seen is not None:
+                if path in seen:
+                    continue
+                seen.add(path)
+            if path.isascii() or _can_be_written(path):
+                yield picture
+            else:
+                problems.at(key, f"the name of {path!r} is not UTF-8; rename the file")
+
+
+def _files(manifest: Manifest, key: tuple[str | int, ...], entry: str, problems: Problems) -> Iterator[File]:
+    """The files that one entry names: a glob, a folder, or a file, which must be there."""
+    scheme, separator, _ = entry.partition("://")
+    if separator:
+        problems.at(key, f"{scheme}:// cannot be read yet; use local files or http(s) URLs")
+        return
+    path = manifest.resolve(entry)
+    try:
+        if is_glob(entry) and not os.path.exists(path):
+            yield from matches(path)
+        elif os.path.isdir(path):
+            yield from pictures_below(path)
+        elif os.path.isfile(path):
+            yield File(path, "")
+        else:
+            problems.at(key, f"there is no file or folder {path}")
+    except OSError as error:
+        problems.at(key, f"{error.filename or path} cannot be read: {error.strerror}")
+    except ValueError:
+        problems.at(key, "no path has a NUL in it")
+
+
+def _of_file(file: File, base: str) -> Row:
+    path = file.path
+    name = path[path.rfind("/") + 1 :]
+    stem, suffix = os.path.splitext(name)
+    columns = {"image": path, "stem": stem, "name": name, "suffix": suffix, "folder": file.folder}
+    return Row(columns, path, folder=base)
+
+
+def _of_url(url: str) -> Row:
+    path = "" if url[:5].lower() == "data:" else unquote(urlsplit(url).path)
+    name = path.rpartition("/")[2]
+    stem, suffix = os.path.splitext(name)
+    shown = url if len(url) <= 200 else f"{url[:197]}..."
+    return Row({"image": url, "stem": stem, "name": name, "suffix": suffix, "folder": ""}, shown)
+
+
+def _can_be_written(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
