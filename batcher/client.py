@@ -1,4 +1,4 @@
-"""The hosted API over aiohttp: submit, status, result, sync, upload, credits. Foreign errors become ours here.
+"""The hosted API over aiohttp: submit, status, result, sync, upload, credits. Foreign errors become ours.
 
 Law: the key goes to the API, its storage and its history, and to nobody else; a redirect is never
 followed with it. What an answer means is decided once, in `wire`; what its absence means, here.
@@ -162,7 +162,7 @@ class Client:
             )
         self._called(kind)
         answer = await self._exchange(method, url, body, seconds)
-        self.skew.learn(answer.headers.get("Date"), self._now())
+        self.skew.observe(answer.headers, self._now())
         if answer.status == 429:
             raise self._throttled(kind, answer, turn)
         self._pacing.accepted(kind)

@@ -13,7 +13,8 @@ import aiohttp
 
 from batcher import errors
 from batcher.download import Folder, Landed, adopt, fetch
-from batcher.ledger import Entry, File, Ledger
+from batcher.ledger.entries import Entry, File
+from batcher.ledger.writer import Ledger
 from batcher.wire import Output
 
 
@@ -114,7 +115,9 @@ class Delivery:
         try:
             self._ledger.named(entry, file.position, name, landed.sha256)
             await self._ledger.committed()
-            if not self._folder.holds(name, landed.sha256):
+            if self._folder.holds(name, landed.sha256):
+                landed.part.unlink(missing_ok=True)
+            else:
                 await asyncio.to_thread(self._folder.settle, landed, name)
         except (ValueError, FileExistsError):
             return False

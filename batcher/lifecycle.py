@@ -11,20 +11,20 @@ A step that can do nothing more now returns the entry it was given.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import anyio
 
 from batcher import errors, retry, wire
-from batcher.admission import Outage, Purse, Window
+from batcher.admission import Purse, Window
 from batcher.asking import Asking
 from batcher.client import Client
 from batcher.delivery import Delivery
-from batcher.ledger import Entry, Ledger
+from batcher.ledger.entries import Entry, Submission
+from batcher.ledger.writer import Ledger
+from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
 from batcher.stopping import Stopping
 from batcher.task import State
@@ -77,7 +77,6 @@ class Lifecycle:
         self._luck = luck
         self._resubmitted: set[int] = set()
         self.outage = Outage()
-        self.storage_outage = Outage()
         self._steps: Mapping[State, Callable[[Entry], Awaitable[Entry]]] = {
             State.DOUBTFUL: self._settle_doubt,
             State.SUBMITTED: self._ask,
@@ -112,7 +111,7 @@ class Lifecycle:
                 return body
             reserved = await self._purse.reserve(entry.id, entry.task.images)
             turn = await self._turn(kind)
-        if waiting.cancelled_caught:
+        if waiting.cancelled_caught or self._stopping.requested:
             self._purse.released(entry.id)
             return entry
         entry = await self._intend(entry, reserved)
@@ -134,35 +133,26 @@ class Lifecycle:
         """The request body, its files uploaded; or the task as it is after that came to nothing."""
         if not entry.task.media:
             return dict(entry.task.params)
-        await self.storage_outage.over()
-        self.storage_outage.leaving()
+        down = self._uploads.outage.down
         try:
-            body = await self._uploads.body(entry.task)
+            return await self._uploads.body(entry.task)
         except errors.StopsTheRun:
             raise
         except errors.FileError as error:
-            self.storage_outage.withdrawn()
             return self._ledger.failed(entry, error.reason)
         except errors.ApiError as error:
-            return self._not_uploaded(entry, error)
-        except asyncio.CancelledError:
-            self.storage_outage.withdrawn()
-            raise
-        self.storage_outage.answered()
-        return body
+            return self._not_uploaded(entry, error, spent=not down)
 
-    def _not_uploaded(self, entry: Entry, error: errors.ApiError) -> Entry:
+    def _not_uploaded(self, entry: Entry, error: errors.ApiError, *, spent: bool) -> Entry:
         """An upload can be done again without harm; a storage that is down fails nobody."""
         if isinstance(error, errors.Throttled):
-            self.storage_outage.withdrawn()
             return self._ledger.put_off(entry, self._after_throttling(error), spent=False)
-        down = self.storage_outage.down
-        self.storage_outage.lost(error.message)
+        spent = spent and not isinstance(error, errors.Refused)
         decision = self._decide(error, entry)
-        if isinstance(decision, retry.GiveUp) and not down:
+        if isinstance(decision, retry.GiveUp) and spent:
             return self._ledger.failed(entry, decision.reason)
-        at = decision.at if isinstance(decision, retry.Again) else 0.0
-        return self._ledger.put_off(entry, at, spent=not down)
+        at = decision.at if isinstance(decision, retry.Again) else self._ledger.now() + 1.0
+        return self._ledger.put_off(entry, at, spent=spent)
 
     async def _turn(self, kind: Kind) -> float:
         """The turn is granted last, when nothing else is in the way; the gate's answer for the client."""
@@ -385,7 +375,7 @@ class Lifecycle:
         await anyio.sleep(min(pause, left) if left > 0 else pause)
 
     @staticmethod
-    def _held(entry: Entry) -> Any:
+    def _held(entry: Entry) -> Submission:
         if entry.submission is None:
             raise errors.LedgerError(f"task {entry.task.name} has no submission in force")
         return entry.submission

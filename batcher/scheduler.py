@@ -1,4 +1,4 @@
-"""All tasks: claim, start, wait, stop in good order. One coroutine per task in flight; the ledger is the queue.
+"""All tasks: claim, start, wait, stop in good order. The ledger is the queue.
 
 Law: what is owed comes before what is new; memory does not grow with the number of tasks; a run always ends.
 """
@@ -15,7 +15,8 @@ from anyio.abc import TaskGroup
 
 from batcher.admission import Window
 from batcher.delivery import Delivery
-from batcher.ledger import Entry, Ledger
+from batcher.ledger.entries import Entry
+from batcher.ledger.writer import Ledger
 from batcher.lifecycle import Lifecycle
 from batcher.stopping import Stopping
 from batcher.task import State
@@ -84,7 +85,7 @@ class Scheduler:
                 await self._wait()
             elif (entry := self._next()) is not None:
                 self._start(tasks, entry)
-            elif self._later and self._left_now():
+            elif self._later:
                 await self._wait(self._later[0][0] - self._ledger.now())
             elif self.live:
                 await self._wait()
@@ -93,9 +94,6 @@ class Scheduler:
 
     def _has_room(self) -> bool:
         return self.in_flight < self._window.size and self._delivery.under_way < BACKLOG
-
-    def _left_now(self) -> bool:
-        return self._left > 0 or bool(self._later)
 
     def _next(self) -> Entry | None:
         """The next task whose time has come: retries that are due, then the plan's order."""
@@ -112,11 +110,8 @@ class Scheduler:
         if not self._claimed and not self._exhausted:
             self._claimed.extend(self._ledger.claim(self._cursor, CLAIMED_AT_ONCE))
             self._exhausted = len(self._claimed) == 0
-        if not self._claimed:
-            return None
-        entry = self._claimed.popleft()
-        self._cursor = entry.id
-        return entry
+            self._cursor = self._claimed[-1].id if self._claimed else self._cursor
+        return self._claimed.popleft() if self._claimed else None
 
     def _start(self, tasks: TaskGroup, entry: Entry) -> None:
         self.live += 1
@@ -132,7 +127,7 @@ class Scheduler:
             self._again(ended)
 
     def _again(self, entry: Entry) -> None:
-        """Back in the queue. A task ahead of the cursor (it was resumed in flight) will be claimed in its turn."""
+        """Back in the queue. One that was resumed in flight and lies ahead will be claimed in its turn."""
         if entry.id <= self._cursor:
             heapq.heappush(self._later, (entry.not_before, entry.id))
         else:

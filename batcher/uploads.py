@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from batcher import errors, pictures
 from batcher.client import Client
-from batcher.ledger import Ledger
+from batcher.ledger.writer import Ledger
+from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
 from batcher.task import Task
 
@@ -37,9 +38,10 @@ class Uploads:
         self._pacing = pacing
         self._mode = mode
         self._under_way: dict[str, asyncio.Lock] = {}
+        self.outage = Outage()
 
     async def body(self, task: Task) -> dict[str, Any]:
-        """The request body of `task`. Raises NotAnImage, UploadRejected; ApiError when the storage is down."""
+        """The request body of `task`. Raises NotAnImage, UploadRejected; ApiError if the storage is down."""
         body = dict(task.params)
         for parameter, digest in task.media.items():
             path = str(body[parameter])
@@ -60,18 +62,34 @@ class Uploads:
             if known is not None:
                 return known
             data_url = await asyncio.to_thread(read, path, digest)
-            turn = await self._pacing.turn(Kind.UPLOAD)
-            try:
-                url = await self._client.upload(data_url, turn)
-            except errors.Rejected as error:
-                raise errors.UploadRejected(f"{path}: {error.message}") from error
+            url = await self._upload(path, data_url)
             self._ledger.keep_upload(digest, url)
         self._under_way.pop(digest, None)
         return url
 
+    async def _upload(self, path: str, data_url: bytes) -> str:
+        await self.outage.over()
+        turn = await self._pacing.turn(Kind.UPLOAD)
+        self.outage.leaving()
+        try:
+            url = await self._client.upload(data_url, turn)
+        except (errors.Rejected, errors.Throttled, errors.StopsTheRun) as error:
+            self.outage.answered()
+            if isinstance(error, errors.Rejected):
+                raise errors.UploadRejected(f"{path}: {error.message}") from error
+            raise
+        except errors.ApiError as error:
+            self.outage.lost(error.message)
+            raise
+        except asyncio.CancelledError:
+            self.outage.withdrawn()
+            raise
+        self.outage.answered()
+        return url
+
 
 def read(path: str, digest: str) -> bytes:
-    """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it changed since it was planned."""
+    """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it is no longer as planned."""
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_UPLOAD + 1)

@@ -1,6 +1,6 @@
 """What every test gets: virtual time, a clean environment, no way out of this machine, and a sandbox.
 
-Every async test runs in a loop whose clock jumps (`virtualtime.py`); `@pytest.mark.real_time` gives a real loop.
+Every async test runs in a loop whose clock jumps (`virtualtime.py`), unless it is marked `real_time`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 import pytest
+from virtualtime import VirtualTimeLoop
 
 from batcher.sandbox import Options, Sandbox
-from virtualtime import VirtualTimeLoop
 
 START = 1_767_614_400.0
 """2026-01-05 12:00 UTC: what `now` shows when the virtual clock has shown its first 1000 seconds."""

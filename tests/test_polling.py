@@ -8,6 +8,7 @@ import json
 import math
 import random
 import statistics
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -108,13 +109,13 @@ def of(runs: list[Run]) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize(("in_flight", "rate"), [(64, math.inf), (300, math.inf), (64, 20.0), (16, math.inf)])
+@pytest.mark.parametrize(("in_flight", "rate"), [(64, math.inf), (300, math.inf), (64, 20.0)])
 def test_from_a_cold_start_three_and_a_half_polls_keep_the_wanted_half_second(
     in_flight: int, rate: float
 ) -> None:
     runs = [
         Run(Polling(delay=0.5), lognormal(5, 0.3), in_flight=in_flight, rate=rate, seed=seed)
-        for seed in range(3)
+        for seed in range(2)
     ]
     polls, delay = of(runs)
     assert polls <= 3.5
@@ -142,7 +143,16 @@ def test_the_schedule_is_close_to_the_optimum_when_the_distribution_is_known() -
     certain = ServiceTimes((Component(1.0, math.log(5), 0.3),))
     grid = grid_of(certain, 0.5, surprises=False)
     schedule = best_schedule(grid, price_for(grid, 0.5, 0.5))
-    assert schedule.polls == pytest.approx(2.75, abs=0.1)
+    ages = [0.0]
+    while ages[-1] < grid.ages[-2]:
+        ages.append(schedule.after(ages[-1], 0))
+    draw, sample = random.Random(0), 4000
+    delay = (
+        sum(ages[bisect_right(ages, t := 5 * math.exp(draw.gauss(0, 0.3)))] - t for _ in range(sample))
+        / sample
+    )
+    assert delay == pytest.approx(0.5, rel=0.05)
+    assert schedule.polls * delay == pytest.approx(2.75 * 0.5, rel=0.05)
 
 
 def test_no_other_schedule_on_the_grid_costs_less() -> None:
@@ -252,9 +262,9 @@ def test_jobs_of_minutes_are_not_asked_hundreds_of_times() -> None:
     assert delay <= 6  # 1 % of a job's time is the finest that is aimed at
 
 
-@pytest.mark.parametrize(("median", "tasks"), [(0.5, 1000), (5.0, 6000)])
+@pytest.mark.parametrize(("median", "tasks"), [(0.5, 500), (5.0, 6000)])
 def test_without_metrics_the_wanted_delay_does_not_run_away(median: float, tasks: int) -> None:
-    run = Run(Polling(delay=0.5), lognormal(median, 0.3), tasks, in_flight=64, rate=20, metrics=False)
+    run = Run(Polling(delay=0.5), lognormal(median, 0.3), tasks, in_flight=16, rate=20, metrics=False)
     for start in range(0, tasks, 500):
         assert statistics.fmean(run.delays[start : start + 500]) < 0.8
     assert statistics.fmean(run.polls) <= 4
@@ -330,7 +340,9 @@ def test_a_call_is_worth_the_wait_of_all_that_want_one_up_to_a_limit() -> None:
     assert price_of_call(5, 100, 0.0, 15.0) == 900
 
 
-@pytest.mark.parametrize("junk", [{}, {"seconds": None}, {"seconds": ["5", None, True, math.nan, math.inf]}])
+@pytest.mark.parametrize(
+    "junk", [{}, {"seconds": None}, {"seconds": ["5", None, True, math.nan, math.inf, 10**400, -1]}]
+)
 def test_a_snapshot_without_times_restores_to_a_cold_start(junk: dict[str, object]) -> None:
     polling = Polling.restore(junk, typical=7)
     assert not polling.known
@@ -352,7 +364,7 @@ learned = st.lists(seconds, max_size=60)
 prices = st.sampled_from([0.0, 1e-9, 0.5, 30.0, 900.0, 1e6])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(learned, seconds, st.integers(0, 10_000), prices, st.sampled_from([0.0, 0.2, 1.0, 30.0]))
 def test_the_next_poll_is_always_later_and_finite(
     times: list[float], age: float, polls: int, price: float, delay: float
@@ -363,7 +375,7 @@ def test_the_next_poll_is_always_later_and_finite(
     assert following > age
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(learned, seconds, seconds, prices)
 def test_a_later_answer_never_means_an_earlier_next_poll(
     times: list[float], one: float, other: float, price: float
@@ -372,14 +384,14 @@ def test_a_later_answer_never_means_an_earlier_next_poll(
     assert polling.next_poll(early, 1, price) <= polling.next_poll(late, 1, price) + 1e-6 * (1 + late)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(learned, prices, prices)
 def test_dearer_calls_are_never_more_calls(times: list[float], one: float, other: float) -> None:
     polling, (cheap, dear) = after(times), sorted((one, other))
     assert expected_polls(polling, dear) <= expected_polls(polling, cheap) * 1.02 + 0.02
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(learned, seconds, prices)
 def test_what_was_learned_survives_as_json(times: list[float], age: float, price: float) -> None:
     polling = after([round(t, 3) for t in times], delay=0.7)
@@ -390,7 +402,7 @@ def test_what_was_learned_survives_as_json(times: list[float], age: float, price
     assert restored.known == polling.known
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(learned.filter(bool), seconds, seconds)
 def test_chances_are_chances_and_grow_with_age(times: list[float], one: float, other: float) -> None:
     polling, (early, late) = after(times), sorted((one, other))

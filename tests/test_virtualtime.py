@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import anyio
 import pytest
 from aiohttp import web
-from conftest import START, YouForgotTheSandbox
+from conftest import START, MakeSandbox, YouForgotTheSandbox
 from virtualtime import VirtualTimeLoop
 
 
@@ -95,7 +97,7 @@ async def test_now_goes_with_the_loop_from_a_fixed_date(now: Callable[[], float]
 
 async def test_a_connection_to_another_machine_raises() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(YouForgotTheSandbox, match="192.0.2.1"):
+        with pytest.raises(YouForgotTheSandbox, match=r"192\.0\.2\.1"):
             await session.get("http://192.0.2.1/")
         with pytest.raises(YouForgotTheSandbox, match=r"api\.segmind\.com"):
             await session.get("https://api.segmind.com/v1/get-user-credits")
@@ -106,7 +108,37 @@ def test_a_plain_socket_to_another_machine_raises() -> None:
         plain.connect(("192.0.2.1", 80))
 
 
-def test_no_key_and_no_default_of_this_machine_reaches_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
+def test_no_key_and_no_default_of_this_machine_reaches_a_test() -> None:
     assert not [name for name in os.environ if name.startswith(("SEGMIND_", "BATCHER_"))]
+
+
+async def test_a_busy_hour_of_calls_threads_and_files_costs_seconds_and_no_spurious_timeout(
+    sandbox: MakeSandbox, tmp_path: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    headers = {"x-api-key": "SG_0123456789abcdef"}
+    body = {"image": "https://segmind.com/image5.png", "prompt": "streets in italy"}
+
+    async def one(session: aiohttp.ClientSession, url: str, number: int) -> None:
+        await anyio.sleep(number * 36)
+        async with session.post(f"{url}/v2/sd1.5-outpaint", json=body) as answer:
+            record = await answer.json()
+        state = ""
+        while state != "COMPLETED":
+            await anyio.sleep(5)
+            async with session.get(record["status_url"]) as answer:
+                state = (await answer.json())["status"]
+        await asyncio.to_thread((tmp_path / f"{number}.json").write_text, state)
+
+    async with (
+        sandbox(service=30, rpm=60) as server,
+        aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=10)) as session,
+    ):
+        before = loop.time()
+        async with anyio.create_task_group() as group:
+            for number in range(100):
+                group.start_soon(one, session, server.url, number)
+        assert 3564 < loop.time() - before < 3720
+        assert (server.billed, server.throttled, len(list(tmp_path.iterdir()))) == (100, 0, 100)
+        submits = [round(at - before) for at, kind, _ in server.arrivals if kind == "submit"]
+        assert submits == [number * 36 for number in range(100)]

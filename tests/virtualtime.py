@@ -1,8 +1,8 @@
 """An event loop whose clock jumps: an hour of waiting takes a millisecond, and means an hour.
 
-Laws. The clock stands still while anything happens. It jumps to the next timer only when no thread job is pending
-and a real select of a millisecond finds nothing ready. Thread jobs are counted where they are started, in
-`run_in_executor` (`asyncio.to_thread`, aiofiles, name resolution); threads started otherwise are not seen. A server that
+Laws. The clock stands still while anything happens. It jumps to the next timer only when no thread job is
+pending and a real select of a millisecond finds nothing ready. Thread jobs are counted where they start, in
+`run_in_executor` (`asyncio.to_thread`, aiofiles, name resolution); other threads are not seen. A server that
 shall live in this time must live in this loop.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 GRACE = 0.001
 """Real seconds in which bytes on the loopback must have arrived before the clock may jump."""
-PATIENCE = 1.0
+PATIENCE = 0.5
 """Real seconds for which a thread job stops the clock; from then on it runs as real time does, so that a
 thread that itself waits for a timer of the loop cannot stop it for ever."""
 

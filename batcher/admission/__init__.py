@@ -1,4 +1,4 @@
-"""What a submit must pass before it may leave: the money, the expiry guard, an API that is down.
+"""What a submit must pass before it may leave: the money and the expiry guard.
 
 money.py     Purse: spent + reserved + doubtful + lost never exceed max_cost
 expiry.py    Window: no more in flight than can be fetched before their records end (pure)
@@ -9,6 +9,5 @@ from __future__ import annotations
 
 from batcher.admission.expiry import Window
 from batcher.admission.money import Purse
-from batcher.admission.outage import Outage
 
-__all__ = ["Outage", "Purse", "Window"]
+__all__ = ["Purse", "Window"]

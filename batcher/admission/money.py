@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 
 from batcher import errors
-from batcher.ledger import Ledger, credits
+from batcher.ledger.totals import credits
+from batcher.ledger.writer import Ledger
 
 
 class Purse:
-    """What may still be spent in this run. `limit` and `price` (per image) in micro-credits, None: not known."""
+    """What may still be spent in this run. `limit` and `price` (of an image) in micro-credits or None."""
 
     def __init__(self, ledger: Ledger, *, limit: int | None, price: int | None) -> None:
         self._ledger = ledger

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from batcher import errors
+from batcher.ledger.store import meta, set_meta, transaction
 from batcher.plan import name_key
 from batcher.task import Task
 
@@ -70,8 +71,7 @@ def plan(
     noticed: Callable[[int], None] = lambda total: None,
 ) -> Planned:
     """Makes `tasks` the present plan. Raises ManifestError (nothing changed) when two want one name."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         number = int(meta(connection, "plan") or 0) + 1
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         total = _write(connection, tasks, number, fresh=before == 0, noticed=noticed)
@@ -79,10 +79,6 @@ def plan(
         after = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         set_meta(connection, "plan", str(number))
         set_meta(connection, "fingerprint", fingerprint)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return Planned(total, after - before, tuple(warnings))
 
 
@@ -158,19 +154,6 @@ def _columns(connection: sqlite3.Connection, identity: int) -> str:
     )
     text = ", ".join(f"{name}={value}" for name, value in columns.items())
     return f"[{text[:120]}]"
-
-
-def meta(connection: sqlite3.Connection, key: str) -> str | None:
-    """A note that the ledger keeps about itself."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
-    """Writes such a note, inside the transaction that is open."""
-    connection.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
-    )
 
 
 class Occurrences:

@@ -125,14 +125,35 @@ def _check(connection: sqlite3.Connection, path: Path, *, quick: bool = True) ->
 def _migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for number in range(version, schema_version()):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             MIGRATIONS[number - 1](connection)
             connection.execute(f"PRAGMA user_version={number + 1}")
-            connection.execute("COMMIT")
-        except BaseException:
+
+
+def meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """A note that the ledger keeps about itself."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Writes such a note, inside the transaction that is open."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
             connection.execute("ROLLBACK")
-            raise
+        raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from batcher.ledger.planning import meta
+from batcher.ledger.store import meta
 from batcher.task import State
 
 MICRO = 1_000_000

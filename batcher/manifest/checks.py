@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from batcher.catalog import nearest
+from batcher.catalog import Model, check, nearest
 from batcher.errors import Problem
 from batcher.manifest.grammar import RESERVED
 from batcher.manifest.reading import Document, KeyPath
@@ -19,8 +19,9 @@ IMAGE_COLUMNS = ("image", "stem", "name", "suffix", "folder")
 """The columns that every picture of an `images:` source has."""
 
 
-def problems(document: Document) -> list[Problem]:
-    """Every problem of templates, variables, excludes, object stores and our own keys."""
+def problems(document: Document, model: Model | None) -> list[Problem]:
+    """Every problem of templates, variables, excludes, object stores, our own keys, and of values that
+    are the same in every task or stand on an axis and that `model` does not take."""
     data: Mapping[str, Any] = document.data
     found = [
         document.problem((ours,), "unknown key", at_key=True) for ours in ("path", "folder") if ours in data
@@ -29,6 +30,8 @@ def problems(document: Document) -> list[Problem]:
     found += _templates(document, known)
     found += _matrix(document, known)
     found += _stores(document)
+    if model is not None:
+        found += _values(document, model, known)
     return found
 
 
@@ -143,6 +146,41 @@ def unknown_axis(name: str, names: Iterable[str]) -> str:
     if meant := nearest(name, known):
         return f"excludes by `{name}`, which is no axis or column; did you mean `{meant}`?"
     return f"excludes by `{name}`, which is no axis or column; there are {', '.join(known) or 'none'}"
+
+
+def _values(document: Document, model: Model, known: _Known) -> Iterator[Problem]:
+    """What the model says to constant parameters, to their names, and to the values of axes."""
+    params = document.data.get("params", {})
+    unchecked = document.data.get("unchecked") or ()
+    if not isinstance(params, dict) or not isinstance(unchecked, list | tuple | str):
+        return
+    unchecked = [unchecked] if isinstance(unchecked, str) else unchecked
+    for finding in check(model, params, unchecked):
+        name = finding.parameter
+        constant = not any(_is_template(text) for _, text in _texts(params.get(name), ()))
+        if not finding.warning and (constant or name not in model.parameters):
+            yield document.problem(("params", name), finding.message, at_key=name not in model.parameters)
+    for name, value in params.items():
+        axis = _lone(value)
+        values = document.data["matrix"].get(axis) if axis in known.axes else ()
+        for index, one in enumerate(_list(values)):
+            for finding in check(model, {name: one}, unchecked):
+                if finding.parameter == name and name in model.parameters and not finding.warning:
+                    yield document.problem(("matrix", str(axis), index), f"{name}: {finding.message}")
+
+
+def _is_template(text: str) -> bool:
+    try:
+        return not compile_template(text).constant
+    except TemplateError:
+        return True
+
+
+def _lone(value: Any) -> str | None:
+    try:
+        return compile_template(value).lone if isinstance(value, str) else None
+    except TemplateError:
+        return None
 
 
 def _stores(document: Document) -> Iterator[Problem]:

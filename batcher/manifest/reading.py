@@ -302,7 +302,7 @@ def _overridden(document: Document, override: str, problems: list[Problem]) -> D
     except ManifestError as error:
         return wrong(error.problems[0].message)
     path: list[str | int] = []
-    data = target = _copied(document.data)
+    data = target = copied(document.data)
     for position, part in enumerate(parts):
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
@@ -331,7 +331,8 @@ def read_value(text: str) -> Any:
     return value
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Plain data anew, so that changing it changes nothing else."""
     if isinstance(value, dict):
-        return {key: _copied(inner) for key, inner in value.items()}
-    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+        return {key: copied(inner) for key, inner in value.items()}
+    return [copied(inner) for inner in value] if isinstance(value, list) else value

@@ -29,6 +29,9 @@ AFTER_RESET = 0.05
 """Seconds between a reset and the first call, which must not arrive before it."""
 DISAGREED = (0.5, 30.0)
 """First and longest pause (s) when a stamp is past by our clock and yet nothing passes; it doubles."""
+MOST_BEHIND = 2.5
+"""Seconds by which the server's clock may be behind ours without a Date header showing it. A 429 shows it: its
+stamp is past before its call went out."""
 LAST_CHANCE = 1.0
 """Seconds between two results that go out within a pause since they would not survive it."""
 SPREAD = 2.0
@@ -111,6 +114,7 @@ class Pacing:
         self._coming_reset: float | None = None
         self._known_reset = -math.inf
         self._disagreed = 0
+        self._behind = 0.0
 
     # The story of a call: its turn, and what came of it.
 
@@ -156,18 +160,20 @@ class Pacing:
         if reset_at is None or not math.isfinite(reset_at):
             return
         reset = at + (reset_at - now)
+        if sent_at is not None:
+            self._behind = min(max(self._behind, sent_at - reset), MOST_BEHIND)
         if self._auto and not self._found_out and kind in (Kind.STATUS, Kind.RESULT):
             self._all_are_metered()
         if left and self._coming_reset is not None:
             self._coming_reset = self._known_reset = max(reset, self._coming_reset)
-        elif self._is_new(reset, sent_at, at):
+        elif self._is_new(reset, sent_at):
             self._resets += 1
             self._known_reset = reset
             self._coming_reset = reset if self._is_metered(kind) else None
         elif sent_at is None or sent_at >= self._resumed_at:
             self._disagree(reset, at)
             return
-        self._pause_until(reset + AFTER_RESET, at, "the API's limit is reached")
+        self._pause_until(max(reset + self._behind, at) + AFTER_RESET, at, "the API's limit is reached")
 
     def pause(self, seconds: float, reason: str = "") -> None:
         """Hold all calls to the API so long, at most 120 s, and start again smoothly. It teaches no rate."""
@@ -289,11 +295,11 @@ class Pacing:
             seconds = until - at
             self._tell(PacingEvent("paused", f"calls pause for {seconds:.0f} s: {reason}", seconds=seconds))
 
-    def _is_new(self, reset: float, sent_at: float | None, at: float) -> bool:
+    def _is_new(self, reset: float, sent_at: float | None) -> bool:
         """Whether it tells of a reset that we did not know when the call went out."""
         if sent_at is None:
-            return reset > at and abs(reset - self._known_reset) > 1.0
-        return reset > max(at, self._known_reset + SAME_STAMP) and sent_at >= self._resumed_at
+            return reset > self._known_reset + 1.0
+        return reset > self._known_reset + SAME_STAMP and sent_at >= self._resumed_at
 
     def _disagree(self, reset: float, at: float) -> None:
         """Sent after the reset by our clock, before it by theirs; or the reset is further than a pause."""
@@ -302,7 +308,8 @@ class Pacing:
         first, longest = DISAGREED
         wait = min(longest, first * 2**self._disagreed)
         self._disagreed = min(self._disagreed + 1, 16)
-        self._pause_until(max(reset + AFTER_RESET, at + wait), at, "the API's limit is reached")
+        until = max(reset + self._behind + AFTER_RESET, at + wait)
+        self._pause_until(until, at, "the API's limit is reached")
 
     def _all_are_metered(self) -> None:
         """The rate was judged by the wrong calls, so what was told holds again."""

@@ -11,6 +11,7 @@ import os.path
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
+from math import isfinite
 from typing import Any
 
 from batcher.catalog import Model, Parameter, convert
@@ -71,7 +72,9 @@ class Body:
         # The order of the identity's text, which must not change when the manifest's order does.
         self._parts = tuple(sorted((p for p in parts if p not in self.seeded), key=lambda part: part.name))
         self._layout = self._identity_layout()
-        self._used = tuple(sorted(self._used_variables()))
+        self._used = tuple((name, as_json(name)) for name in sorted(self._used_variables()))
+        files = (part for part in self._parts if part.media or _may_be_file(part))
+        self._files_of_columns = tuple(part for part in files if part.variables)
         self._own = tuple((part, part.media, part.converts, _may_be_file(part)) for part in self._parts)
 
     @property
@@ -114,23 +117,22 @@ class Body:
                 wrong.append(error)
                 continue
             params[part.name] = value
-            texts.append(encode_basestring_ascii(value) if type(value) is str else as_json(value))
+            texts.append(as_json(value))
         if wrong:
             return params, media, ""
         if self.seeded:
-            texts += [as_json([values.get(name) for name in names]) for names in self._beside_seed]
+            texts += [as_json(values.get(name)) for name in self._beside_seed]
         return params, media, self._layout % tuple(texts)
 
     def used(self, values: Values, media: Mapping[str, str]) -> str:
         """The text of the columns and axes that `params` uses, files by content: what a seed hangs on."""
-        used: dict[str, Any] = {name: values.get(name) for name in self._used}
-        for part, is_media, _, may_be_file in self._own:
-            if is_media or may_be_file:
-                # A digest is no value of a variable: the sign keeps the two kinds of names apart.
-                used[f"<{part.name}"] = media.get(part.name) or [
-                    values.get(n) for n in sorted(part.variables)
-                ]
-        return as_json(used)
+        texts = [f"{quoted}:{as_json(values.get(name))}" for name, quoted in self._used]
+        for part in self._files_of_columns:
+            if part.name in media:
+                texts.append(f"{part.name}:{media[part.name]}")
+            else:
+                texts.append(f"{part.name}:{as_json([values.get(name) for name in sorted(part.variables)])}")
+        return ",".join(texts)
 
     def fill_seeded(self, params: dict[str, Any], values: Values, wrong: list[BadValue]) -> str:
         """Fills in what needs the seed; gives its text."""
@@ -139,7 +141,7 @@ class Body:
                 params[part.name] = part.render(values)
             except TemplateError as error:
                 wrong.append(BadValue(part, str(error), error.variable))
-        return as_json([params[part.name] for part in self.seeded])
+        return ",".join([as_json(params[part.name]) for part in self.seeded])
 
     def _identity_layout(self) -> str:
         """The model and the body as JSON, with a gap for each part; one thing, whatever the order."""
@@ -154,9 +156,10 @@ class Body:
             (part.name, as_json({"seeded": self._skeleton[part.name]}).replace("%", "%%"))
             for part in self.seeded
         ]
-        self._beside_seed = [sorted(part.variables - {"seed", "repeat"}) for part in self.seeded]
+        beside = (name for part in self.seeded for name in part.variables - {"seed", "repeat"})
+        self._beside_seed = sorted(set(beside))
         entries = [f"{as_json(name).replace('%', '%%')}:{text}" for name, text in (*gaps, *fixed, *sources)]
-        entries += ["%s"] * len(self.seeded)
+        entries += ["%s"] * len(self._beside_seed)
         return f"{self._manifest.model}\n{{{','.join(entries)}}}"
 
     def _used_variables(self) -> set[str]:
@@ -221,8 +224,15 @@ class Body:
 
 
 def as_json(value: Any) -> str:
-    """One text per JSON value, whatever the order of its keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """One ASCII text per JSON value, whatever the order of its keys."""
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        return repr(value)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _part(name: str, value: Any, model: Model | None) -> Part | None:

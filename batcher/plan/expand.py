@@ -6,7 +6,7 @@ come and go. Everything of the outside comes in as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -105,7 +105,7 @@ class _Plan:
         values: dict[str, Any] = {**columns, "repeat": repeat}
         params, media, text = self.body.fill(row, values, wrong)
         if wrong:
-            self._blame(wrong, row, cell, values)
+            self._hopeless(wrong, params, row, cell, values)
             return None
         hashed = blake2b(f"{text}\n{repeat}".encode(), digest_size=16)
         again = self._occurrence(hashed.digest())
@@ -115,13 +115,13 @@ class _Plan:
         if self._seeded:
             seeded = f"{self.manifest.seed}\n{self.body.used(values, media)}\n{repeat}\n{again}"
             seed = int.from_bytes(blake2b(seeded.encode(), digest_size=4).digest())
-            values["seed"] = columns_seed = seed
+            values["seed"] = seed
             hashed.update(self.body.fill_seeded(params, values, wrong).encode())
             if wrong:
-                self._blame(wrong, row, cell, values)
+                self._hopeless(wrong, params, row, cell, values)
                 return None
-            columns = {**columns, "seed": columns_seed}
-        if self.model is not None and not self._checked(params, row, cell):
+            columns = {**columns, "seed": seed}
+        if not self._checked(params, row, cell):
             return None
         name = self._name(row, cell, values, again)
         if name is None:
@@ -162,11 +162,14 @@ class _Plan:
             self._wrong(self.manifest.problem(("output", "name"), message))
             return None
 
-    def _checked(self, params: Mapping[str, Any], row: Row, cell: Cell) -> bool:
-        """Whether the model takes these parameters; warnings are told once per value."""
-        assert self.model is not None
+    def _checked(self, params: Mapping[str, Any], row: Row, cell: Cell, told: Collection[str] = ()) -> bool:
+        """Whether the model takes these parameters, `told` ones aside; warnings are told once per value."""
+        if self.model is None:
+            return True
         fits = True
         for finding in check(self.model, params, self.manifest.unchecked):
+            if finding.parameter in told:
+                continue
             if finding.warning:
                 warning = f"{finding.parameter}: {finding.message}"
                 if warning not in self._noted and len(self._noted) < 1000:
@@ -178,13 +181,23 @@ class _Plan:
             self._wrong(self._placed(part, finding.parameter, finding.message, row, cell))
         return fits
 
-    def _blame(self, wrong: list[BadValue], row: Row, cell: Cell, values: Mapping[str, Any]) -> None:
+    def _hopeless(
+        self,
+        wrong: list[BadValue],
+        params: Mapping[str, Any],
+        row: Row,
+        cell: Cell,
+        values: Mapping[str, Any],
+    ) -> None:
+        """Tells what is wrong with a task that cannot be: with its values, and with the rest of it too."""
         for bad in wrong:
             if bad.variable:
                 message = self._sentence(bad, values)
                 self._wrong(self.manifest.problem(("params", bad.part.name), message))
             else:
                 self._wrong(self._placed(bad.part, bad.part.name, str(bad), row, cell))
+        told = {bad.part.name for bad in wrong} | {part.name for part in self.body.seeded}
+        self._checked(params, row, cell, told)
 
     def _sentence(self, error: TemplateError | BadValue, values: Mapping[str, Any]) -> str:
         return unknown_variable(error.variable, values, seeded=self.manifest.seed is not None)

@@ -32,6 +32,9 @@ class Names:
         self._several = manifest.repeat > 1
         self._used = [name for name in used if name not in RESERVED]
         self.variables = frozenset() if self._template is None else self._template.variables
+        self._row: Row | None = None
+        self._beginning = ""
+        self._cells: dict[int, tuple[Mapping[str, Any], str]] = {}
 
     def of(self, row: Row, cell: Mapping[str, Any], values: Mapping[str, Any], again: int) -> str:
         """The name of one task; `again` is how many identical tasks came before. Raises TemplateError."""
@@ -42,18 +45,24 @@ class Names:
         return safe_name(spelled(self._template.render(values)))
 
     def _default(self, row: Row, cell: Mapping[str, Any], repeat: int, again: int) -> str:
-        columns = row.columns
-        if "stem" in columns:
-            parts = [spelled(columns["stem"])]
-            again = 0  # the stem tells identical pictures apart
-        else:
-            parts = [slug(spelled(columns[name])) for name in self._used if name in columns]
-        parts += [slug(spelled(value)) for value in cell.values()]
+        if row is not self._row:
+            self._row, self._beginning = row, self._of_row(row)
+        if cell is not self._cells.get(id(cell), (None,))[0]:
+            if len(self._cells) >= 10_000:
+                self._cells.clear()
+            # The cell is kept beside its text, so that its id stays its own.
+            self._cells[id(cell)] = (cell, "-".join([slug(spelled(value)) for value in cell.values()]))
+        parts = [part for part in (self._beginning, self._cells[id(cell)][1]) if part]
         if self._several:
             parts.append(str(repeat))
-        if again:
+        if again and "stem" not in row.columns:  # a stem tells identical pictures apart
             parts.append(str(again + 1))
         return safe_name("-".join(parts) or self._job)
+
+    def _of_row(self, row: Row) -> str:
+        if "stem" in row.columns:
+            return spelled(row.columns["stem"])
+        return "-".join([slug(spelled(row.columns[name])) for name in self._used if name in row.columns])
 
 
 def safe_name(text: str) -> str:

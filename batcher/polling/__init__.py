@@ -20,7 +20,7 @@ from batcher.polling.policy import (
     grid_of,
     price_for,
 )
-from batcher.polling.times import ServiceTimes, fit, guess
+from batcher.polling.times import LONGEST, ServiceTimes, fit, guess
 
 SCOUTS = 4
 """So many of a model's oldest tasks ask until anything is known of it; the others wait for what they find."""
@@ -41,6 +41,8 @@ FAIR_SHARE = 0.3
 BUCKETS_PER_E = 8.0
 """Prices are rounded to this many steps per factor e: a schedule each."""
 MOST_SCHEDULES = 32
+_FREE = -(10**9)
+"""The bucket of the price at which the wanted delay alone decides."""
 
 
 class Polling:
@@ -66,9 +68,9 @@ class Polling:
 
     def learned(self, seconds: float) -> None:
         """A job took `seconds` of queue and inference, as the server's metrics say."""
-        if not math.isfinite(seconds):
+        if math.isnan(seconds):
             return
-        self._recent.append(max(seconds, 0.0))
+        self._recent.append(min(max(seconds, 0.0), LONGEST))
         self._unfitted += 1
         if self._unfitted > min(len(self._recent) // 8, 7):
             self._refit()
@@ -146,8 +148,8 @@ class Polling:
         polling = cls(delay=delay, every=every, typical=typical)
         seconds = snapshot.get("seconds")
         for value in seconds if isinstance(seconds, list) else []:
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                polling._recent.append(max(float(value), 0.0))
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST:
+                polling._recent.append(float(value))
         if polling._recent:
             polling._refit()
         return polling
@@ -186,7 +188,20 @@ class Polling:
         return schedule
 
 
-_FREE = -(10**9)
+def price_of_call(
+    waiting: int, planned: int, rate: float, mean_service: float, in_flight: float = math.inf
+) -> float:
+    """Seconds of waiting that one call is worth when calls are scarce.
+
+    Each call spent puts off all that still want one: `waiting` calls and `planned` tasks, at `rate` calls per
+    second. It is worth no more than the time in which all of the at most `in_flight` tasks could make one
+    (beyond that the waiting itself costs more throughput, by the places it holds), nor than PRICIEST_CALL x
+    `mean_service` seconds. An unlimited rate (inf) makes calls free.
+    """
+    dearest = PRICIEST_CALL * mean_service
+    if rate <= 0:
+        return dearest
+    return min(min(waiting + planned, in_flight) / rate, dearest)
 
 
 def _fair_price(times: ServiceTimes, delay: float) -> float:
@@ -201,19 +216,3 @@ def _fair_price(times: ServiceTimes, delay: float) -> float:
         (delay * max(1.0, FAIR_SHARE / part.weight)) ** 2 / (0.8 * part.sigma * math.exp(part.mu))
         for part in times.components
     )
-
-
-def price_of_call(
-    waiting: int, planned: int, rate: float, mean_service: float, in_flight: float = math.inf
-) -> float:
-    """Seconds of waiting that one call is worth when calls are scarce.
-
-    Each call spent puts off all that still want one: `waiting` calls and `planned` tasks, at `rate` calls per
-    second. It is worth no more than the time in which all of the at most `in_flight` tasks could make one
-    (beyond that the waiting itself costs more throughput, by the places it holds), nor than PRICIEST_CALL x
-    `mean_service` seconds. An unlimited rate (inf) makes calls free.
-    """
-    dearest = PRICIEST_CALL * mean_service
-    if rate <= 0:
-        return dearest
-    return min((waiting + planned) / rate, in_flight / rate, dearest)

@@ -4,7 +4,7 @@ Law: the schedule is optimal for the distribution, to the fineness of the grid; 
 intervals grow geometrically, but never stop.
 
 With F the chance of completion by an age and G its integral, a poll at g_j after one at g_i costs
-`price x (1 - F_i) + G_j - G_i - F_i (g_j - g_i)` in expectation: the call, and the delay of jobs that
+`price x (1 - F_i) + G_j - G_i - F_i (g_j - g_i)` per submitted job: the call, and the delay of the jobs that
 complete in between. What the remaining polls cost, W_i, is the minimum of that plus W_j over j > i. For a
 fixed i this is a line in g_j with slope -F_i, so the best j lies on the lower convex hull of the points
 (g_j, G_j + W_j): one pass from the end finds all of them.

@@ -13,6 +13,8 @@ from itertools import pairwise
 
 SHORTEST = 0.02
 """Seconds: a time below it (an answer from a cache, a clock that steps back) counts as this long."""
+LONGEST = 1e9
+"""Seconds: a time above it is nonsense, and counts as this long."""
 
 TYPICAL_SIGMA = 0.35
 """Log-scale spread that few observations are drawn towards, with the weight of TYPICAL_WEIGHT of them."""

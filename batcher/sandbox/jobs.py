@@ -75,9 +75,11 @@ class Job:
         return self.body.get("base64") is True
 
     def metrics(self) -> dict[str, Any]:
+        """Times, and once it has ended the money."""
+        ended = self.finished_at is not None
+        money = {"cost": self.cost, "remaining_credits": self.remaining_credits} if ended else {}
         return {
-            "cost": self.cost if self.state is JobState.COMPLETED else 0,
-            "remaining_credits": self.remaining_credits,
+            **money,
             "inference_time": round(self.inference_time, 3),
             "queue_time": round(self.queue_time, 3),
             "total_time": round(self.queue_time + self.inference_time, 3),

@@ -32,6 +32,8 @@ from batcher.sandbox.routes import Handler, Handlers
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BODY_LIMIT = 64 * 1024 * 1024
+IDLE = 75.37
+"""Seconds until an idle connection is closed; odd, so that in virtual time nobody uses it in that moment."""
 REMEMBERED = 1_000_000
 """So many of the latest calls are kept in `arrivals`."""
 
@@ -86,7 +88,7 @@ class Sandbox:
         self._limit = limit(self.options)
         self._account = Account(self.options.credits)
         self._files = Files(self._now, self.options.file_ttl)
-        self._media = Media(self._files)
+        self._media = Media(self._files, made_up=self.options.pictures)
         self._queue = Queue(self.options, self._account, self._media, self._files, self._now)
         self._stack = AsyncExitStack()
         self._started = 0.0
@@ -116,30 +118,40 @@ class Sandbox:
 
     async def __aenter__(self) -> Sandbox:
         self._started = asyncio.get_running_loop().time()
-        runner = web.AppRunner(
-            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
-        )
-        async with AsyncExitStack() as stack:
-            stack.callback(self._files.close)
-            stack.push_async_callback(self._media.close)
-            stack.callback(self._queue.close)
-            group = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(group.cancel_scope.cancel)
-            stack.push_async_callback(runner.cleanup)
-            await runner.setup()
-            await web.TCPSite(runner, self.options.host, self.options.port).start()
-            port = runner.addresses[0][1]
-            host = self.options.host
-            self.url = f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
-            self._media.origins = {(name, port) for name in (*LOOPBACK, host)}
-            self._queue.start(group)
-            self._stack = stack.pop_all()
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, _exc: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, exc, trace)
+        # The task group is not told of an error of the body, which so leaves as it is and not in a group.
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        stack = self._stack
+        stack.callback(self._files.close)
+        stack.push_async_callback(_undisturbed, self._media.close)
+        stack.callback(self._queue.close)
+        group = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(group.cancel_scope.cancel)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=0.1,
+            keepalive_timeout=IDLE,
+        )
+        stack.push_async_callback(_undisturbed, runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, self.options.host, self.options.port).start()
+        host, port = self.options.host, runner.addresses[0][1]
+        self.url = f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
+        self._media.origins = {(name, port) for name in (*LOOPBACK, host)}
+        self._queue.start(group)
 
     def _application(self) -> web.Application:
         handlers = Handlers(self.options, self._account, self._queue, self._files, self._now)
@@ -197,6 +209,11 @@ class Sandbox:
 
     async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self._now(), usegmt=True)
+
+
+async def _undisturbed(close: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True):
+        await close()
 
 
 @web.middleware

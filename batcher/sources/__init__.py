@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from batcher.errors import ManifestError, Problem
+from batcher.errors import ManifestError
 from batcher.manifest import Manifest, Source
 from batcher.plan import Row, join
 from batcher.sources.companions import Companions
 from batcher.sources.fingerprint import fingerprint
 from batcher.sources.inline import inline
 from batcher.sources.pictures import pictures
-from batcher.sources.problems import MAX_PROBLEMS, Problems
+from batcher.sources.problems import Problems
 from batcher.sources.tables import table
 
 __all__ = ["fingerprint", "rows"]
@@ -53,27 +52,18 @@ def _joined(manifest: Manifest, problems: Problems, note: Note) -> Iterator[Row]
         yield from _zipped(manifest, streams, problems)
     else:
         held = [list(stream) for stream in streams[1:]]
-        others = held
-        _refuse_clashes(manifest, [stream[0] for stream in held if stream])
-        first: Row | None = None
-        for row in streams[0]:
-            if first is None and all(held):
-                first = row
-                _refuse_clashes(manifest, [row, *(stream[0] for stream in held)])
-            for rest in itertools.product(*others):
+        for number, row in enumerate(streams[0]):
+            if number == 0:
+                _refuse_clashes(manifest, [row, *(rows[0] for rows in held if rows)])
+            for rest in itertools.product(*held):
                 yield join((row, *rest))
 
 
 def _zipped(manifest: Manifest, streams: list[Iterator[Row]], problems: Problems) -> Iterator[Row]:
-    number = 0
     for number, together in enumerate(itertools.zip_longest(*streams), 1):
         if None in together:
-            ended = [str(index) for index, row in enumerate(together) if row is None]
-            going = [str(index) for index, row in enumerate(together) if row is not None]
-            message = (
-                f"zip needs sources of one length: inputs.{', inputs.'.join(ended)} ended after {number - 1} rows, "
-                f"inputs.{', inputs.'.join(going)} went on"
-            )
+            ended = ", ".join(f"inputs.{index}" for index, row in enumerate(together) if row is None)
+            message = f"zip needs sources of one length: {ended} ended after {number - 1} rows, others go on"
             raise ManifestError([manifest.problem(("combine",), message)])
         if number == 1:
             _refuse_clashes(manifest, list(together))

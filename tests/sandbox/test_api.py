@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import uuid
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import anyio
 import pytest
 from conftest import MakeSandbox
 
-from .conftest import KEY, OUTPAINT, PHOTO, data_uri, fetch, finish, get, photo, submit
+from sandbox.caller import KEY, OUTPAINT, PHOTO, data_uri, fetch, finish, get, photo, submit
 
 BEYOND = {"input_image": PHOTO, "prompt": "snow", "left": 100}
 
@@ -239,8 +240,7 @@ async def test_only_a_well_formed_key_in_its_own_header_is_accepted(
 
 async def test_one_key_may_be_the_only_one(sandbox: MakeSandbox, http: aiohttp.ClientSession) -> None:
     async with sandbox(key="SG_fedcba9876543210") as server:
-        async with http.get(f"{server.url}/v1/get-user-credits") as answer:
-            assert answer.status == 401
+        assert (await get(http, f"{server.url}/v1/get-user-credits"))[0] == 401
 
 
 async def test_what_is_not_there_is_told_in_the_providers_manner(
@@ -403,13 +403,17 @@ async def test_the_same_seed_gives_the_same_service_times_seeds_and_faults(
 
 
 async def test_a_large_upload_passes_and_a_huge_one_is_refused(
-    sandbox: MakeSandbox, http: aiohttp.ClientSession
+    sandbox: MakeSandbox, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("batcher.sandbox.server.BODY_LIMIT", 4_000_000)
     async with sandbox() as server:
-        async with http.post(
-            f"{server.url}/upload-asset", json={"data_urls": [data_uri(bytes(9_000_000))]}
-        ) as answer:
-            assert answer.status == 200
-        huge = json.dumps({"data_urls": ["x" * (65 * 1024 * 1024)]}).encode()
-        async with http.post(f"{server.url}/upload-asset", data=huge) as answer:
-            assert answer.status == 413
+        for size, code in ((2_500_000, 200), (3_500_000, 413)):
+            body = io.BytesIO(json.dumps({"data_urls": [data_uri(bytes(size))]}).encode())
+            async with http.post(f"{server.url}/upload-asset", data=body) as answer:
+                assert answer.status == code
+
+
+async def test_an_error_in_the_body_leaves_as_it_is(sandbox: MakeSandbox) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with sandbox():
+            raise KeyError("mine")

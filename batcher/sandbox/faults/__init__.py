@@ -24,7 +24,7 @@ a list, or `all`), when it strikes, and its own settings:
 
 Routes: submit, status, result, sync, upload, download, credits, history.
 When: `calls` (numbers from 1), `first` N, `every` N-th, `rate` (0 to 1), `from` / `until` (time since the
-start); several must all hold; none: always.
+start); several must all hold; none: always. A fault of bytes is one of downloads unless told.
 
     fault          routes              settings (default)
     throttle       any                 reset_in (7s), retry_after (none): a 429
@@ -41,11 +41,11 @@ start); several must all hold; none: always.
     stuck          submit, sync        state (PROCESSING): the job's status never changes
     hidden         submit              delay (2s): its record answers 404 for so long after the submit
     dead_link      result              the answer names files that are not there
-    truncated      download            the first half of the file, as if it were whole
-    short          download            the line is cut in the middle of the body
-    empty          download            no bytes
-    not_an_image   download            an HTML page with status 200
-    slow_body      download            delay (10s): the body trickles
+    truncated      download, sync      the first half of the file, as if it were whole
+    short          download, sync      the line is cut in the middle of the body
+    empty          download, sync      no bytes
+    not_an_image   download, sync      an HTML page with status 200
+    slow_body      download, sync      delay (10s): the body trickles
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FATES = frozenset({"failed", "stuck", "hidden", "dead_link"})
 """Faults that happen to the job or to the content of its result, not to the call."""
 
 PIECES = 20
-"""Into so many pieces a trickling body is divided."""
+"""Into at most so many pieces a trickling body is divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def _not_json(scene: Scene) -> web.StreamResponse:
 
 async def _half_json(scene: Scene) -> web.StreamResponse:
     answer, body = await scene.body()
-    return web.Response(status=answer.status, body=body[: len(body) // 2], content_type=answer.content_type)
+    return _instead(answer, body[: len(body) // 2])
 
 
 async def _cut(scene: Scene) -> web.StreamResponse:
@@ -114,7 +114,16 @@ async def _redirect(scene: Scene) -> web.StreamResponse:
 
 async def _truncated(scene: Scene) -> web.StreamResponse:
     answer, body = await scene.body()
-    return web.Response(status=answer.status, body=body[: len(body) // 2], content_type=answer.content_type)
+    return _instead(answer, body[: len(body) // 2])
+
+
+async def _empty(scene: Scene) -> web.StreamResponse:
+    return _instead(await scene.proceed(), b"")
+
+
+async def _not_an_image(scene: Scene) -> web.StreamResponse:
+    await scene.proceed()
+    return page(200)
 
 
 async def _short(scene: Scene) -> web.StreamResponse:
@@ -126,32 +135,33 @@ async def _short(scene: Scene) -> web.StreamResponse:
     return stream
 
 
-async def _empty(scene: Scene) -> web.StreamResponse:
-    answer = await scene.proceed()
-    return web.Response(status=answer.status, body=b"", content_type=answer.content_type)
-
-
-async def _not_an_image(scene: Scene) -> web.StreamResponse:
-    return page(200)
-
-
 async def _slow_body(scene: Scene) -> web.StreamResponse:
     answer, body = await scene.body()
     stream = await _stream(scene, answer, len(body))
     step = max(1, math.ceil(len(body) / PIECES))
-    for start in range(0, len(body), step):
-        await anyio.sleep(scene.settings["delay"] / PIECES)
+    starts = range(0, len(body), step)
+    for start in starts:
+        await anyio.sleep(scene.settings["delay"] / len(starts))
         await stream.write(body[start : start + step])
     await stream.write_eof()
     return stream
 
 
+def _instead(answer: web.StreamResponse, body: bytes) -> web.Response:
+    """The same answer with another body."""
+    return web.Response(status=answer.status, headers=_headers(answer), body=body)
+
+
 async def _stream(scene: Scene, answer: web.StreamResponse, length: int) -> web.StreamResponse:
-    stream = web.StreamResponse(status=answer.status)
-    stream.content_type = answer.content_type
+    """The beginning of the same answer, whose body is still to be written."""
+    stream = web.StreamResponse(status=answer.status, headers=_headers(answer))
     stream.content_length = length
     await stream.prepare(scene.request)
     return stream
+
+
+def _headers(answer: web.StreamResponse) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "Content-Length"}
 
 
 _EFFECTS: Mapping[str, Callable[[Scene], Awaitable[web.StreamResponse]]] = {

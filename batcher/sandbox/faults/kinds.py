@@ -43,6 +43,7 @@ _JOB = frozenset({Route.SUBMIT, Route.SYNC})
 _SUBMIT = frozenset({Route.SUBMIT})
 _RESULT = frozenset({Route.RESULT})
 _DOWNLOAD = frozenset({Route.DOWNLOAD})
+_BYTES = frozenset({Route.DOWNLOAD, Route.SYNC})
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -60,11 +61,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "stuck": Kind(_JOB, {"state": "PROCESSING"}, default=_SUBMIT),
         "hidden": Kind(_SUBMIT, {"delay": 2.0}, default=_SUBMIT),
         "dead_link": Kind(_RESULT, default=_RESULT),
-        "truncated": Kind(_DOWNLOAD, default=_DOWNLOAD),
-        "short": Kind(_DOWNLOAD, default=_DOWNLOAD),
-        "empty": Kind(_DOWNLOAD, default=_DOWNLOAD),
-        "not_an_image": Kind(_DOWNLOAD, default=_DOWNLOAD),
-        "slow_body": Kind(_DOWNLOAD, {"delay": 10.0}, default=_DOWNLOAD),
+        "truncated": Kind(_BYTES, default=_DOWNLOAD),
+        "short": Kind(_BYTES, default=_DOWNLOAD),
+        "empty": Kind(_BYTES, default=_DOWNLOAD),
+        "not_an_image": Kind(_BYTES, default=_DOWNLOAD),
+        "slow_body": Kind(_BYTES, {"delay": 10.0}, default=_DOWNLOAD),
     }
 )
 

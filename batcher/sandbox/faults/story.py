@@ -105,29 +105,29 @@ def dead_link(**when: Unpack[Selectors]) -> Fault:
     return _fault("dead_link", None, when)
 
 
-def truncated(**when: Unpack[Selectors]) -> Fault:
+def truncated(route: Where = "download", **when: Unpack[Selectors]) -> Fault:
     """A download of half a file, with a Content-Length that fits the half."""
-    return _fault("truncated", None, when)
+    return _fault("truncated", route, when)
 
 
-def short(**when: Unpack[Selectors]) -> Fault:
+def short(route: Where = "download", **when: Unpack[Selectors]) -> Fault:
     """A download that is cut before its Content-Length is reached."""
-    return _fault("short", None, when)
+    return _fault("short", route, when)
 
 
-def empty(**when: Unpack[Selectors]) -> Fault:
+def empty(route: Where = "download", **when: Unpack[Selectors]) -> Fault:
     """A download of no bytes."""
-    return _fault("empty", None, when)
+    return _fault("empty", route, when)
 
 
-def not_an_image(**when: Unpack[Selectors]) -> Fault:
+def not_an_image(route: Where = "download", **when: Unpack[Selectors]) -> Fault:
     """A download that is an HTML page with status 200."""
-    return _fault("not_an_image", None, when)
+    return _fault("not_an_image", route, when)
 
 
-def slow_body(delay: float = 10.0, **when: Unpack[Selectors]) -> Fault:
+def slow_body(delay: float = 10.0, route: Where = "download", **when: Unpack[Selectors]) -> Fault:
     """A download whose body trickles over `delay` seconds."""
-    return _fault("slow_body", None, when, delay=delay)
+    return _fault("slow_body", route, when, delay=delay)
 
 
 def _fault(kind: str, route: Where | None, selectors: Selectors, **settings: Any) -> Fault:

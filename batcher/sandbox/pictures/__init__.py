@@ -44,9 +44,9 @@ class Picture:
 def paint(
     slug: str, values: Mapping[str, Any], inputs: Mapping[str, bytes], seed: int, count: int
 ) -> list[Picture]:
-    """The outputs of one job: JPEG, or PNG where `base64` is asked for. Each takes a tenth of a second.
+    """The outputs of one job: JPEG, or PNG where `base64` is asked for; some 0.1 s each.
 
-    `values` are the parameters with the page's defaults filled in, `inputs` the bytes of the media parameters.
+    `values` are the parameters with the page's defaults filled in, `inputs` the bytes of the media ones.
 
     Raises:
         JobFailed: an input cannot be decoded.

@@ -39,7 +39,7 @@ PALETTES: Mapping[str, Palette] = {
 def palette(prompt: str) -> Palette:
     """The colours of a prompt: those of the first word that has any, shifted a little by all of its words."""
     hue = hashlib.sha256(prompt.encode()).digest()[0] / 256
-    own: Palette = (_hls(hue, 0.10, 0.5), _hls(hue, 0.52, 0.45), _hls(hue, 0.95, 0.6))
+    own: Palette = (_hls(hue, 0.10, 0.4), _hls(hue, 0.52, 0.28), _hls(hue, 0.95, 0.5))
     words = re.findall(r"[a-z]+", prompt.lower())
     known = next((PALETTES[word] for word in words if word in PALETTES), None)
     if known is None:

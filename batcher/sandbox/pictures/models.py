@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import random
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,7 +49,7 @@ def draw(slug: str, values: Mapping[str, Any], inputs: Mapping[str, bytes], seed
 def _sd_outpaint(values: Mapping[str, Any], inputs: Mapping[str, bytes], seed: int) -> Image.Image:
     size = (values["img_width"] or 1024, values["img_height"] or 1024)
     side = max(16, round(NATIVE * values["scale"]))
-    source = ImageOps.contain(_decoded(inputs["image"]), (side, side), Image.Resampling.BICUBIC)
+    source = _contained(_decoded(inputs["image"]), (side, side))
     at = (values["offset_x"], values["offset_y"])
     return _extended(source, size, at, values["prompt"], values["strength"], values["mask_expand"], seed)
 
@@ -67,7 +66,7 @@ def _focus_outpaint(values: Mapping[str, Any], inputs: Mapping[str, bytes], seed
     sides = {side.strip().lower() for side in str(values["outpaint_selections"]).split(",")}
     left, right, top, bottom = (side in sides for side in ("left", "right", "top", "bottom"))
     room = (size[0] - (left + right) * size[0] // 4, size[1] - (top + bottom) * size[1] // 4)
-    source = ImageOps.contain(_decoded(inputs["input_image"]), room, Image.Resampling.BICUBIC)
+    source = _contained(_decoded(inputs["input_image"]), room)
     spare = (size[0] - source.width, size[1] - source.height)
     at = (_share(spare[0], left, right), _share(spare[1], top, bottom))
     return _extended(source, size, at, values["prompt"], 1.0, 12, seed)
@@ -157,21 +156,27 @@ def _restyled(image: Image.Image, prompt: str, strength: float, seed: int) -> Im
 
 @functools.lru_cache(maxsize=4)
 def _decoded(data: bytes) -> Image.Image:
-    """The input, upright, in RGB. Callers do not change it in place: it is shared."""
+    """The input, upright, in RGB on white. Callers do not change it in place: it is shared."""
     try:
         image = Image.open(io.BytesIO(data))
-        if image.width * image.height > PIXELS:
-            raise JobFailed(f"image of {image.width}x{image.height} is too large")
-        return ImageOps.exif_transpose(image).convert("RGB")
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as problem:
+        small = image.width * image.height <= PIXELS
+        upright = ImageOps.exif_transpose(image) if small else image
+        if small and upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+        rgb = upright.convert("RGB") if small else None
+    except Exception as problem:  # decoders raise whatever a broken file makes them stumble over
         raise JobFailed("cannot identify image file") from problem
+    if rgb is None:
+        raise JobFailed(f"image of {image.width}x{image.height} is too large")
+    return rgb
+
+
+def _contained(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    """The image as large as it fits into the room, at least one pixel wide and high."""
+    factor = min(room[0] / image.width, room[1] / image.height)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _ratio(text: str) -> tuple[int, int]:

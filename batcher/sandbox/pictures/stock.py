@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import math
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 SIZE = (768, 512)
 
 
+@functools.lru_cache(maxsize=64)
 def photograph(url: str) -> bytes:
     """A landscape (JPEG) made up from the URL: sky, a sun, ranges of hills, houses."""
     chance = random.Random(hashlib.sha256(url.encode()).digest())
@@ -31,11 +33,12 @@ def photograph(url: str) -> bytes:
         _hills(draw, chance, height * (0.42 + 0.14 * layer), 46 - 8 * layer, colour)
         if layer in (1, 2):
             _houses(draw, chance, int(height * (0.52 + 0.15 * layer)), 14 * layer)
-    grain = Image.effect_noise(SIZE, 18).convert("RGB")
-    image = Image.blend(image.filter(ImageFilter.GaussianBlur(0.7)), grain, 0.05)
+    grain = Image.frombytes("L", SIZE, chance.randbytes(width * height)).convert("RGB")
+    image = Image.blend(image.filter(ImageFilter.GaussianBlur(0.7)), grain, 0.04)
     return _saved(image, "JPEG")
 
 
+@functools.lru_cache(maxsize=64)
 def mask(url: str) -> bytes:
     """A mask (PNG) made up from the URL: one white ellipse near the middle."""
     chance = random.Random(hashlib.sha256(url.encode()).digest())

@@ -1,4 +1,4 @@
-"""An API that is down fails nobody: submits pause, then one probe at a time asks whether it is back.
+"""A service that is down fails nobody: submits (or uploads) pause, then one probe at a time asks.
 
 Law: waiting is not failing. Three submits in a row lost to 5xx, refusals or cuts are an outage; the waits
 between probes grow; ten minutes without one coming through end the run, its tasks still planned.
@@ -17,7 +17,7 @@ GIVE_UP_SECONDS = 600.0
 
 
 class Outage:
-    """Whether the API is down, as the submits of this run have found it. Times are the event loop's."""
+    """Whether a service is down, as the calls of this run have found it. Times are the event loop's."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
@@ -85,7 +85,7 @@ class Outage:
         self._wake()
         if self.down and now - self._since >= GIVE_UP_SECONDS:
             raise errors.ApiDown(
-                f"no submit came through for {GIVE_UP_SECONDS / 60:.0f} minutes, the last one because: {reason}"
+                f"nothing came through for {GIVE_UP_SECONDS / 60:.0f} minutes; the last time: {reason}"
             )
 
     def _wake(self) -> None:

@@ -1,0 +1,86 @@
+"""The command line: the roof. It turns words into calls, and errors into a sentence and an exit code.
+
+    running.py   run, demo, plan, validate
+    reading.py   status, models
+    serving.py   sandbox
+
+Law: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from batcher import __version__
+from batcher.errors import BatcherError
+
+COMMANDS = {
+    "run": "running",
+    "plan": "running",
+    "validate": "running",
+    "demo": "running",
+    "status": "reading",
+    "models": "reading",
+    "sandbox": "serving",
+}
+
+
+class Commands(click.Group):
+    """Commands are imported when they are asked for; `--help` needs their first lines only."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        module = COMMANDS.get(name)
+        if module is None:
+            return None
+        found: Any = getattr(import_module(f"batcher.cli.{module}"), f"{name}_command")
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="batcher")
+def root() -> None:
+    """Runs large batches of pictures through hosted image models.
+
+    A YAML manifest expands into one task per image; each is paid for once, fetched before its result
+    expires, and the same command goes on where the last one ended.
+    """
+
+
+def main() -> None:
+    """The one door for dying: every error ends here, as a sentence and an exit code."""
+    sys.exit(ended(sys.argv[1:]))
+
+
+def ended(arguments: list[str]) -> int:
+    """Runs the command line and gives its exit code."""
+    try:
+        code = root.main(arguments, prog_name="batcher", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BatcherError as error:
+        click.echo(f"batcher: {error}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): not an error, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        click.echo("batcher: an internal error; the ledger is whole, the same command goes on", err=True)
+        return 1

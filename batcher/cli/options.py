@@ -1,0 +1,46 @@
+"""The options that several commands share; each can be given as BATCHER_<NAME> in the environment too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+JOB = click.argument("job", type=click.Path(path_type=Path))
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """A click option that BATCHER_<ITS LONG NAME> mirrors."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    variable = "BATCHER_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=False, **settings)
+
+
+def duration(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Seconds from `500ms 2s 5m 1h 7d`."""
+    from batcher.manifest import seconds
+
+    if value is None:
+        return None
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+SET = option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Lay a value over the manifest (dotted key, repeatable).",
+)
+OUTPUT = option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Output folder, relative to the current one."
+)
+SANDBOX = option("--sandbox", is_flag=True, help="Use the embedded sandbox; results go to <dir>-sandbox.")
+JSON = option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")

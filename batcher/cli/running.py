@@ -1,0 +1,201 @@
+"""run, demo, plan, validate."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, duration, option
+
+if TYPE_CHECKING:
+    from batcher.manifest import Manifest
+    from batcher.progress import Listener
+
+
+@click.command("run")
+@JOB
+@option("-n", "--dry-run", is_flag=True, help="Show what would be done, as `batcher plan` does.")
+@option("-j", "--in-flight", type=click.IntRange(1), help="At most so many tasks in flight.")
+@option("--rpm", metavar="N", help="Calls per minute; none: unpaced.")
+@option("--limit", type=click.IntRange(0), help="At most so many tasks this time.")
+@option("--retry-failed", is_flag=True, help="Submit failed tasks again.")
+@option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop before more credits are spent.")
+@option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
+@SET
+@OUTPUT
+@SANDBOX
+@option("--base-url", help="The API's address, before SEGMIND_BASE_URL.")
+@option(
+    "--grace", default="30s", callback=duration, metavar="D", help="After Ctrl-C, fetch for so long. [30s]"
+)
+@JSON
+@option("--log-json", is_flag=True, help="One JSON object per event on stderr.")
+@option("-q", "--quiet", is_flag=True, help="Only problems.")
+@option("-y", "--yes", is_flag=True, help="Never ask.")
+def run_command(
+    job: Path,
+    dry_run: bool,
+    in_flight: int | None,
+    rpm: str | None,
+    limit: int | None,
+    retry_failed: bool,
+    max_cost: float | None,
+    max_duration: str | None,
+    settings: Sequence[str],
+    output: Path | None,
+    sandbox: bool,
+    base_url: str | None,
+    grace: float,
+    as_json: bool,
+    log_json: bool,
+    quiet: bool,
+    yes: bool,
+) -> int:
+    """Run a job; the same command resumes it."""
+    flags = {
+        "limits.in_flight": in_flight,
+        "limits.rpm": rpm,
+        "limits.max_cost": max_cost,
+        "limits.max_duration": max_duration,
+    }
+    overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    manifest = _load(job, overrides)
+    if dry_run:
+        return _show_plan(manifest, output, sandbox=sandbox, as_json=as_json)
+    from batcher.run.running import Wishes
+
+    wishes = Wishes(most=limit, retry_failed=retry_failed, grace=grace, signals=True)
+    listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
+    return _run(
+        manifest, listening, wishes, output=output, sandbox=sandbox, base_url=base_url, as_json=as_json
+    )
+
+
+@click.command("demo")
+@OUTPUT
+@option("-q", "--quiet", is_flag=True, help="Only problems.")
+def demo_command(output: Path | None, quiet: bool) -> int:
+    """Run the shipped demo on the embedded sandbox: real photographs, no key, no money."""
+    from batcher.run.running import Wishes
+
+    shipped = Path(str(files("batcher"))) / "shipped" / "jobs" / "demo.yaml"
+    checkout = Path(__file__).parents[2] / "jobs" / "demo.yaml"
+    manifest = _load(shipped if shipped.exists() else checkout, [])
+    where = output or Path("out/demo")
+    listening = _listening(as_json=False, log_json=False, quiet=quiet, command="batcher demo")
+    return _run(
+        manifest, listening, Wishes(signals=True), output=where, sandbox=True, base_url=None, as_json=False
+    )
+
+
+@click.command("plan")
+@JOB
+@SET
+@OUTPUT
+@SANDBOX
+@JSON
+def plan_command(
+    job: Path, settings: Sequence[str], output: Path | None, sandbox: bool, as_json: bool
+) -> int:
+    """Show what a run would do, and what it would cost."""
+    return _show_plan(_load(job, settings), output, sandbox=sandbox, as_json=as_json)
+
+
+@click.command("validate")
+@JOB
+@SET
+def validate_command(job: Path, settings: Sequence[str]) -> int:
+    """Check a manifest and everything it names; nothing is called, nothing is written."""
+    from batcher.run import outlook
+
+    manifest = _load(job, settings)
+    found = outlook(manifest, manifest.output.dir)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{job} is valid: {found.total} tasks")
+    return 0
+
+
+def _load(job: Path, overrides: Sequence[str]) -> Manifest:
+    from batcher.run import load
+
+    return load(job, overrides)
+
+
+def _run(
+    manifest: Manifest,
+    listening: AbstractContextManager[Listener],
+    wishes: Any,
+    *,
+    output: Path | None,
+    sandbox: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    import asyncio
+
+    from batcher import account
+    from batcher.run import run
+
+    who = None if sandbox else account.from_environment(base_url=base_url)
+    with listening as listener:
+        report = asyncio.run(
+            run(manifest, listener=listener, account=who, sandbox=sandbox, output=output, wishes=wishes)
+        )
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+    return report.exit_code
+
+
+def _listening(
+    *, as_json: bool, log_json: bool, quiet: bool, command: str
+) -> AbstractContextManager[Listener]:
+    """Who listens: a live block on a terminal, lines elsewhere, JSON lines if asked; stdout stays free for
+    `--json`."""
+    from batcher.progress import silent
+    from batcher.progress.lines import JsonLines, Lines
+
+    stream = sys.stderr if as_json else sys.stdout
+    if log_json:
+        return nullcontext(JsonLines(sys.stderr))
+    if quiet:
+        return nullcontext(Lines(sys.stderr, command=command, quiet=True))
+    if stream.isatty():
+        from rich.console import Console
+
+        from batcher.progress.terminal import Terminal
+
+        return Terminal(Console(file=stream), command=command)
+    if as_json:
+        return nullcontext(silent)
+    return nullcontext(Lines(stream, command=command))
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """What the user typed, for "what to do next"."""
+    return shlex.join(["batcher", *arguments])
+
+
+def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, as_json: bool) -> int:
+    from batcher import place
+    from batcher.run import outlook
+
+    where = place.output_of(manifest.path, output=output or manifest.output.dir, sandbox=sandbox)
+    found = outlook(manifest, where)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        return 0
+    from batcher.cli.tables import plan_table
+
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    plan_table(found, manifest)
+    return 0

@@ -1,0 +1,67 @@
+"""sandbox: a local server of the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batcher.cli.options import duration, option
+
+
+@click.command("sandbox")
+@option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
+@option("--service", callback=duration, metavar="D", help="Mean time of a job. [the model's typical]")
+@option("--sigma", default=0.3, type=click.FloatRange(0), help="Lognormal spread of it. [0.3]")
+@option("--workers", default=16, type=click.IntRange(1), help="Jobs that run at once. [16]")
+@option("--rpm", type=click.FloatRange(0, min_open=True), help="Calls per minute. [no limit]")
+@option("--metered", default="submits", type=click.Choice(["submits", "all"]), help="What counts. [submits]")
+@option("--ttl", default="1h", callback=duration, metavar="D", help="Life of a request's record. [1h]")
+@option(
+    "--credits", "balance", default=1000.0, type=click.FloatRange(0), help="What the account holds. [1000]"
+)
+@option("--price", type=click.FloatRange(0), help="Credits per image. [the model's]")
+@option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A script of faults (YAML).",
+)
+@option("--seed", default=0, type=int, help="Of service times and faults. [0]")
+def sandbox_command(
+    port: int,
+    service: float | None,
+    sigma: float,
+    workers: int,
+    rpm: float | None,
+    metered: str,
+    ttl: float,
+    balance: float,
+    price: float | None,
+    faults: Path | None,
+    seed: int,
+) -> int:
+    """Serve the API on this machine: no key to buy, no money. Its first line on stdout is its address."""
+    import asyncio
+
+    from batcher.errors import UsageError
+    from batcher.sandbox import Faults, FaultsError, Options, serve
+
+    try:
+        script = None if faults is None else Faults.load(faults)
+    except FaultsError as error:
+        raise UsageError(str(error)) from error
+    options = Options(
+        port=port,
+        service=service,
+        sigma=sigma,
+        workers=workers,
+        rpm=rpm,
+        metered="all" if metered == "all" else "submits",
+        ttl=ttl,
+        credits=balance,
+        price=price,
+        faults=script,
+        seed=seed,
+    )
+    asyncio.run(serve(options, lambda line: click.echo(line)))
+    return 0

@@ -1,0 +1,125 @@
+"""The lines of metadata.jsonl and errors.jsonl, read from the ledger.
+
+Law: a line says where the picture came from, how it was asked for, and what it cost; and can be built
+again at any time from the ledger alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from batcher.ledger.store import meta
+from batcher.ledger.totals import credits
+
+DELIVERED = """
+SELECT f.name, f.sha256, f.width, f.height, t.key, t.columns, t.params, t.media, s.request_id, s.result_seed,
+       s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id), s.submitted_at, s.queue_time,
+       s.inference_time, s.total_time
+FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission
+WHERE f.delivered_at IS NOT NULL AND t.state = 'done' {only}
+ORDER BY t.id, f.position
+"""
+
+MISSED = """
+SELECT t.id, t.key, t.name, t.state, t.attempts, t.columns, t.params,
+       coalesce(t.reason, s.detail, 'its files could not be fetched yet')
+FROM tasks t LEFT JOIN submissions s ON s.id = t.submission
+WHERE t.state IN ('failed', 'doubtful', 'submitted', 'ready') AND t.plan = ? {only}
+ORDER BY t.id
+"""
+
+PAID = """
+SELECT outcome, count(*), total(cost), group_concat(request_id)
+FROM submissions WHERE task = ? GROUP BY outcome
+"""
+
+
+def delivered(
+    connection: sqlite3.Connection, model: str, task: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The metadata line of each delivered picture, in the plan's order; of one task only, if given."""
+    only = "" if task is None else f"AND t.id = {int(task)}"
+    for row in connection.execute(DELIVERED.format(only=only)):
+        yield _line(model, *row)
+
+
+def _line(
+    model: str,
+    name: str,
+    sha256: str,
+    width: int,
+    height: int,
+    key: str,
+    columns: str,
+    params: str,
+    media: str,
+    request_id: str | None,
+    result_seed: str | None,
+    cost: int | None,
+    files: int,
+    submitted_at: float,
+    queue_time: float | None,
+    inference_time: float | None,
+    total_time: float | None,
+) -> dict[str, Any]:
+    asked: dict[str, Any] = json.loads(params)
+    made_of = set(json.loads(media)) | {"image"}
+    body = {param: value for param, value in asked.items() if param not in made_of}
+    facts: dict[str, Any] = {
+        "model": model,
+        "seed": _seed(result_seed, asked),
+        "request_id": request_id,
+        "cost": None if cost is None else credits(cost / files),
+        "submitted_at": submitted_at,
+        "queue_time": queue_time,
+        "inference_time": inference_time,
+        "total_time": total_time,
+        "width": width,
+        "height": height,
+        "key": key,
+        "sha256": sha256,
+    }
+    line: dict[str, Any] = {"file_name": f"images/{name}"}
+    for column, value in json.loads(columns).items():
+        differs = column in body and body[column] != value
+        clashes = column in ("image", "file_name") or column in facts or differs
+        line[f"source_{column}" if clashes else column] = value
+    for param in made_of & asked.keys():
+        line.setdefault(f"source_{param}", asked[param])
+    return line | body | facts
+
+
+def _seed(told: str | None, asked: Mapping[str, Any]) -> Any:
+    """The seed the provider used, as a number where it is one; else the one it was asked for."""
+    if told is None:
+        return asked.get("seed")
+    return int(told) if told.lstrip("-").isdigit() else told
+
+
+def missed(connection: sqlite3.Connection, task: int | None = None) -> Iterator[dict[str, Any]]:
+    """The errors line of each task that was tried and is not delivered: the reason and the money."""
+    only = "" if task is None else f"AND t.id = {int(task)}"
+    number = int(meta(connection, "plan") or 0)
+    rows = connection.execute(MISSED.format(only=only), (number,))
+    for identity, key, name, state, attempts, columns, params, reason in rows:
+        cost: dict[str, Any] = {"spent": 0.0, "perhaps_paid": 0, "lost": 0}
+        requests: list[str] = []
+        for outcome, count, spent, ids in connection.execute(PAID, (identity,)):
+            cost["spent"] += credits(spent)
+            cost["perhaps_paid"] += count if outcome in ("gateway", "doubtful") else 0
+            cost["lost"] += count if outcome == "lost" else 0
+            requests += ids.split(",") if ids else []
+        yield {
+            "name": name,
+            "key": key,
+            "state": state,
+            "reason": reason,
+            "attempts": attempts,
+            "cost": cost,
+            "request_ids": requests,
+            "columns": json.loads(columns),
+            "params": json.loads(params),
+        }

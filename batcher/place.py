@@ -1,0 +1,73 @@
+"""Where a job's output lies. Reads only what it must: `batcher status` starts at once.
+
+Law: a manifest and its output folder name the same job.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from batcher import errors
+
+
+def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -> Path:
+    """The output folder (absolute) of a manifest, or of the folder itself; `output` is what -o says.
+
+    Raises UsageError when `job` is neither.
+    """
+    if output is not None:
+        return _sandboxed(output.absolute(), sandbox)
+    if job.is_dir():
+        if not (job / ".batcher").is_dir():
+            raise errors.UsageError(
+                f"{job} is not an output folder of batcher: it has no .batcher folder in it"
+            )
+        return job.absolute()
+    if not job.exists():
+        raise errors.UsageError(f"{job}: there is no such manifest or output folder")
+    data = _read(job)
+    named = data.get("output")
+    folder = named.get("dir") if isinstance(named, dict) else None
+    name = data.get("name", job.stem)
+    return _sandboxed(job.absolute().parent / str(folder or f"out/{name}"), sandbox)
+
+
+def ledger_of(output: Path) -> Path:
+    """The ledger of an output folder."""
+    return output / ".batcher" / "ledger.sqlite"
+
+
+def lock_of(output: Path) -> Path:
+    """The lock of an output folder."""
+    return output / ".batcher" / "lock"
+
+
+def _sandboxed(folder: Path, sandbox: bool) -> Path:
+    """What the sandbox makes never mixes with what was paid for."""
+    plain = Path(*folder.parts[:1]).joinpath(*_without_dots(folder.parts[1:]))
+    return plain.with_name(f"{plain.name}-sandbox") if sandbox else plain
+
+
+def _without_dots(parts: tuple[str, ...]) -> list[str]:
+    kept: list[str] = []
+    for part in parts:
+        if part == "..":
+            del kept[-1:]
+        elif part != ".":
+            kept.append(part)
+    return kept
+
+
+def _read(manifest: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(manifest.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise errors.UsageError(
+            f"{manifest} cannot be read as a manifest; `batcher validate {manifest}` says why"
+        ) from error
+    if not isinstance(data, dict):
+        raise errors.UsageError(f"{manifest} is not a manifest; `batcher validate {manifest}` says why")
+    return data

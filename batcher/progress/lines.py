@@ -1,0 +1,142 @@
+"""Where there is no terminal: a line a minute for people, a JSON object per event for machines.
+
+Law: a reader who has gone (a closed pipe, a full disk) never stops a run; the ledger has everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from batcher.progress import Event, Finished, Moved, Noted, Planning, Snapshot, Started, summary
+
+EVERY_SECONDS = 60.0
+
+
+class Lines:
+    """A line at the start, one a minute of the run's own time, warnings, and the closing summary.
+
+    `command` is what the user typed. `now` gives Unix seconds, for the stamp before each line (UTC).
+    `quiet` leaves errors, and the summary of a run that did not end well.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, command: str, now: Callable[[], float], quiet: bool = False
+    ) -> None:
+        self._stream = _Writer(stream)
+        self._command = command
+        self._now = now
+        self._quiet = quiet
+        self._output = ""
+        self._due = EVERY_SECONDS
+        self._stopping = ""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._output = event.output
+                if not self._quiet:
+                    self._say(_start(event))
+            case Noted(text, level):
+                if not self._quiet or level == "error":
+                    self._say(text if level == "info" else f"{level}: {text}")
+            case Snapshot():
+                if not self._quiet:
+                    self._progress(event)
+            case Finished():
+                if not self._quiet or event.exit_code:
+                    self._close(event)
+            case Planning() | Moved():
+                pass
+
+    def _progress(self, snapshot: Snapshot) -> None:
+        turned = snapshot.stopping != self._stopping
+        if snapshot.elapsed < self._due and not turned:
+            return
+        self._stopping = snapshot.stopping
+        self._due = (snapshot.elapsed // EVERY_SECONDS + 1) * EVERY_SECONDS
+        self._say(_progress(snapshot))
+
+    def _close(self, finished: Finished) -> None:
+        headline, *rest = summary.closing(finished, command=self._command, output=self._output)
+        self._say(headline.text)
+        for line in rest:
+            self._stream.write(f"  {line.label:<9} {line.text}")
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"{_stamp(self._now(), 'seconds')} {text}")
+
+
+class JsonLines:
+    """One JSON object per event and line: `ts` (ISO 8601, UTC), `event`, then the event's own fields.
+
+    `now` gives Unix seconds. Every line is flushed; what is not finite is null.
+    """
+
+    def __init__(self, stream: TextIO, *, now: Callable[[], float]) -> None:
+        self._stream = _Writer(stream)
+        self._now = now
+
+    def __call__(self, event: Event) -> None:
+        named = {"ts": _stamp(self._now(), "milliseconds"), "event": type(event).__name__.lower()}
+        self._stream.write(json.dumps(named | _fields(event)))
+
+
+class _Writer:
+    """A text stream that takes any line and is flushed after it; after an error it is left alone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def write(self, line: str) -> None:
+        if self._gone:
+            return
+        try:
+            self._stream.write(summary.printable(line, self._stream.encoding) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self._gone = True
+
+
+def _start(started: Started) -> str:
+    new = f", {started.new:,} new" if started.new != started.total else ""
+    tasks = "1 task" if started.total == 1 else f"{started.total:,} tasks"
+    return f"{started.job}: {started.model}, {tasks}{new}, into {started.output}"
+
+
+def _progress(snapshot: Snapshot) -> str:
+    at = ", ".join(f"{number:,} {stage}" for stage, number in summary.stages(snapshot).items())
+    parts = (
+        f"{snapshot.job}: {summary.clock(snapshot.elapsed)}, {summary.share(snapshot)} of {snapshot.total:,}",
+        at,
+        ", ".join(summary.pace(snapshot)),
+        ", ".join(summary.money(snapshot)),
+        f"left: {summary.left(snapshot)}",
+        summary.activity(snapshot),
+    )
+    return "; ".join(parts)
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    return {item.name: _plain(getattr(event, item.name)) for item in dataclasses.fields(event)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Snapshot):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _stamp(moment: float, precision: str) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -1,0 +1,322 @@
+"""A run in words: the figures of a moment, and the closing sentences with what to do next. Pure.
+
+Law: every sentence is made here, once, for the terminal and for plain lines; its own words are ASCII, and text
+that came from outside passes `printable` before anybody prints it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batcher.progress import Finished, Snapshot
+from batcher.task import State
+
+API_CALLS = ("submit", "status", "result", "sync")
+"""The kinds of calls that make an image; uploads and downloads go to file hosts."""
+REASONS = 10
+"""So many reasons of failure are told at the end; errors.jsonl has every task."""
+REASON_LENGTH = 200
+RETRY_FLAG = "--retry-failed"
+
+
+class Tone(StrEnum):
+    """What a line is about, for whoever has colours."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    CAUTION = "caution"
+    BAD = "bad"
+    VERBATIM = "verbatim"
+    """To be copied: a command or a path, never broken over lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the closing summary; without a label it belongs to the one before."""
+
+    label: str
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line, ...]:
+    """The summary of a run. `command` is what the user typed, `output` the folder (or URL) of the results."""
+    snapshot = finished.snapshot
+    return (
+        _headline(finished),
+        *_causes(finished),
+        *_tasks(snapshot),
+        *_failures(snapshot, output),
+        *_money(snapshot),
+        *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
+        *([Line("pictures", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *_next(finished, command),
+    )
+
+
+def stages(snapshot: Snapshot) -> dict[str, int]:
+    """How many tasks are at which stage; they add up to the total. Doubtful ones have a stage while there are any."""
+    counts = snapshot.counts
+    doubtful = counts.get(State.DOUBTFUL, 0)
+    return {
+        "planned": counts.get(State.PLANNED, 0),
+        "in flight": counts.get(State.SUBMITTING, 0) + counts.get(State.SUBMITTED, 0),
+        **({"doubtful": doubtful} if doubtful else {}),
+        "fetching": counts.get(State.READY, 0),
+        "done": counts.get(State.DONE, 0),
+        "failed": counts.get(State.FAILED, 0),
+    }
+
+
+def settled(snapshot: Snapshot) -> int:
+    """Tasks that are done or failed."""
+    return snapshot.counts.get(State.DONE, 0) + snapshot.counts.get(State.FAILED, 0)
+
+
+def share(snapshot: Snapshot) -> str:
+    """How much of the plan is settled; 100 % only when all of it is."""
+    if not snapshot.total:
+        return ""
+    return f"{settled(snapshot) * 100 // snapshot.total} %"
+
+
+def pace(snapshot: Snapshot) -> tuple[str, ...]:
+    """Images per minute against the limit, calls per image, 429s."""
+    found = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
+    if snapshot.images:
+        made = sum(snapshot.calls.get(kind, 0) for kind in API_CALLS)
+        found.append(f"{made / snapshot.images:.1f} calls/image")
+    if throttled := snapshot.calls.get("throttled", 0):
+        found.append(f"{throttled:,} x 429")
+    return tuple(found)
+
+
+def money(snapshot: Snapshot) -> tuple[str, ...]:
+    """What is spent, set aside, perhaps paid, lost, and what it will have come to."""
+    cost = snapshot.cost
+    found = [f"{credits(cost.get('spent', 0.0))} credits spent"]
+    words = {"reserved": "reserved", "doubtful": "perhaps paid", "lost": "lost"}
+    found += [f"{credits(cost[key])} {word}" for key, word in words.items() if cost.get(key)]
+    if snapshot.projected is not None:
+        found.append(f"about {credits(snapshot.projected)} in all")
+    return tuple(found)
+
+
+def activity(snapshot: Snapshot) -> str:
+    """What the run is at: stopping, waiting for something, or working."""
+    if snapshot.stopping:
+        return f"stopping: {snapshot.stopping}"
+    if snapshot.waiting:
+        return snapshot.waiting
+    at = stages(snapshot)
+    if at["planned"]:
+        return "submitting"
+    if at["in flight"]:
+        return "all submitted, waiting for results"
+    return "fetching the last pictures" if at["fetching"] else "closing"
+
+
+def left(snapshot: Snapshot) -> str:
+    """The time that remains, with its spread."""
+    low, high = snapshot.left_low, snapshot.left_high
+    if low is None or high is None or not math.isfinite(high):
+        return "not known yet"
+    unit, name = (1.0, "s") if high < 90 else (60.0, "min") if high < 90 * 60 else (3600.0, "h")
+    digits = 1 if name == "h" else 0
+    first, last = f"{low / unit:,.{digits}f}", f"{high / unit:,.{digits}f}"
+    return f"about {last} {name}" if first == last else f"{first} to {last} {name}"
+
+
+def reasons(failures: Mapping[str, int], most: int) -> Iterator[tuple[int, str]]:
+    """The most frequent reasons of failure with their numbers of tasks; the rest in one, told last."""
+    ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
+    yield from ((number, reason) for reason, number in ordered[:most])
+    if rest := ordered[most:]:
+        yield (
+            sum(number for _, number in rest),
+            f"for {_several(len(rest), 'other reason', 'other reasons')}",
+        )
+
+
+def credits(amount: float) -> str:
+    """Credits with sensible digits: cents, and below one credit three significant digits."""
+    if amount == 0 or abs(amount) >= 0.9995:
+        return f"{amount:,.2f}"
+    digits = min(6, max(2, 2 - math.floor(math.log10(abs(amount)))))
+    whole, _, fraction = f"{amount:.{digits}f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def clock(seconds: float) -> str:
+    """Elapsed time as a clock shows it: `0:41`, `12:05`, `3:12:05`."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in a sentence: `41 s`, `12 min 5 s`, `3 h 12 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minutes} min {second} s" if minutes else f"{second} s"
+
+
+def printable(text: str, encoding: str | None = "utf-8") -> str:
+    """Foreign text on one line: no control codes, no direction marks, nothing that the encoding lacks."""
+    flat = "".join(
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+    return flat.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8", "replace")
+
+
+def _headline(finished: Finished) -> Line:
+    snapshot, code = finished.snapshot, finished.exit_code
+    at = stages(snapshot)
+    open_tasks = snapshot.total - settled(snapshot)
+    of_all = f"{at['done']:,} of {_several(snapshot.total, 'task', 'tasks')} done"
+    if code == 0 and not snapshot.total:
+        said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
+    elif code == 0 and not open_tasks:
+        said, tone = f"all done, {_several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
+    elif code == 0:
+        said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
+    else:
+        said, tone = f"{_ENDINGS.get(code, 'stopped')}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
+    exit_code = f" (exit code {code})" if code else ""
+    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}{exit_code}", tone)
+
+
+_ENDINGS = {
+    1: "stopped by an internal error",
+    3: "finished, not everything succeeded",
+    4: "stopped by the budget",
+    5: "stopped, running again may help",
+    10: "stopped, its time is over",
+    130: "interrupted",
+    143: "terminated",
+}
+_MILD = frozenset({3, 10, 130, 143})
+
+
+def _causes(finished: Finished) -> Iterator[Line]:
+    tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
+    for place, cause in enumerate(finished.causes):
+        yield Line("" if place else "why", cause, tone)
+
+
+def _tasks(snapshot: Snapshot) -> Iterator[Line]:
+    """The states by their own names; they add up to the total."""
+    if not snapshot.total:
+        return
+    order = (State.DONE, State.FAILED, *(state for state in State if state not in (State.DONE, State.FAILED)))
+    parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
+    delivered = _several(snapshot.images, "picture", "pictures")
+    yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
+
+
+def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
+    found = list(reasons(snapshot.failures, REASONS))
+    width = max((len(f"{number:,}") for number, _ in found), default=0)
+    for place, (number, reason) in enumerate(found):
+        short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
+        yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
+    if found and output:
+        yield Line("each one", _below(output, "errors.jsonl"), Tone.VERBATIM)
+
+
+def _money(snapshot: Snapshot) -> Iterator[Line]:
+    cost = snapshot.cost
+    spent = cost.get("spent", 0.0)
+    each = f", {credits(spent / snapshot.images)} a picture" if spent and snapshot.images > 1 else ""
+    yield Line("money", f"{credits(spent)} credits spent{each}")
+    if doubtful := cost.get("doubtful"):
+        told = f"{credits(doubtful)} credits perhaps paid besides: requests whose answer was lost"
+        yield Line("", told, Tone.CAUTION)
+    if lost := cost.get("lost"):
+        told = f"{credits(lost)} credits lost: paid, but the record was gone before it could be fetched"
+        yield Line("", told, Tone.BAD)
+    if reserved := cost.get("reserved"):
+        yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
+
+
+def _next(finished: Finished, command: str) -> Iterator[Line]:
+    """What to do, then the very command that does it."""
+    counts, code = finished.snapshot.counts, finished.exit_code
+    failed = counts.get(State.FAILED, 0)
+    held = counts.get(State.DOUBTFUL, 0) if code in (0, 3) else 0
+    to_do = finished.snapshot.total - settled(finished.snapshot) - held
+    again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
+    advice: list[tuple[str, str]] = []
+    if to_do:
+        advice.append((_going_on(finished, to_do), again))
+    if held:
+        advice.append((_holding(held), again))
+    if failed:
+        these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
+        advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
+    for place, (what, typed) in enumerate(advice):
+        yield Line("" if place else "next", what)
+        yield Line("", typed, Tone.VERBATIM)
+
+
+_REMEDIES = {
+    "KEY": "put a valid key into SEGMIND_API_KEY",
+    "FORBIDDEN": "ask the provider what your account may do",
+    "MODEL": "correct `model` in the manifest (`batcher models` lists the known ones)",
+    "DOWN": "wait until the API is back",
+    "CREDITS": "top up your credits or raise the spend limit",
+    "BUDGET": "raise max_cost",
+}
+"""By the class word with which a cause begins (errors.py)."""
+
+
+def _going_on(finished: Finished, to_do: int) -> str:
+    labels = (cause.partition(":")[0] for cause in finished.causes)
+    remedies = [_REMEDIES[label] for label in dict.fromkeys(labels) if label in _REMEDIES]
+    counts = finished.snapshot.counts
+    said = f"the same command goes on with the {_several(to_do, 'task', 'tasks')} left; nothing is paid twice"
+    if remedies:
+        said = f"{', '.join(remedies)}; then {said}"
+    if flying := counts.get(State.SUBMITTED, 0):
+        said += f". {_several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        said += "go on within the hour, before the records end"
+    elif ready := counts.get(State.READY, 0):
+        said += f". The files of {_several(ready, 'paid result', 'paid results')} wait for 7 days"
+    return f"{said}:"
+
+
+def _holding(held: int) -> str:
+    these = "request is" if held == 1 else "requests are"
+    return (
+        f"{held:,} {these} held, perhaps paid: compare with the request history of your account; "
+        "`retry: {doubtful: resubmit}` in the manifest sends again:"
+    )
+
+
+def _limit(snapshot: Snapshot) -> str:
+    if snapshot.rate is None:
+        return "no limit"
+    told = ""
+    if snapshot.told is not None and abs(snapshot.rate - snapshot.told) > 0.01 * snapshot.told:
+        told = f" (told: {_plain(snapshot.told)})"
+    return f"limit {_plain(snapshot.rate)} calls/min{told}"
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 or number == round(number) else f"{number:.1f}"
+
+
+def _several(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"

@@ -1,0 +1,123 @@
+"""The ledger told as totals: the one JSON object of `run --json`, `status --json` and report.json.
+
+Law: nothing is invented. Every number is a count over the ledger's rows, and the counts add up to the total.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batcher import errors, lock, place
+from batcher.ledger import records, store, totals
+from batcher.task import IN_FLIGHT, State
+
+CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a job, so far. Money in credits; `exit_code` and `causes` tell how the run ended."""
+
+    job: str
+    state: str
+    total: int
+    counts: Mapping[str, int]
+    images: int
+    cost: Mapping[str, float]
+    calls: Mapping[str, int]
+    failures: Mapping[str, int]
+    updated_at: str
+    output: Path
+    exit_code: int = 0
+    causes: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `run --json` and `status --json`."""
+        return {
+            "job": self.job,
+            "state": self.state,
+            "total": self.total,
+            "counts": dict(self.counts),
+            "images": self.images,
+            "cost": dict(self.cost),
+            "calls": dict(self.calls),
+            "failures": dict(self.failures),
+            "updated_at": self.updated_at,
+        }
+
+
+def of_folder(output: Path, *, now: float, running: bool | None = None) -> Report:
+    """The report of an output folder, read beside whatever run may hold it.
+
+    `running` None: asked of the lock. Raises UsageError when nothing was ever run there, LedgerError.
+    """
+    path = place.ledger_of(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    if running is None:
+        running = lock.holder(place.lock_of(output)) is not None
+    with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
+        connection.execute("BEGIN")
+        return _read(connection, output, now=now, running=running)
+
+
+def _read(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
+    counts = totals.counts(connection)
+    price = store.meta(connection, "price")
+    unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
+    calls = totals.calls(connection)
+    return Report(
+        job=store.meta(connection, "job") or output.name,
+        state="running" if running else "idle" if unfinished or not counts else "finished",
+        total=sum(counts.values()),
+        counts={state.value: n for state, n in counts.items()},
+        images=totals.images(connection),
+        cost=totals.money(connection).in_credits(int(price) if price else None),
+        calls={kind: calls[kind] for kind in CALLS},
+        failures=totals.failures(connection),
+        updated_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        output=output,
+    )
+
+
+def write(report: Report) -> None:
+    """Writes report.json, metadata.jsonl and errors.jsonl anew from the ledger, each atomically.
+
+    Raises DiskError.
+    """
+    output = report.output
+    path = place.ledger_of(output)
+    with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
+        model = store.meta(connection, "model") or ""
+        replace(output / "metadata.jsonl", map(line, records.delivered(connection, model)))
+        replace(output / "errors.jsonl", map(line, records.missed(connection)))
+        facts = {
+            **report.as_json(),
+            "model": model,
+            "exit_code": report.exit_code,
+            "causes": list(report.causes),
+        }
+        replace(output / "report.json", [json.dumps(facts, ensure_ascii=False, indent=2) + "\n"])
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """One line of JSON."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def replace(path: Path, lines: Iterable[str]) -> None:
+    """The file as a whole, or as it was."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with open(unfinished, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)

@@ -1,0 +1,177 @@
+"""A manifest's tasks: into the ledger, or only looked at (`plan`, `validate`).
+
+Law: looking writes nothing. Planning is skipped when manifest and sources are as they were.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batcher import catalog, errors, place, plan, sources
+from batcher.catalog import Model
+from batcher.ledger import planning, store
+from batcher.ledger.planning import Digests, Occurrences, Planned
+from batcher.ledger.writer import Ledger
+from batcher.manifest import Manifest
+from batcher.polling import Polling
+from batcher.task import Task
+
+CALLS_PER_TASK = {"v1": 1, "v2": 4}
+"""v2: submit, result and, as learned polling does it, about two status calls."""
+SAMPLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a run would do. `cost` in credits (None: no price is known), `seconds` until all is delivered."""
+
+    job: str
+    total: int
+    new: int
+    done: int
+    cost: float | None
+    calls: int
+    seconds: float
+    sample: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `plan --json`."""
+        estimate = {"cost": self.cost, "calls": self.calls, "seconds": round(self.seconds, 1)}
+        return {
+            "job": self.job,
+            "total": self.total,
+            "new": self.new,
+            "done": self.done,
+            "estimate": estimate,
+            "sample": list(self.sample),
+            "warnings": list(self.warnings),
+        }
+
+
+def model_of(manifest: Manifest) -> Model | None:
+    """The catalogue's model of a manifest, files beside the manifest included. Raises ManifestError."""
+    return catalog.find(manifest.model, manifest.folder)
+
+
+def api_of(manifest: Manifest, model: Model | None) -> str:
+    """v1 or v2: the manifest's word, else the catalogue's, else v2."""
+    return manifest.api or (model.api if model else "v2")
+
+
+def price_of(manifest: Manifest, model: Model | None) -> float | None:
+    """Credits per image: the manifest's word, else the catalogue's, else not known."""
+    if manifest.price is not None:
+        return manifest.price
+    return model.price if model else None
+
+
+def into(
+    ledger: Ledger, manifest: Manifest, *, note: Callable[[str], None], noticed: Callable[[int], None]
+) -> Planned | None:
+    """Plans `manifest` into the ledger; None when nothing changed since. Raises ManifestError."""
+    fingerprint = sources.fingerprint(manifest)
+    if ledger.meta("fingerprint") == fingerprint:
+        return None
+    tasks = _tasks(manifest, ledger.digests(), ledger.occurrences(), note)
+    try:
+        planned = ledger.plan(tasks, fingerprint, noticed=noticed)
+    except errors.ManifestError as error:
+        raise _placed(manifest, error) from error
+    for warning in planned.warnings:
+        note(warning)
+    return planned
+
+
+def outlook(manifest: Manifest, output: Path) -> Outlook:
+    """What `manifest` would do beside what its ledger already holds. Raises ManifestError, LedgerError."""
+    warnings: list[str] = []
+    with closing(store.blank()) as connection:
+        tasks = _tasks(manifest, Digests(connection), Occurrences(connection), warnings.append)
+        try:
+            planned = planning.plan(connection, tasks, "")
+        except errors.ManifestError as error:
+            raise _placed(manifest, error) from error
+        new, done, images = _compared(connection, place.ledger_of(output), planned.total)
+        sample = _sample(connection)
+    return _estimated(manifest, planned.total, new, done, images, sample, tuple(warnings))
+
+
+def _tasks(
+    manifest: Manifest, digests: Digests, occurrences: Occurrences, note: Callable[[str], None]
+) -> Iterator[Task]:
+    rows = sources.rows(manifest, note)
+    return plan.expand(
+        manifest, model_of(manifest), rows, digest=digests.of, occurrence=occurrences, note=note
+    )
+
+
+def _placed(manifest: Manifest, error: errors.ManifestError) -> errors.ManifestError:
+    """Collisions are found in the ledger, which does not know the manifest's lines."""
+    return errors.ManifestError(
+        [
+            problem if problem.file else manifest.problem(tuple(problem.key.split(".")), problem.message)
+            for problem in error.problems
+        ]
+    )
+
+
+def _compared(connection: sqlite3.Connection, path: Path, total: int) -> tuple[int, int, int]:
+    """Tasks unknown so far, tasks done, and the images still to be paid for."""
+    if not path.exists():
+        images = connection.execute("SELECT total(images) FROM tasks").fetchone()[0]
+        return total, 0, int(images)
+    with store.disk_errors(path):
+        store.open_for_reading(path).close()
+        connection.execute("ATTACH ? AS known", (f"{path.absolute().as_uri()}?mode=ro",))
+        known, done = connection.execute(
+            "SELECT count(*), total(k.state = 'done') FROM tasks t JOIN known.tasks k ON k.key = t.key"
+        ).fetchone()
+        images = connection.execute(
+            "SELECT total(t.images) FROM tasks t LEFT JOIN known.tasks k ON k.key = t.key "
+            "WHERE k.state IS NULL OR k.state = 'planned'"
+        ).fetchone()[0]
+    return total - known, int(done), int(images)
+
+
+def _sample(connection: sqlite3.Connection) -> tuple[dict[str, Any], ...]:
+    import json
+
+    rows = connection.execute("SELECT key, name, params FROM tasks ORDER BY id LIMIT ?", (SAMPLE,))
+    return tuple({"key": key, "name": name, "params": json.loads(params)} for key, name, params in rows)
+
+
+def _estimated(
+    manifest: Manifest,
+    total: int,
+    new: int,
+    done: int,
+    images: int,
+    sample: tuple[dict[str, Any], ...],
+    warnings: tuple[str, ...],
+) -> Outlook:
+    model = model_of(manifest)
+    price = price_of(manifest, model)
+    left = total - done
+    typical = Polling(typical=model.seconds if model else None).typical
+    calls = left * CALLS_PER_TASK[api_of(manifest, model)]
+    per_minute = manifest.limits.rpm
+    metered = calls if manifest.limits.metered == "all" else left
+    by_rate = 60 * metered / per_minute if per_minute else 0.0
+    by_slots = typical * left / manifest.limits.in_flight
+    return Outlook(
+        job=manifest.name,
+        total=total,
+        new=new,
+        done=done,
+        cost=None if price is None else round(price * images, 6),
+        calls=calls,
+        seconds=max(by_rate, by_slots) + (typical if left else 0.0),
+        sample=sample,
+        warnings=warnings,
+    )

@@ -1,0 +1,177 @@
+"""What listeners are shown, and the clockwork beside the tasks: snapshots, max_duration, signals.
+
+Law: watching changes nothing but when to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+
+from batcher.admission import Window
+from batcher.delivery import Delivery
+from batcher.ledger.writer import Ledger
+from batcher.lifecycle import Lifecycle
+from batcher.pacing import Pacing
+from batcher.polling import Polling
+from batcher.progress import Listener, Snapshot
+from batcher.scheduler import Scheduler
+from batcher.stopping import Stopping
+from batcher.task import FINAL, State
+
+SNAPSHOT_SECONDS = 0.5
+PACE_SECONDS = 120.0
+"""Images per minute are counted over so long."""
+FETCH_SECONDS = 5.0
+"""Set aside for fetching what is in flight before max_duration ends."""
+
+
+class Watch:
+    """Looks at a run from outside, twice a second."""
+
+    def __init__(
+        self,
+        *,
+        job: str,
+        model: str,
+        told: float | None,
+        price: int | None,
+        ledger: Ledger,
+        lifecycle: Lifecycle,
+        scheduler: Scheduler,
+        delivery: Delivery,
+        pacing: Pacing,
+        polling: Polling,
+        window: Window,
+        stopping: Stopping,
+    ) -> None:
+        self._job = job
+        self._model = model
+        self._told = told
+        self._price = price
+        self._ledger = ledger
+        self._lifecycle = lifecycle
+        self._scheduler = scheduler
+        self._delivery = delivery
+        self._pacing = pacing
+        self._polling = polling
+        self._window = window
+        self._stopping = stopping
+        self._started = asyncio.get_running_loop().time()
+        self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
+
+    async def tell(self, listener: Listener) -> None:
+        """A snapshot twice a second, until cancelled."""
+        while True:
+            listener(self.snapshot())
+            await anyio.sleep(SNAPSHOT_SECONDS)
+
+    async def end_after(self, seconds: float) -> None:
+        """`max_duration`: submits end early enough for what is in flight to be fetched."""
+        while True:
+            lead = self._polling.spread((0.9,))[0] + FETCH_SECONDS
+            left = self._started + seconds - min(lead, seconds / 2) - asyncio.get_running_loop().time()
+            if left <= 0:
+                self._stopping.stop(10, f"max_duration of {seconds:g} s is over")
+                return
+            await anyio.sleep(min(left, 5.0))
+
+    def snapshot(self) -> Snapshot:
+        """The run as it stands."""
+        now = asyncio.get_running_loop().time()
+        ledger, gate = self._ledger, self._pacing.statistics()
+        self._images.append((now, ledger.images))
+        while self._images[0][0] < now - PACE_SECONDS and len(self._images) > 2:
+            self._images.popleft()
+        (then, before), delivered = self._images[0], ledger.images
+        per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
+        low, high = self._left(gate.rate)
+        return Snapshot(
+            job=self._job,
+            model=self._model,
+            elapsed=now - self._started,
+            total=sum(ledger.counts.values()),
+            counts=dict(ledger.counts),
+            images=delivered,
+            in_flight=self._scheduler.in_flight,
+            fetching=self._delivery.under_way,
+            cost=ledger.money.in_credits(self._price),
+            projected=self._projected(),
+            calls=dict(ledger.calls),
+            images_per_minute=per_minute,
+            rate=gate.rate,
+            told=self._told,
+            waiting=self._waiting(gate.paused),
+            stopping="; ".join(self._stopping.causes.values()),
+            left_low=low,
+            left_high=high,
+            failures=ledger.failures() if ledger.counts[State.FAILED] else {},
+        )
+
+    def _unfinished(self) -> int:
+        return sum(n for state, n in self._ledger.counts.items() if state not in FINAL)
+
+    def _projected(self) -> float | None:
+        """What all will have cost in the end, in credits."""
+        per_image = self._ledger.money.per_image(self._price)
+        if not per_image:
+            return None
+        cost = self._ledger.money.in_credits(self._price)
+        mean_images = max(1.0, self._ledger.images / max(self._ledger.counts[State.DONE], 1))
+        return round(cost["spent"] + self._unfinished() * mean_images * per_image / 1_000_000, 6)
+
+    def _left(self, rate: float | None) -> tuple[float | None, float | None]:
+        """Remaining seconds, from the slower of the pace held and the slots, with the service's spread."""
+        if not self._polling.known and rate is None:
+            return None, None
+        queued = self._ledger.counts[State.PLANNED]
+        fast, middle, slow = self._polling.spread((0.25, 0.5, 0.9))
+        calls = 3.0 if self._pacing.metered == "all" else 1.0
+        by_rate = 60 * calls * queued / rate if rate else 0.0
+        size = self._window.size
+        tail = 0.0 if not self._unfinished() else 1.0
+        return (
+            max(by_rate, fast * queued / size) + tail * fast,
+            max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow,
+        )
+
+    def _waiting(self, paused: float) -> str:
+        """What holds submits back, in words."""
+        if not self._ledger.counts[State.PLANNED]:
+            return ""
+        if paused > 0:
+            return f"the rate limit: {math.ceil(paused)} s"
+        if self._lifecycle.outage.down:
+            return f"the API, which is down: {self._lifecycle.outage.reason}"
+        if self._scheduler.in_flight >= self._window.size:
+            if self._window.guarding:
+                return "results in flight, which must be fetched before they expire"
+            return "a free place in flight"
+        return "the rate" if self._pacing.scarce else ""
+
+
+async def heed_signals(
+    stopping: Stopping, tasks: anyio.CancelScope, grace: float, told: Callable[[str], None]
+) -> None:
+    """First SIGINT or SIGTERM: no new submits, `grace` seconds for what is in flight; second: at once."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        seen = 0
+        async with anyio.create_task_group() as waits:
+            async for number in signals:
+                seen += 1
+                if seen > 1:
+                    tasks.cancel()
+                    return
+                stopping.stop(128 + number, f"stopped by {signal.Signals(number).name}")
+                told(f"stopping: what is in flight is fetched for up to {grace:g} s; again to leave at once")
+                waits.start_soon(_cancel_after, grace, tasks)
+
+
+async def _cancel_after(seconds: float, scope: anyio.CancelScope) -> None:
+    await anyio.sleep(seconds)
+    scope.cancel()
