@@ -62,8 +62,12 @@ def _endpoints(environment: Mapping[str, str], base_url: str | None) -> Endpoint
 
 def _origin(url: str, name: str) -> str:
     """The URL without a trailing slash, /v1 or /v2."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+    try:
+        parts = urlsplit(url.strip())
+        plain = parts.hostname and parts.port != 0 and not (parts.username or parts.password)
+    except ValueError:
+        plain = False
+    if not plain or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise errors.UsageError(
             f"{name} is not a URL of a server: {url!r}; it looks like https://api.segmind.com"
         )

@@ -38,11 +38,24 @@ class Endpoints:
 
     def may_see_the_key(self, url: str) -> bool:
         """Whether `url` is at one of our hosts, by the same scheme."""
-        asked = urlsplit(url)
-        if asked.scheme == "https" and (asked.hostname or "").endswith(".segmind.com"):
+        asked = _origin(url)
+        if asked is None:
+            return False
+        if asked[0] == "https" and asked[1].endswith(".segmind.com"):
             return True
-        ours = (urlsplit(base) for base in (self.api, self.storage, self.history))
-        return any((asked.scheme, asked.netloc) == (base.scheme, base.netloc) for base in ours)
+        return asked in (_origin(self.api), _origin(self.storage), _origin(self.history))
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of a URL; None: it has none, or a user name, which no answer of the API has."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 class Answer(NamedTuple):
@@ -115,15 +128,15 @@ class Client:
 
     async def status(self, url: str, turn: float) -> wire.Status:
         """GET status_url. Raises ApiError; InferenceFailed when it says FAILED."""
-        answer = await self._call("GET", url, Kind.STATUS, turn, ASK_SECONDS, accept=(200, 422))
+        answer = await self._call("GET", url, Kind.STATUS, turn, ASK_SECONDS, also=422)
         with unreadable_is(errors.AnswerLost):
-            return wire.status(answer.body)
+            return wire.status(answer.body, code=answer.status)
 
     async def result(self, url: str, turn: float) -> wire.Result:
         """GET response_url. Raises ApiError; InferenceFailed when it says FAILED."""
-        answer = await self._call("GET", url, Kind.RESULT, turn, ASK_SECONDS, accept=(200, 422))
+        answer = await self._call("GET", url, Kind.RESULT, turn, ASK_SECONDS, also=422)
         with unreadable_is(errors.AnswerLost):
-            return wire.result(answer.body)
+            return wire.result(answer.body, code=answer.status)
 
     async def upload(self, data_url: bytes, turn: float) -> str:
         """POST {storage}/upload-asset with one file as a data URL (ASCII bytes); its URL. Raises ApiError."""
@@ -151,9 +164,10 @@ class Client:
         seconds: float,
         *,
         body: bytes | None = None,
-        accept: tuple[int, ...] = (200, 201, 202),
+        also: int | None = None,
     ) -> Answer:
-        """Makes one call and hands back an answer that says yes; every other is raised as what it means."""
+        """Makes one call and hands back an answer that says yes, every 2xx or `also`: a 2xx that is not
+        expected may be a yes too. Every other is raised as what it means."""
         if not self.endpoints.may_see_the_key(url):
             host = urlsplit(url).netloc
             raise errors.Forbidden(
@@ -166,7 +180,7 @@ class Client:
         if answer.status == 429:
             raise self._throttled(kind, answer, turn)
         self._pacing.accepted(kind)
-        if answer.status in accept:
+        if 200 <= answer.status < 300 or answer.status == also:
             return answer
         if 300 <= answer.status < 400:
             raise errors.Rejected(
@@ -195,8 +209,11 @@ class Client:
 
 
 def body_of(params: Mapping[str, Any]) -> bytes:
-    """The request body as JSON."""
-    return json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+    """The request body as JSON. Raises Rejected where it cannot be told in JSON: nothing was sent."""
+    try:
+        return json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise errors.Rejected(f"the parameters cannot be told in JSON: {error}") from error
 
 
 async def read_limited(response: aiohttp.ClientResponse, most: int) -> bytes:

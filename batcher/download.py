@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,6 @@ CONNECT_SECONDS = 10.0
 STALLED_SECONDS = 30.0
 LARGEST_FILE = 512 * 1024 * 1024
 CHUNK = 1 << 20
-LONGEST_NAME = 200
-"""Bytes of a final name; file systems take 255."""
 
 __all__ = ["Folder", "Landed", "fetch", "plain_session"]
 
@@ -44,17 +42,40 @@ class Landed:
 async def fetch(
     session: aiohttp.ClientSession, url: str, part: Path, called: Callable[[str], None]
 ) -> Landed:
-    """Downloads `url` to `part` and verifies it. No progress for 30 s is an end.
+    """Downloads `url` to `part` and verifies it. No progress for 30 s is an end; what is no whole picture
+    is thrown away.
 
     Raises DeadLink when the link is gone, BadDownload when what came is not a whole picture, AnswerLost or
     Refused when the line failed, DiskError when the disk refuses.
     """
     called("download")
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALLED_SECONDS)
     try:
-        async with session.get(url, timeout=timeout) as response:
-            _check_answer(response)
-            digest, size = await _receive(response, part)
+        with _transport_errors():
+            digest, size = await _download(session, url, part)
+        picture = await asyncio.to_thread(_verify, part)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    return Landed(part, digest, size, picture)
+
+
+async def adopt(spooled: Path) -> Landed:
+    """Verifies bytes that came inside an answer and lie in the spool. Raises as `fetch`."""
+    return await asyncio.to_thread(_adopt, spooled)
+
+
+async def _download(session: aiohttp.ClientSession, url: str, part: Path) -> tuple[str, int]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALLED_SECONDS)
+    async with session.get(url, timeout=timeout) as response:
+        _check_answer(response)
+        return await _receive(response, part)
+
+
+@contextmanager
+def _transport_errors() -> Iterator[None]:
+    try:
+        yield
     except NEVER_SENT as error:
         raise errors.Refused(f"cannot connect to the file host: {error}") from error
     except TimeoutError as error:
@@ -63,13 +84,6 @@ async def fetch(
         raise errors.BadDownload("the download was cut off before its end") from error
     except aiohttp.ClientError as error:
         raise errors.AnswerLost(f"the download failed: {error or type(error).__name__}") from error
-    picture = await asyncio.to_thread(_verify, part)
-    return Landed(part, digest, size, picture)
-
-
-async def adopt(spooled: Path) -> Landed:
-    """Verifies bytes that came inside an answer and lie in the spool. Raises as `fetch`."""
-    return await asyncio.to_thread(_adopt, spooled)
 
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
@@ -121,7 +135,7 @@ def disk(path: Path) -> Iterator[None]:
     """The system's refusals (full, read-only, gone) become DiskError; the network's own errors pass."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, ConnectionError, FileExistsError):
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
         raise
     except OSError as error:
         raise errors.DiskError(f"{error.filename or path}: {error.strerror or error}") from error
@@ -181,19 +195,27 @@ class Folder:
         """Gives the picture its final name, durably. Raises FileExistsError; never overwrites."""
         final = self.images / name
         with disk(final):
-            try:
-                os.link(landed.part, final)
-            except OSError as error:
-                if isinstance(error, FileExistsError):
-                    raise
-                # No hard links here (some network and FAT file systems): the look and the rename are two
-                # steps, safe all the same, for only this process writes into the folder.
-                if final.exists():
-                    raise FileExistsError(str(final)) from None
-                os.rename(landed.part, final)
-            else:
-                os.unlink(landed.part)
-            sync_folder(self.images)
+            settled = _settle(landed.part, final)
+        if not settled:
+            raise FileExistsError(str(final))
+
+
+def _settle(part: Path, final: Path) -> bool:
+    """Moves `part` to `final`, durably; False when something has that name."""
+    try:
+        os.link(part, final)
+    except FileExistsError:
+        return False
+    except OSError:
+        # No hard links here (some network and FAT file systems): the look and the rename are two steps,
+        # safe all the same, for only this process writes into the folder.
+        if os.path.lexists(final):
+            return False
+        os.rename(part, final)
+    else:
+        os.unlink(part)
+    sync_folder(final.parent)
+    return True
 
 
 def sync_folder(path: Path) -> None:

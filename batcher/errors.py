@@ -131,7 +131,8 @@ class TaskError(BatcherError):
     label: ClassVar[str] = "ERROR"
 
     def __init__(self, message: str) -> None:
-        self.message = " ".join(message.split())[:500]
+        # Foreign texts and file names may hold half surrogates, which no database and no terminal takes.
+        self.message = " ".join(message.split())[:500].encode("utf-8", "replace").decode()
         super().__init__(self.message)
 
     @property

@@ -9,11 +9,16 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from batcher import errors
+
+TRIES = 4
+BETWEEN_TRIES = 0.02
+"""Seconds. Whoever asks `holder` has a shared lock for an instant; that is no other run."""
 
 
 @contextmanager
@@ -28,8 +33,7 @@ def held(path: Path, *, since: str) -> Iterator[None]:
         raise errors.DiskError(f"{path}: {error.strerror}") from error
     try:
         _take(handle, path)
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
+        _sign(handle, path, since)
         yield
     finally:
         os.close(handle)
@@ -52,12 +56,25 @@ def holder(path: Path) -> str | None:
 
 
 def _take(handle: int, path: Path) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise errors.DiskError(f"{path} cannot be locked: {error.strerror}") from error
+            if not left:
+                raise errors.Locked(f"another run holds this job: {_words(handle)} ({path})") from error
+            time.sleep(BETWEEN_TRIES)
+
+
+def _sign(handle: int, path: Path, since: str) -> None:
+    """Whose lock it is, for whoever finds it held."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode(), 0)
     except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise errors.DiskError(f"{path} cannot be locked: {error.strerror}") from error
-        raise errors.Locked(f"another run holds this job: {_words(handle)} ({path})") from error
+        raise errors.DiskError(f"{path}: {error.strerror}") from error
 
 
 def _words(handle: int) -> str:

@@ -47,7 +47,10 @@ def _open(file: IO[bytes], *, whole: bool) -> Picture:
             return picture
     except UnidentifiedImageError as error:
         raise errors.BadDownload(_what_it_is(file)) from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except errors.BadDownload:
+        raise
+    except Exception as error:
+        # Foreign bytes: besides OSError and SyntaxError decoders raise whatever a damaged field leads to.
         raise errors.BadDownload(f"the picture is damaged: {error}") from error
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from batcher import errors
 
+YAML_RAISES = (ValueError, AttributeError, IndexError, TypeError)
+"""What safe_load raises besides YAMLError on impossible dates and empty numbers."""
+
 
 def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -> Path:
     """The output folder (absolute) of a manifest, or of the folder itself; `output` is what -o says.
@@ -64,7 +67,7 @@ def _read(manifest: Path) -> dict[str, Any]:
 
     try:
         data = yaml.safe_load(manifest.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, RecursionError, *YAML_RAISES) as error:
         raise errors.UsageError(
             f"{manifest} cannot be read as a manifest; `batcher validate {manifest}` says why"
         ) from error

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from batcher import errors
 
@@ -72,35 +72,38 @@ def accepted(body: bytes, base: str) -> Accepted:
     answer = _object(body)
     request_id = answer.get("request_id")
     status_url = answer.get("status_url") or answer.get("poll_url")
-    response_url = answer.get("response_url")
     if not (isinstance(request_id, str) and request_id):
         raise Unreadable("the submit's answer has no request_id")
-    if not (isinstance(status_url, str) and isinstance(response_url, str) and response_url):
-        raise Unreadable("the submit's answer has no status_url or response_url")
-    return Accepted(request_id, urljoin(base + "/", status_url), urljoin(base + "/", response_url))
+    return Accepted(request_id, _absolute(status_url, base), _absolute(answer.get("response_url"), base))
 
 
-def status(body: bytes) -> Status:
-    """A status answer, 2xx or 422. Raises Unreadable, or InferenceFailed when it says FAILED."""
+def status(body: bytes, *, code: int = 200) -> Status:
+    """A status answer with HTTP status `code`, 2xx or 422.
+
+    Raises Unreadable, or InferenceFailed when it says FAILED or is a 422 that says no other word.
+    """
     answer = _object(body)
     word = answer.get("status")
+    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
+        raise failed(answer)
     if not isinstance(word, str):
         raise Unreadable("the answer has no status")
-    if word == "FAILED":
-        raise failed(answer)
     return Status(word == "COMPLETED", word, _total_time(_metrics(answer)))
 
 
-def result(body: bytes) -> Result:
-    """A result answer, 2xx or 422. Raises Unreadable when it is not COMPLETED, InferenceFailed on FAILED."""
+def result(body: bytes, *, code: int = 200) -> Result:
+    """A result answer with HTTP status `code`, 2xx or 422. Raises as `status`, and when it is not COMPLETED:
+    what shows neither that word nor a picture is no result, and may be asked for again."""
     answer = _object(body)
     word = answer.get("status")
-    if word == "FAILED":
+    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
         raise failed(answer)
     if isinstance(word, str) and word != "COMPLETED":
-        raise Unreadable(f"the result is still {word}")
+        raise Unreadable(f"the result is still {word[:40]}")
     metrics = _metrics(answer)
     outputs = outputs_of(answer)
+    if word != "COMPLETED" and not outputs:
+        raise Unreadable("the answer has neither a status nor a picture")
     seed = answer.get("seed")
     return Result(
         outputs,
@@ -116,25 +119,28 @@ def result(body: bytes) -> Result:
 
 
 def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
-    """A v1 answer: picture bytes, or JSON with base64 or URLs; accounting in headers. Raises Unreadable."""
+    """A v1 answer: picture bytes, or JSON with base64 or URLs; accounting in headers.
+
+    Raises Unreadable; InferenceFailed when it says FAILED.
+    """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not body:
         raise Unreadable("the answer is empty")
     if kind.endswith("json") or body[:1] in b"{[":
-        try:
-            outputs = outputs_of(json.loads(body))
-        except ValueError as error:
-            raise Unreadable("the answer is not whole JSON") from error
+        answer = _json(body)
+        if isinstance(answer, dict) and answer.get("status") == "FAILED":
+            raise failed(answer)
+        outputs = outputs_of(answer)
     elif kind.startswith("text/"):
         raise Unreadable(f"the answer is {kind}, not a picture")
     else:
         outputs = (Output(data=body),)
     return Result(
         outputs,
-        request_id=headers.get("x-request-id"),
+        request_id=_header(headers, "x-request-id"),
         cost=_number(headers.get("x-cost")),
         remaining_credits=_number(headers.get("x-remaining-credits")),
-        seed=headers.get("x-seed-value"),
+        seed=_header(headers, "x-seed-value"),
         inference_time=_number(headers.get("x-generation-time")),
         total_time=_number(headers.get("x-generation-time")),
         excerpt="" if outputs else _excerpt(body),
@@ -154,14 +160,13 @@ def uploaded_urls(body: bytes) -> list[str]:
     """An upload's URLs: `file_urls` (SDK) or `urls` (documentation). Raises Unreadable."""
     answer = _object(body)
     urls = answer.get("file_urls") or answer.get("urls")
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
+    if (
+        not isinstance(urls, list)
+        or not urls
+        or not all(isinstance(url, str) and _is_url(url) for url in urls)
+    ):
         raise Unreadable("the upload's answer has no file_urls")
     return urls
-
-
-def upload_body(data_url: str) -> dict[str, Any]:
-    """The body of an upload of one file."""
-    return {"data_urls": [data_url]}
 
 
 # --- pictures in an answer, wherever they are
@@ -174,14 +179,16 @@ DEEPEST = 6
 def outputs_of(answer: Any) -> tuple[Output, ...]:
     """The pictures of a result: a URL, a list of URLs, `images[]`, base64, lists of base64.
 
-    `output` and `images` may tell the same pictures twice; the first key that holds any is taken.
+    `output` and `images` may tell the same pictures twice: the one that tells more is taken, for all are
+    paid. Where neither holds any, the first other key that does.
     """
-    if isinstance(answer, dict):
-        for key in PICTURE_KEYS:
-            if found := tuple(_walk(answer.get(key), 0)):
-                return found
-        return ()
-    return tuple(_walk(answer, 0))
+    if not isinstance(answer, dict):
+        return tuple(_walk(answer, 0))
+    told = [tuple(_walk(answer.get(key), 0)) for key in ("output", "images")]
+    if most := max(told, key=len):
+        return most
+    others = (tuple(_walk(answer.get(key), 0)) for key in PICTURE_KEYS)
+    return next(filter(None, others), ())
 
 
 def _walk(value: Any, depth: int) -> Iterator[Output]:
@@ -202,25 +209,31 @@ def _walk(value: Any, depth: int) -> Iterator[Output]:
 
 
 def _output(text: str) -> Output | None:
-    if text.startswith(("http://", "https://")):
+    text = text.strip()
+    if _is_url(text):
         return Output(url=text)
     encoded = text
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         header, _, encoded = text.partition(",")
-        if not header.endswith(";base64"):
+        if not header.lower().endswith(";base64"):
             return None
     elif not BASE64.fullmatch(text):
         return None
     try:
-        return Output(data=base64.b64decode(encoded, validate=False))
+        data = base64.b64decode(encoded, validate=False)
     except (ValueError, binascii.Error):
         return None
+    return Output(data=data) if data else None
+
+
+def _is_url(text: str) -> bool:
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 # --- answers that say no
 
 CREDITS = re.compile(
-    r"credit|balance|spend(ing)?[ _-]?limit|budget|quota|top.?up|payment|billing", re.IGNORECASE
+    r"credit|\bbalance\b|spend(ing)?[ _-]?limit|\bbudget\b|\bquota\b|top.?up|payment|billing", re.IGNORECASE
 )
 CONTENT = re.compile(
     r"\brai\b|nsfw|safety|moderat|content (policy|filter|block)|inappropriate|sensitive", re.IGNORECASE
@@ -245,7 +258,7 @@ def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
     if status in (404, 410):
         kind = errors.ModelGone if paying else errors.RecordGone
         return kind(message, status=status)
-    if status in (502, 503, 504):
+    if status in (502, 503, 504) or 520 <= status <= 527:  # 52x: a proxy's words for the same
         return errors.Gateway(f"HTTP {status}", status=status)
     if status >= 500:
         return errors.ServerError(message, status=status)
@@ -258,7 +271,7 @@ def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
 
 def failed(answer: Mapping[str, Any]) -> errors.InferenceFailed:
     """FAILED, with the provider's own words; content blocks apart from machine faults."""
-    message = _words(answer.get("error")) or _words(answer.get("message")) or "no reason given"
+    message = _words(answer) or "no reason given"
     kind = errors.ContentBlocked if CONTENT.search(message) else errors.InferenceFailed
     return kind(message, status=422)
 
@@ -266,24 +279,24 @@ def failed(answer: Mapping[str, Any]) -> errors.InferenceFailed:
 def message_of(body: bytes) -> str:
     """The words of an error answer: JSON's error, message or detail; of a page, its title."""
     try:
-        answer = json.loads(body)
-    except ValueError:
+        answer = _json(body)
+    except Unreadable:
         return _page_title(body)
-    if isinstance(answer, dict):
-        for key in ("error", "message", "detail", "error_message"):
-            if words := _words(answer.get(key)):
-                return words
-        return ""
-    return _words(answer)
+    return _words(answer) or _excerpt(body)
 
 
-def _words(value: Any) -> str:
+WORD_KEYS = ("error", "message", "detail", "error_message", "msg")
+
+
+def _words(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return value.strip()
+    if depth > DEEPEST:
+        return ""
     if isinstance(value, dict):
-        return _words(value.get("message") or value.get("error") or value.get("detail") or "")
+        return next(filter(None, (_words(value.get(key), depth + 1) for key in WORD_KEYS)), "")
     if isinstance(value, list):
-        return "; ".join(filter(None, (_words(item) or _words({"message": item}) for item in value[:3])))
+        return "; ".join(filter(None, (_words(item, depth + 1) for item in value[:3])))
     return ""
 
 
@@ -298,11 +311,23 @@ def _page_title(body: bytes) -> str:
 # --- reading with care
 
 
-def _object(body: bytes) -> dict[str, Any]:
+LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _json(body: bytes) -> Any:
+    """Foreign JSON, whose every text can be stored. Raises Unreadable."""
     try:
-        answer = json.loads(body)
-    except ValueError as error:
+        answer = json.loads(body.decode("utf-8-sig"))
+        if LONE_SURROGATE.search(body):
+            # Half a pair is JSON all the same, but no database and no file takes it.
+            answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
         raise Unreadable("the answer is not whole JSON") from error
+    return answer
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    answer = _json(body)
     if not isinstance(answer, dict):
         raise Unreadable("the answer is not a JSON object")
     return answer
@@ -327,9 +352,28 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if 0 <= number < 1e12 else None
+
+
+def _absolute(url: Any, base: str) -> str:
+    """A URL of an answer, which may be relative to the API."""
+    if not isinstance(url, str) or not url:
+        raise Unreadable("the submit's answer has no status_url or response_url")
+    try:
+        joined = urljoin(base + "/", url)
+        host = urlsplit(joined).hostname
+    except ValueError as error:
+        raise Unreadable("the submit's answer has a URL that is none") from error
+    if not host or not _is_url(joined):
+        raise Unreadable("the submit's answer has a URL that is none")
+    return joined
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    """A header's text; bytes that are no UTF-8, which stand in it as half surrogates, become `?`."""
+    return _text(headers.get(name, "").encode("utf-8", "replace").decode())
 
 
 def _text(value: Any) -> str | None:

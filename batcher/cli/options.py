@@ -40,7 +40,11 @@ SET = option(
     help="Lay a value over the manifest (dotted key, repeatable).",
 )
 OUTPUT = option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Output folder, relative to the current one."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Output folder, relative to the current one.",
 )
 SANDBOX = option("--sandbox", is_flag=True, help="Use the embedded sandbox; results go to <dir>-sandbox.")
 JSON = option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")

@@ -31,7 +31,7 @@ def status_command(job: Path, output: Path | None, sandbox: bool, as_json: bool)
     return 0
 
 
-@click.command("models")
+@click.command("models", short_help="List the models of the catalogue, or show one.")
 @click.argument("slug", required=False)
 @JSON
 def models_command(slug: str | None, as_json: bool) -> int:

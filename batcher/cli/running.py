@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import click
 from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, duration, option
 
 if TYPE_CHECKING:
+    from batcher.errors import Problem
     from batcher.manifest import Manifest
     from batcher.progress import Listener
 
@@ -23,16 +24,21 @@ if TYPE_CHECKING:
 @click.command("run")
 @JOB
 @option("-n", "--dry-run", is_flag=True, help="Show what would be done, as `batcher plan` does.")
-@option("-j", "--in-flight", type=click.IntRange(1), help="At most so many tasks in flight.")
+@option("-j", "--in-flight", type=click.IntRange(1), metavar="N", help="At most so many tasks in flight.")
 @option("--rpm", metavar="N", help="Calls per minute; none: unpaced.")
-@option("--limit", type=click.IntRange(0), help="At most so many tasks this time.")
+@option("--limit", type=click.IntRange(0), metavar="N", help="At most so many tasks this time.")
 @option("--retry-failed", is_flag=True, help="Submit failed tasks again.")
-@option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop before more credits are spent.")
+@option(
+    "--max-cost",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Stop before more credits are spent than X.",
+)
 @option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
 @SET
 @OUTPUT
 @SANDBOX
-@option("--base-url", help="The API's address, before SEGMIND_BASE_URL.")
+@option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
 @option(
     "--grace", default="30s", callback=duration, metavar="D", help="After Ctrl-C, fetch for so long. [30s]"
 )
@@ -79,11 +85,13 @@ def run_command(
     )
 
 
-@click.command("demo")
+@click.command("demo", short_help="Run the shipped demo on the embedded sandbox.")
 @OUTPUT
 @option("-q", "--quiet", is_flag=True, help="Only problems.")
 def demo_command(output: Path | None, quiet: bool) -> int:
     """Run the shipped demo on the embedded sandbox: real photographs, no key, no money."""
+    from importlib.resources import files
+
     from batcher.run.running import Wishes
 
     shipped = Path(str(files("batcher"))) / "shipped" / "jobs" / "demo.yaml"
@@ -109,7 +117,7 @@ def plan_command(
     return _show_plan(_load(job, settings), output, sandbox=sandbox, as_json=as_json)
 
 
-@click.command("validate")
+@click.command("validate", short_help="Check a manifest and everything it names.")
 @JOB
 @SET
 def validate_command(job: Path, settings: Sequence[str]) -> int:
@@ -125,9 +133,29 @@ def validate_command(job: Path, settings: Sequence[str]) -> int:
 
 
 def _load(job: Path, overrides: Sequence[str]) -> Manifest:
-    from batcher.run import load
+    """The manifest; where it has problems, those that only its plan can tell are told with them."""
+    from batcher.errors import ManifestError
+    from batcher.manifest import examine, further
 
-    return load(job, overrides)
+    manifest, problems = examine(job, overrides)
+    if manifest is not None and not problems:
+        return manifest
+    if manifest is not None:
+        problems = further(problems, _found_in_plan(manifest))
+    raise ManifestError(problems)
+
+
+def _found_in_plan(manifest: Manifest) -> Sequence[Problem]:
+    from batcher import errors
+    from batcher.run import outlook
+
+    try:
+        outlook(manifest, manifest.output.dir)
+    except errors.ManifestError as error:
+        return error.problems
+    except errors.LedgerError:
+        return ()  # told by the run, once the manifest is sound
+    return ()
 
 
 def _run(
@@ -163,20 +191,23 @@ def _listening(
     from batcher.progress import silent
     from batcher.progress.lines import JsonLines, Lines
 
+    now = time.time  # noqa: TID251  # the wall clock of what is shown
     stream = sys.stderr if as_json else sys.stdout
     if log_json:
-        return nullcontext(JsonLines(sys.stderr))
+        return nullcontext(JsonLines(sys.stderr, now=now))
     if quiet:
-        return nullcontext(Lines(sys.stderr, command=command, quiet=True))
+        return nullcontext(Lines(sys.stderr, command=command, now=now, quiet=True))
     if stream.isatty():
         from rich.console import Console
 
         from batcher.progress.terminal import Terminal
 
-        return Terminal(Console(file=stream), command=command)
+        console = Console(file=stream)
+        if not console.is_dumb_terminal:
+            return Terminal(command, console=console)
     if as_json:
         return nullcontext(silent)
-    return nullcontext(Lines(stream, command=command))
+    return nullcontext(Lines(stream, command=command, now=now))
 
 
 def _command(arguments: Sequence[str]) -> str:
@@ -197,5 +228,5 @@ def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, as_jso
 
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
-    plan_table(found, manifest)
+    plan_table(found, manifest, where)
     return 0

@@ -9,7 +9,7 @@ import click
 from batcher.cli.options import duration, option
 
 
-@click.command("sandbox")
+@click.command("sandbox", short_help="Serve the API on this machine: no key, no money.")
 @option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
 @option("--service", callback=duration, metavar="D", help="Mean time of a job. [the model's typical]")
 @option("--sigma", default=0.3, type=click.FloatRange(0), help="Lognormal spread of it. [0.3]")

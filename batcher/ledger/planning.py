@@ -49,7 +49,7 @@ WHERE t.plan = ?1 AND t.state IN ('planned', 'failed')
 GROUP BY t.id
 """
 COLLISIONS = """
-SELECT name, count(*), min(id), max(id) FROM tasks WHERE plan = ?
+SELECT name, count(*), min(id), max(id) FROM tasks WHERE {which}
 GROUP BY name_key HAVING count(*) > 1 ORDER BY min(id) LIMIT ?
 """
 
@@ -126,6 +126,7 @@ def compact(value: Any) -> str:
 
 
 def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:
+    problems = _collisions(connection, "plan = ? AND state IN ('planned', 'failed')", number)
     warnings = []
     for identity, key, name, other in connection.execute(TAKEN, (number,)).fetchall():
         renamed = f"{name}-{key[:8]}"
@@ -133,8 +134,18 @@ def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:
             "UPDATE tasks SET name = ?, name_key = ? WHERE id = ?", (renamed, name_key(renamed), identity)
         )
         warnings.append(f"the name {other!r} is held by a paid picture; the new task is named {renamed!r}")
+    if warnings:
+        problems = problems or _collisions(connection, "plan = ?", number)
+    if problems:
+        raise errors.ManifestError(problems)
+    return warnings
+
+
+def _collisions(connection: sqlite3.Connection, which: str, number: int) -> list[errors.Problem]:
+    """One problem for each name that several of these tasks would have."""
     problems = []
-    for name, count, first, last in connection.execute(COLLISIONS, (number, COLLISIONS_TOLD)).fetchall():
+    rows = connection.execute(COLLISIONS.format(which=which), (number, COLLISIONS_TOLD)).fetchall()
+    for name, count, first, last in rows:
         one, two = (_columns(connection, identity) for identity in (first, last))
         problems.append(
             errors.Problem(
@@ -143,9 +154,7 @@ def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:
                 key="output.name",
             )
         )
-    if problems:
-        raise errors.ManifestError(problems)
-    return warnings
+    return problems
 
 
 def _columns(connection: sqlite3.Connection, identity: int) -> str:

@@ -7,6 +7,7 @@ again at any time from the ledger alone.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -96,7 +97,7 @@ def _seed(told: str | None, asked: Mapping[str, Any]) -> Any:
     """The seed the provider used, as a number where it is one; else the one it was asked for."""
     if told is None:
         return asked.get("seed")
-    return int(told) if told.lstrip("-").isdigit() else told
+    return int(told) if re.fullmatch(r"-?[0-9]{1,30}", told) else told
 
 
 def missed(connection: sqlite3.Connection, task: int | None = None) -> Iterator[dict[str, Any]]:

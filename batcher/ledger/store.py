@@ -45,9 +45,10 @@ def open_file(path: Path) -> sqlite3.Connection:
     with disk_errors(path):
         if not path.exists():
             _create(path)
+        # Looked at without the right to write: a file that is refused stays as it is, to the byte.
+        _read_only(path, quick=True).close()
         connection = sqlite3.connect(path, isolation_level=None)
         try:
-            _check(connection, path)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -63,14 +64,18 @@ def open_file(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Opens the ledger beside whoever writes it. Raises LedgerError, DiskError, as `open_file`."""
     with disk_errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        try:
-            connection.execute("PRAGMA busy_timeout=10000")
-            _check(connection, path, quick=False)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return _read_only(path, quick=False)
+
+
+def _read_only(path: Path, *, quick: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA busy_timeout=10000")
+        _check(connection, path, quick=quick)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def blank() -> sqlite3.Connection:
@@ -102,7 +107,7 @@ def _moves() -> Iterable[tuple[str, str]]:
     return ((origin.value, target.value) for origin, targets in TRANSITIONS.items() for target in targets)
 
 
-def _check(connection: sqlite3.Connection, path: Path, *, quick: bool = True) -> None:
+def _check(connection: sqlite3.Connection, path: Path, *, quick: bool) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
@@ -113,6 +118,10 @@ def _check(connection: sqlite3.Connection, path: Path, *, quick: bool = True) ->
         raise errors.LedgerError(
             f"{path} was written by a newer batcher (schema {version}, this one knows {schema_version()}); "
             "update batcher"
+        )
+    if version < 1:
+        raise errors.LedgerError(
+            f"{path} is damaged (no schema version); restore it from a copy, or move the output folder away"
         )
     if quick and path.stat().st_size < CHECKED_BYTES:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -163,8 +172,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise errors.DiskError(f"the ledger {path} cannot be written or read: {error}") from error
-    except sqlite3.IntegrityError:
-        raise
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
+        raise  # of ours, not of the file: a statement or a value that is wrong
     except sqlite3.DatabaseError as error:
         raise errors.LedgerError(
             f"{path} is damaged or not a ledger ({error}); restore it from a copy, or move it away"

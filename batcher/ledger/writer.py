@@ -20,7 +20,7 @@ from batcher.ledger import planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, Submission, entries
 from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.totals import Money, micro
-from batcher.task import IN_FLIGHT, State, Task
+from batcher.task import IN_FLIGHT, TRANSITIONS, State, Task
 from batcher.wire import Accepted, Output, Result
 
 MOVE = """
@@ -53,14 +53,19 @@ class Ledger:
         self._calls_timer: asyncio.TimerHandle | None = None
         self.run = 0
         self._money_before = Money()
-        self._load()
+        try:
+            self._load()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _load(self) -> None:
-        self.plan_number = int(self.meta("plan") or 0)
-        self.counts = totals.counts(self._connection)
-        self.calls = totals.calls(self._connection)
-        self.images = totals.images(self._connection)
-        self.money = totals.money(self._connection)
+        with store.disk_errors(self.path):
+            self.plan_number = int(self.meta("plan") or 0)
+            self.counts = totals.counts(self._connection)
+            self.calls = totals.calls(self._connection) + self._calls_unwritten
+            self.images = totals.images(self._connection)
+            self.money = totals.money(self._connection)
 
     def close(self) -> None:
         """Writes what is still in memory and closes. Raises DiskError if the disk refuses."""
@@ -81,7 +86,8 @@ class Ledger:
 
     def meta(self, key: str) -> str | None:
         """A note, or None."""
-        return store.meta(self._connection, key)
+        with store.disk_errors(self.path):
+            return store.meta(self._connection, key)
 
     def note(self, key: str, value: str) -> None:
         """Keeps a note; on disk with the group's commit."""
@@ -94,7 +100,16 @@ class Ledger:
         self.calls[kind] += 1
         self._calls_unwritten[kind] += 1
         if self._calls_timer is None:
-            self._calls_timer = asyncio.get_running_loop().call_later(CALLS_FLUSH_SECONDS, self._flush_calls)
+            self._calls_timer = asyncio.get_running_loop().call_later(
+                CALLS_FLUSH_SECONDS, self._flush_quietly
+            )
+
+    def _flush_quietly(self) -> None:
+        try:
+            self._flush_calls()
+        except errors.BatcherError:
+            # Every later write or wait raises it to someone who can act on it.
+            return
 
     def _flush_calls(self) -> None:
         unwritten, self._calls_unwritten = self._calls_unwritten, Counter()
@@ -138,14 +153,12 @@ class Ledger:
 
     def start_run(self) -> int:
         """Continues the run that still had something to do, or starts a new one; its number."""
-        row = self._connection.execute(
-            "SELECT id FROM runs WHERE finished_at IS NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
+        rows = self._rows("SELECT id FROM runs WHERE finished_at IS NULL ORDER BY id DESC LIMIT 1")
+        if not rows:
             cursor = self._group.write("INSERT INTO runs (started_at) VALUES (?)", (self.now(),))
             self.run = int(cursor.lastrowid or 0)
         else:
-            self.run = int(row[0])
+            self.run = int(rows[0][0])
         self._money_before = totals.money(self._connection, before_run=self.run)
         return self.run
 
@@ -174,7 +187,8 @@ class Ledger:
 
     def failures(self) -> dict[str, int]:
         """Failed tasks of the present plan by reason."""
-        return totals.failures(self._connection)
+        with store.disk_errors(self.path):
+            return totals.failures(self._connection)
 
     def claim(self, after: int, most: int) -> list[Entry]:
         """The next planned tasks of the present plan behind id `after`, in the plan's order."""
@@ -189,7 +203,7 @@ class Ledger:
 
     def last_submission(self) -> int:
         """The newest submission's id, 0 when there is none."""
-        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM submissions").fetchone()[0])
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM submissions")[0][0])
 
     def in_flight(self, after: tuple[float, int], up_to: int, most: int) -> list[Entry]:
         """Tasks that something is owed to, of any plan, the most urgent (the earliest submitted) first,
@@ -202,7 +216,7 @@ class Ledger:
 
     def files(self, entry: Entry) -> list[File]:
         """The pictures of the entry's result."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT position, url, spool, name, sha256, delivered_at FROM files "
             "WHERE task = ? ORDER BY position",
             (entry.id,),
@@ -211,34 +225,42 @@ class Ledger:
 
     def metadata(self, entry: Entry) -> list[dict[str, Any]]:
         """The metadata lines of a task that is done."""
-        return list(records.delivered(self._connection, self.meta("model") or "", entry.id))
+        with store.disk_errors(self.path):
+            return list(records.delivered(self._connection, self.meta("model") or "", entry.id))
 
     def missed(self, entry: Entry) -> list[dict[str, Any]]:
         """The errors line of a task that is not delivered."""
-        return list(records.missed(self._connection, entry.id))
+        with store.disk_errors(self.path):
+            return list(records.missed(self._connection, entry.id))
 
     def failed_before(self, entry: Entry) -> int:
         """How many submissions of this task ran and failed in this run."""
-        row = self._connection.execute(
+        rows = self._rows(
             "SELECT count(*) FROM submissions WHERE task = ? AND run = ? AND outcome = 'failed'",
             (entry.id, self.run),
-        ).fetchone()
-        return int(row[0])
+        )
+        return int(rows[0][0])
 
     def uploaded(self, digest: str, not_before: float = 0.0) -> str | None:
         """The URL under which this content was uploaded at or after `not_before`, or None."""
-        row = self._connection.execute(
+        rows = self._rows(
             "SELECT url FROM uploads WHERE digest = ? AND uploaded_at >= ?", (digest, not_before)
-        ).fetchone()
-        return None if row is None else str(row[0])
+        )
+        return str(rows[0][0]) if rows else None
 
     def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
-        return list(entries(self._connection.execute(SELECT + where, values)))
+        with store.disk_errors(self.path):
+            return list(entries(self._connection.execute(SELECT + where, values)))
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with store.disk_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
 
     # --- a task's moves, in the order of its life
 
     def submitting(self, entry: Entry, *, api: str, reserved: int) -> Entry:
         """The intent: on disk before the POST leaves, with the moment from which its record's hour counts."""
+        self._expect(entry, State.SUBMITTING)
         submitted_at = self.now()
         cursor = self._group.write(
             "INSERT INTO submissions (task, run, attempt, api, submitted_at, images, reserved) "
@@ -262,6 +284,7 @@ class Ledger:
 
     def submitted(self, entry: Entry, accepted: Accepted) -> Entry:
         """The answer: whoever finds this row can fetch the result."""
+        self._expect(entry, State.SUBMITTED)
         before = self._in_force(entry)
         submission = replace(
             before,
@@ -280,6 +303,7 @@ class Ledger:
 
     def ready(self, entry: Entry, result: Result, outputs: Sequence[tuple[Output, str | None]]) -> Entry:
         """The result with its URLs; bytes that came inside it lie in the spool already, as named."""
+        self._expect(entry, State.READY)
         submission = self._in_force(entry)
         cost = None if result.cost is None else micro(result.cost)
         self._settle(submission, "completed", cost)
@@ -319,11 +343,10 @@ class Ledger:
     def named(self, entry: Entry, position: int, name: str, sha256: str) -> None:
         """What a file is about to be called, before it is: a crash after the rename finds its own file again.
         Raises ValueError when another task's file has the name."""
-        taken = self._connection.execute(
+        if self._rows(
             "SELECT 1 FROM files WHERE name = ? AND NOT (task = ? AND position = ?)",
             (name, entry.id, position),
-        ).fetchone()
-        if taken is not None:
+        ):
             raise ValueError(name)
         self._group.write(
             "UPDATE files SET name = ?, sha256 = ? WHERE task = ? AND position = ?",
@@ -341,16 +364,19 @@ class Ledger:
 
     def done(self, entry: Entry) -> Entry:
         """Every file of it is delivered."""
+        self._expect(entry, State.DONE)
         return self._move(entry, State.DONE, entry.submission)
 
     def doubtful(self, entry: Entry, detail: str) -> Entry:
         """The answer to its POST was lost."""
+        self._expect(entry, State.DOUBTFUL)
         return self._move(entry, State.DOUBTFUL, self._outcome(entry, "doubtful", detail), detail=detail)
 
     def planned(
         self, entry: Entry, outcome: str, detail: str, *, not_before: float = 0.0, spent: bool = True
     ) -> Entry:
         """Back to the queue: its submission ended as `outcome`; `spent`: it used up one of its attempts."""
+        self._expect(entry, State.PLANNED)
         self._outcome(entry, outcome, detail)
         attempts = entry.attempts + (1 if spent else 0)
         return self._move(entry, State.PLANNED, None, detail=detail, attempts=attempts, not_before=not_before)
@@ -368,6 +394,7 @@ class Ledger:
         self, entry: Entry, reason: str, outcome: str | None = None, *, cost: float | None = None
     ) -> Entry:
         """It ended without a picture; `outcome` is what became of its submission, if it had one in force."""
+        self._expect(entry, State.FAILED)
         submission = entry.submission
         if outcome is not None and submission is not None:
             submission = self._outcome(entry, outcome, reason, cost)
@@ -424,8 +451,22 @@ class Ledger:
 
     # --- the one way a state changes
 
+    def _expect(self, entry: Entry, target: State) -> None:
+        """Before a step writes its first word: so one that may not be taken changes nothing."""
+        if target not in TRANSITIONS[entry.state]:
+            raise errors.LedgerError(f"task {entry.task.name} may not go from {entry.state} to {target}")
+        if self._rows("SELECT state FROM tasks WHERE id = ?", (entry.id,)) != [(entry.state,)]:
+            raise self._elsewhere(entry)
+
+    def _elsewhere(self, entry: Entry) -> errors.LedgerError:
+        return errors.LedgerError(
+            f"task {entry.task.name} is no longer {entry.state}; another process wrote to {self.path}"
+        )
+
     def _outcome(self, entry: Entry, outcome: str, detail: str, cost: float | None = None) -> Submission:
         submission = self._in_force(entry)
+        if submission.outcome == "completed":
+            outcome = "completed"  # paid stays paid, whatever becomes of its files
         told = None if cost is None else micro(cost)
         self._settle(submission, outcome, told)
         self._group.write(
@@ -466,9 +507,7 @@ class Ledger:
             MOVE, (target, number, reason, moved.attempts, not_before, entry.id, entry.state)
         ).fetchone()
         if row is None:
-            raise errors.LedgerError(
-                f"task {entry.task.name} is no longer {entry.state}; another process wrote to {self.path}"
-            )
+            raise self._elsewhere(entry)
         if row[0] == self.plan_number:
             self.counts[entry.state] -= 1
             self.counts[target] += 1

@@ -128,14 +128,14 @@ def _examined(
     except ValidationError as error:
         problems += [words.problem(document, one) for one in error.errors(include_url=False)]
     if problems:
-        manifest = _remains(data, problems, folder)
+        manifest = _remains(data, problems, file, folder)
     if manifest is not None:
         manifest._document = document
         manifest = manifest.with_output(Path(manifest.resolve(str(manifest.output.dir))))
     return manifest, sorted(dict.fromkeys(problems), key=lambda one: (one.file, one.line, one.column))
 
 
-def _remains(data: dict[str, Any], problems: Sequence[Problem], folder: Path) -> Manifest | None:
+def _remains(data: dict[str, Any], problems: Sequence[Problem], file: str, folder: Path) -> Manifest | None:
     """The manifest without the keys that have problems; None where its rows would not be the same."""
     for problem in problems:
         section, *keys = problem.key.split(".")
@@ -147,7 +147,7 @@ def _remains(data: dict[str, Any], problems: Sequence[Problem], folder: Path) ->
         else:
             data.pop(section, None)
     try:
-        return Manifest.model_validate(_completed(data, str(data["path"]), folder))
+        return Manifest.model_validate(_completed(data, file, folder))
     except ValidationError:
         return None
 

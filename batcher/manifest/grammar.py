@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from batcher.errors import Problem
-from batcher.manifest.reading import Document
+from batcher.manifest.reading import Document, copied
 
 RESERVED = ("repeat", "seed")
 """Variables that the plan itself provides; no axis or companion may take their names."""
@@ -128,7 +128,7 @@ class Matrix(BaseModel):
     """Axes, and what to add to or leave out of their product, in GitHub Actions' meaning."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Axis] = Field(init=False)
+    __pydantic_extra__: dict[str, Axis]
 
     include: tuple[dict[Name, Any], ...] = ()
     exclude: tuple[Annotated[dict[StrictStr, Any], Field(min_length=1)], ...] = ()
@@ -209,14 +209,14 @@ class Manifest(_Part):
     api: Literal["v1", "v2"] | None = None
     inputs: Annotated[tuple[Source, ...], BeforeValidator(_as_tuple)] = ()
     combine: Literal["product", "zip"] = "product"
-    matrix: Matrix = Matrix()
+    matrix: Matrix = Matrix.model_validate({})
     repeat: Annotated[Count, Field(le=1_000_000)] = 1
     seed: StrictInt | None = None
     params: dict[StrictStr, Any] = {}
     output: Output
     limits: Limits = Limits()
     retry: Retry = Retry()
-    poll: Poll = Poll(delay="1s")  # type: ignore[arg-type]  # the validator reads the manifest's text
+    poll: Poll = Poll.model_validate({})
     result_ttl: PositiveSeconds = 3600.0
     uploads: Literal["storage", "inline"] = "storage"
     price: Annotated[Number, Field(ge=0)] | None = None
@@ -242,6 +242,9 @@ class Manifest(_Part):
         _spell_durations(data)
         if self.limits.rpm is None:
             data["limits"]["rpm"] = "none"
+        # As they are: nulls in them are values.
+        data["params"] = copied(self.params)
+        data["matrix"] = {name: list(values) for name, values in self.matrix}
         data["inputs"] = [self._resolved(source) for source in self.inputs]
         return data
 

@@ -10,19 +10,19 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import anyio
 from aiolimiter import AsyncLimiter
 
+from batcher.pacing.news import Lesson, Metered, PacingEvent, Statistics
 from batcher.pacing.order import BESIDE, SUBMITS, Kind, Queue, Waiter
 from batcher.pacing.rate import MINUTE, Rate
 
 LONGEST_PAUSE = 120.0
 """Seconds; whatever a stamp says, after that long one call tries."""
 CATCH_UP = 0.010
-"""Seconds of lateness that a timer may make good; above 6,000 calls a minute also the length of a burst."""
+"""Seconds of lateness that are made good; above 6,000 calls a minute also the length of a burst."""
 JITTER = 0.002
 """Share left of a rate that was told: calls may travel 0.12 s unevenly, and no minute holds one too many."""
 AFTER_RESET = 0.05
@@ -30,46 +30,14 @@ AFTER_RESET = 0.05
 DISAGREED = (0.5, 30.0)
 """First and longest pause (s) when a stamp is past by our clock and yet nothing passes; it doubles."""
 MOST_BEHIND = 2.5
-"""Seconds by which the server's clock may be behind ours without a Date header showing it. A 429 shows it: its
-stamp is past before its call went out."""
-LAST_CHANCE = 1.0
+"""Seconds by which the server's clock may be behind ours without a Date header showing it. A 429 shows it:
+its stamp is past before its call went out."""
+LAST_CHANCE = 0.25
 """Seconds between two results that go out within a pause since they would not survive it."""
 SPREAD = 2.0
 """Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
 SAME_STAMP = 0.02
 """Seconds by which one reset may seem to differ when read from two answers."""
-BELIEVED = 7 * 86_400.0
-"""Seconds for which an earlier run's lesson is believed."""
-
-Metered = Literal["submits", "all"]
-
-
-@dataclass(frozen=True, slots=True)
-class PacingEvent:
-    """Something worth telling: `what` happened, and `text`, a sentence for people.
-
-    `paused`: for `seconds`; `rate`: 429s or a probe that passed changed it to `per_minute`; `metered`: a 429 on
-    a status or result call proved that every call counts (once).
-    """
-
-    what: Literal["paused", "rate", "metered"]
-    text: str
-    seconds: float = 0.0
-    per_minute: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """The gate at one moment. Rates are per minute, None where nothing is paced; `paused` is seconds left."""
-
-    rate: float | None
-    told: float | None
-    metered: Metered
-    paused: float
-    waiting: Mapping[Kind, int]
-    granted: Mapping[Kind, int]
-    throttled: int
-    resets: int
 
 
 class Pacing:
@@ -93,12 +61,13 @@ class Pacing:
             raise ValueError(f"rpm must be a positive number, or None for no limit; not {rpm!r}")
         self._now = now
         self._tell = tell or (lambda event: None)
-        lesson = _Lesson.read(learned, now())
+        lesson = Lesson.read(learned, now())
         self._auto = metered == "auto"
         self._found_out = self._auto and lesson.found_out
         self._metered: Metered = "all" if metered == "all" or self._found_out else "submits"
         told = math.inf if rpm is None else rpm / MINUTE
-        self._rate = Rate(told, learned=lesson.per_second if lesson.counted == self._metered else None)
+        known = lesson.per_minute if lesson.counted == self._metered else None
+        self._rate = Rate(told, learned=None if known is None else known / MINUTE)
         self._last_told_rate = self._rate.per_second
 
         self._paced, self._free = Queue(), Queue()
@@ -113,6 +82,7 @@ class Pacing:
         self._why_paused = ""
         self._coming_reset: float | None = None
         self._known_reset = -math.inf
+        self._gap = CATCH_UP
         self._disagreed = 0
         self._behind = 0.0
 
@@ -146,7 +116,7 @@ class Pacing:
             self._disagreed = 0
 
     def throttled(self, kind: Kind, reset_at: float | None, now: float, sent_at: float | None = None) -> None:
-        """A call got a 429 at wall time `now`; `reset_at` is its stamp by our wall clock, None if it had none.
+        """A call got a 429 at wall time `now`; `reset_at` is its stamp by our wall clock, None without one.
 
         `sent_at` is what `turn` returned for it, and tells a 429 that was under way when we paused from a new
         one; without it, 429s whose stamps lie within a second are one event. An unstamped 429 is only
@@ -197,9 +167,8 @@ class Pacing:
             await self._token(loop.time())
             in_pause = self._left(loop.time()) > 0
             if not self._may_go(self._paced, loop.time()) or not self._grant(self._paced, loop.time()):
-                self._limiter = (
-                    None  # the token is given back, or the next one after a wait would follow at once
-                )
+                # Given back: a token in hand would let the first two calls after a wait go out together.
+                self._limiter = None
             elif in_pause:
                 await asyncio.sleep(LAST_CHANCE)
 
@@ -208,7 +177,7 @@ class Pacing:
         loop = asyncio.get_running_loop()
         while True:
             await self._until_open(self._free)
-            gap = LAST_CHANCE if self._left(loop.time()) else min(CATCH_UP, SPREAD / len(self._free))
+            gap = LAST_CHANCE if self._left(loop.time()) else self._gap
             if self._grant(self._free, loop.time()):
                 await asyncio.sleep(gap)
 
@@ -284,6 +253,7 @@ class Pacing:
             self._rate.reset(reset)
             self._tell_rate("as the API's 429s tell")
         self._sort_again()
+        self._gap = min(CATCH_UP, SPREAD / max(1, len(self._free)))
 
     def _pause_until(self, until: float, at: float, reason: str) -> None:
         until = min(until, at + LONGEST_PAUSE)
@@ -384,12 +354,8 @@ class Pacing:
 
     def snapshot(self) -> dict[str, Any]:
         """What 429s taught, for the next run's `learned`: plain JSON."""
-        return {
-            "per_minute": self._rate.proved * MINUTE if self._rate.learned else None,
-            "counted": self._metered,
-            "found_out": self._found_out,
-            "at": self._now(),
-        }
+        per_minute = self._rate.proved * MINUTE if self._rate.learned else None
+        return Lesson(per_minute, self._metered, self._found_out).written(self._now())
 
     def __repr__(self) -> str:
         waiting = ", ".join(f"{number} {kind}" for kind, number in self.waiting.items()) or "nobody"
@@ -404,30 +370,6 @@ class Pacing:
         self._last_told_rate = proved
         per_minute = proved * MINUTE
         self._tell(PacingEvent("rate", f"{per_minute:.4g} calls a minute, {why}", per_minute=per_minute))
-
-
-@dataclass(frozen=True, slots=True)
-class _Lesson:
-    """An earlier run's snapshot, as far as it can be believed."""
-
-    per_second: float | None = None
-    counted: Metered = "submits"
-    found_out: bool = False
-
-    @classmethod
-    def read(cls, learned: Mapping[str, Any] | None, now: float) -> _Lesson:
-        if learned is None or abs(now - (_positive(learned.get("at")) or 0.0)) > BELIEVED:
-            return cls()
-        per_minute = _positive(learned.get("per_minute"))
-        return cls(
-            per_second=per_minute / MINUTE if per_minute else None,
-            counted="all" if learned.get("counted") == "all" else "submits",
-            found_out=learned.get("found_out") is True,
-        )
-
-
-def _positive(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
 
 
 def _per_minute(per_second: float) -> float | None:

@@ -53,7 +53,7 @@ def expand(
                         tasks += 1
                         yield task
     except ManifestError as error:
-        raise ManifestError([*plan.problems, *error.problems]) from None
+        raise ManifestError([*plan.in_order(), *error.problems]) from None
     plan.finish(tasks)
 
 
@@ -86,6 +86,11 @@ class _Plan:
         self._one_image = model is None or model.count is None
         if model is None:
             note(f"{manifest.model} is not in the catalogue: its parameters are not checked")
+
+    def in_order(self) -> list[Problem]:
+        """The problems: those of the manifest in the order of its lines, then those of the rows as read."""
+        file = str(self.manifest.path)
+        return sorted(self.problems, key=lambda p: (0, p.line, p.column) if p.file == file else (1, 0, 0))
 
     def look_at(self, row: Row) -> None:
         """What concerns a row as such: its column names."""
@@ -149,7 +154,7 @@ class _Plan:
                     self.manifest.problem(("matrix",), "leaves nothing: every combination is excluded")
                 )
         if self.problems:
-            raise ManifestError(list(self.problems))
+            raise ManifestError(self.in_order())
         if self._identical:
             these = "1 task is" if self._identical == 1 else f"{self._identical} tasks are"
             self._note(f"{these} identical to an earlier one (first: {self._first_identical})")

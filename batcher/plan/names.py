@@ -89,7 +89,7 @@ def name_key(name: str) -> str:
 @lru_cache(maxsize=4096)
 def slug(value: str, limit: int = 48) -> str:
     """A value as a part of a name: no spaces, and short; what is cut or empty gets a short hash."""
-    text = _SLUGGED.sub("_", value).strip("_.-") if not _PLAIN.fullmatch(value) or " " in value else value
+    text = _SLUGGED.sub("_", value).strip("_.") if not _PLAIN.fullmatch(value) or " " in value else value
     if not text:
         return _short_hash(value)
     return text if len(text) <= limit else f"{text[: limit - 9].rstrip('_.-')}-{_short_hash(value)}"

@@ -65,10 +65,13 @@ class Lines:
         headline, *rest = summary.closing(finished, command=self._command, output=self._output)
         self._say(headline.text)
         for line in rest:
-            self._stream.write(f"  {line.label:<9} {line.text}")
+            self._write(f"  {line.label:<7} {line.text}")
 
     def _say(self, text: str) -> None:
-        self._stream.write(f"{_stamp(self._now(), 'seconds')} {text}")
+        self._write(f"{_stamp(self._now(), 'seconds')} {text}")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(summary.printable(text, self._stream.encoding))
 
 
 class JsonLines:
@@ -87,9 +90,10 @@ class JsonLines:
 
 
 class _Writer:
-    """A text stream that takes any line and is flushed after it; after an error it is left alone."""
+    """A text stream that is flushed after each line; after an error it is left alone."""
 
     def __init__(self, stream: TextIO) -> None:
+        self.encoding: str | None = stream.encoding
         self._stream = stream
         self._gone = False
 
@@ -97,7 +101,7 @@ class _Writer:
         if self._gone:
             return
         try:
-            self._stream.write(summary.printable(line, self._stream.encoding) + "\n")
+            self._stream.write(f"{line}\n")
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream was closed
             self._gone = True

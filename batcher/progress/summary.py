@@ -1,7 +1,7 @@
 """A run in words: the figures of a moment, and the closing sentences with what to do next. Pure.
 
-Law: every sentence is made here, once, for the terminal and for plain lines; its own words are ASCII, and text
-that came from outside passes `printable` before anybody prints it.
+Law: every sentence is made here, once, for the terminal and for plain lines; its own words are ASCII, and
+text that came from outside passes `printable` before anybody prints it.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         *_failures(snapshot, output),
         *_money(snapshot),
         *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
-        *([Line("pictures", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
         *_next(finished, command),
     )
 
 
 def stages(snapshot: Snapshot) -> dict[str, int]:
-    """How many tasks are at which stage; they add up to the total. Doubtful ones have a stage while there are any."""
+    """How many tasks are at which stage, adding up to the total; `doubtful` is there while any are."""
     counts = snapshot.counts
     doubtful = counts.get(State.DOUBTFUL, 0)
     return {
@@ -78,9 +78,7 @@ def settled(snapshot: Snapshot) -> int:
 
 def share(snapshot: Snapshot) -> str:
     """How much of the plan is settled; 100 % only when all of it is."""
-    if not snapshot.total:
-        return ""
-    return f"{settled(snapshot) * 100 // snapshot.total} %"
+    return f"{settled(snapshot) * 100 // max(snapshot.total, 1)} %"
 
 
 def pace(snapshot: Snapshot) -> tuple[str, ...]:
@@ -95,13 +93,12 @@ def pace(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def money(snapshot: Snapshot) -> tuple[str, ...]:
-    """What is spent, set aside, perhaps paid, lost, and what it will have come to."""
+    """What is spent, what it will have come to, what is reserved, doubtful and lost."""
     cost = snapshot.cost
     found = [f"{credits(cost.get('spent', 0.0))} credits spent"]
-    words = {"reserved": "reserved", "doubtful": "perhaps paid", "lost": "lost"}
-    found += [f"{credits(cost[key])} {word}" for key, word in words.items() if cost.get(key)]
     if snapshot.projected is not None:
         found.append(f"about {credits(snapshot.projected)} in all")
+    found += [f"{credits(cost[key])} {key}" for key in ("reserved", "doubtful", "lost") if cost.get(key)]
     return tuple(found)
 
 
@@ -116,7 +113,7 @@ def activity(snapshot: Snapshot) -> str:
         return "submitting"
     if at["in flight"]:
         return "all submitted, waiting for results"
-    return "fetching the last pictures" if at["fetching"] else "closing"
+    return "fetching the last files" if at["fetching"] else "closing"
 
 
 def left(snapshot: Snapshot) -> str:
@@ -133,12 +130,11 @@ def left(snapshot: Snapshot) -> str:
 def reasons(failures: Mapping[str, int], most: int) -> Iterator[tuple[int, str]]:
     """The most frequent reasons of failure with their numbers of tasks; the rest in one, told last."""
     ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
-    yield from ((number, reason) for reason, number in ordered[:most])
-    if rest := ordered[most:]:
-        yield (
-            sum(number for _, number in rest),
-            f"for {_several(len(rest), 'other reason', 'other reasons')}",
-        )
+    # A rest of one takes no more room than its name.
+    told = most if len(ordered) > most + 1 else most + 1
+    yield from ((number, reason) for reason, number in ordered[:told])
+    if rest := ordered[told:]:
+        yield sum(number for _, number in rest), f"({len(rest):,} other reasons)"
 
 
 def credits(amount: float) -> str:
@@ -189,14 +185,15 @@ def _headline(finished: Finished) -> Line:
     elif code == 0:
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
-        said, tone = f"{_ENDINGS.get(code, 'stopped')}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
+        ending = "finished, some requests are held" if code == 3 and not at["failed"] else _ENDINGS.get(code)
+        said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
     exit_code = f" (exit code {code})" if code else ""
     return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}{exit_code}", tone)
 
 
 _ENDINGS = {
     1: "stopped by an internal error",
-    3: "finished, not everything succeeded",
+    3: "finished with failures",
     4: "stopped by the budget",
     5: "stopped, running again may help",
     10: "stopped, its time is over",
@@ -218,7 +215,7 @@ def _tasks(snapshot: Snapshot) -> Iterator[Line]:
         return
     order = (State.DONE, State.FAILED, *(state for state in State if state not in (State.DONE, State.FAILED)))
     parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
-    delivered = _several(snapshot.images, "picture", "pictures")
+    delivered = _several(snapshot.images, "image", "images")
     yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
 
 
@@ -229,13 +226,13 @@ def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
         short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
         yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
     if found and output:
-        yield Line("each one", _below(output, "errors.jsonl"), Tone.VERBATIM)
+        yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 
 def _money(snapshot: Snapshot) -> Iterator[Line]:
     cost = snapshot.cost
     spent = cost.get("spent", 0.0)
-    each = f", {credits(spent / snapshot.images)} a picture" if spent and snapshot.images > 1 else ""
+    each = f", {credits(spent / snapshot.images)} an image" if spent and snapshot.images > 1 else ""
     yield Line("money", f"{credits(spent)} credits spent{each}")
     if doubtful := cost.get("doubtful"):
         told = f"{credits(doubtful)} credits perhaps paid besides: requests whose answer was lost"
@@ -283,6 +280,8 @@ def _going_on(finished: Finished, to_do: int) -> str:
     remedies = [_REMEDIES[label] for label in dict.fromkeys(labels) if label in _REMEDIES]
     counts = finished.snapshot.counts
     said = f"the same command goes on with the {_several(to_do, 'task', 'tasks')} left; nothing is paid twice"
+    if not remedies and finished.exit_code == 4:
+        remedies = [f"{_REMEDIES['BUDGET']} or {_REMEDIES['CREDITS']}"]
     if remedies:
         said = f"{', '.join(remedies)}; then {said}"
     if flying := counts.get(State.SUBMITTED, 0):

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
+from batcher.catalog import find
 from batcher.errors import ManifestError
 from batcher.manifest import Manifest
 from batcher.manifest.templates import compile_template
@@ -30,11 +31,12 @@ Add = Callable[[bytes], None]
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """A hash (hex) of the manifest and its sources: paths, sizes and times of change of every picture,
-    companion and table, and of pictures that tables, axes or params name."""
+    """A hash (hex) of the manifest, its model and its sources: paths, sizes and times of change of every
+    picture, companion and table, and of pictures that tables, axes or params name."""
     hashed = blake2b(manifest.fingerprint().encode(), digest_size=16)
     problems = Problems(manifest)
     try:
+        hashed.update(repr(find(manifest.model, manifest.folder)).encode())
         if any(_computed_path(value) for value in manifest.params.values()):
             return secrets.token_hex(16)
         for path in _named(

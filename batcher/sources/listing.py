@@ -88,34 +88,50 @@ def _walk(
         return
     above = (*above, (found.st_dev, found.st_ino))
     with os.scandir(root) as listed:
-        entries = sorted(listed, key=lambda entry: entry.name)
+        entries = sorted(listed, key=_name)
     prefix = root if root.endswith("/") else f"{root}/"
+    last = [parts[state] for state in _reached(parts, states) if state == len(parts) - 1]
+    fits = _pattern(last[0]).match if last else None
+    hidden_too = bool(last) and last[0].startswith(".")
     for entry in entries:
-        accepted, onward = _step(entry.name, parts, states)
-        if accepted and entry.is_file():
-            yield File(prefix + entry.name, relative, entry)
-        elif onward and entry.is_dir():
-            below = f"{relative}/{entry.name}" if relative else entry.name
-            yield from _walk(prefix + entry.name, parts, onward, below, above)
+        name = entry.name
+        if entry.is_dir():
+            if onward := _onward(name, parts, states):
+                below = f"{relative}/{name}" if relative else name
+                yield from _walk(prefix + name, parts, onward, below, above)
+        elif fits and fits(name) and (hidden_too or not name.startswith(".")) and entry.is_file():
+            yield File(prefix + name, relative, entry)
 
 
-def _step(name: str, parts: Sequence[str], states: Iterable[int]) -> tuple[bool, frozenset[int]]:
-    """Whether a file of this name is matched, and the states in which a folder of it is entered."""
-    hidden = name.startswith(".")
-    accepted = False
-    onward = set[int]()
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _reached(parts: Sequence[str], states: Iterable[int]) -> set[int]:
+    """The states in which the next name is matched by a pattern: `**` may be no folder at all."""
+    reached = set[int]()
     for state in states:
         while parts[state] == "**":
-            if not hidden:
-                onward.add(state)
             state += 1
-        part = parts[state]
-        if (not hidden or part.startswith(".")) and _pattern(part).match(name):
-            if state == len(parts) - 1:
-                accepted = True
-            else:
-                onward.add(state + 1)
-    return accepted, frozenset(onward)
+        reached.add(state)
+    return reached
+
+
+def _onward(name: str, parts: Sequence[str], states: Iterable[int]) -> frozenset[int]:
+    """The states in which a folder of this name is entered; none where nothing in it can match."""
+    hidden = name.startswith(".")
+    onward = {
+        state + 1 for state in _reached(parts, states) if state < len(parts) - 1 and _fits(parts[state], name)
+    }
+    for state in states if not hidden else ():
+        while parts[state] == "**":
+            onward.add(state)
+            state += 1
+    return frozenset(onward)
+
+
+def _fits(part: str, name: str) -> bool:
+    return (part.startswith(".") or not name.startswith(".")) and _pattern(part).match(name) is not None
 
 
 @lru_cache(maxsize=256)

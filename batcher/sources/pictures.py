@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from batcher.manifest import Manifest
-from batcher.plan import Row, is_url
+from batcher.plan import PICTURE_SUFFIXES, Row, is_url
 from batcher.sources.listing import File, is_glob, matches, pictures_below
 from batcher.sources.problems import Problems
 
@@ -29,7 +29,8 @@ def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File 
     seen: set[str] | None = set() if len(entries) > 1 else None
     for position, entry in enumerate(entries):
         key = ("inputs", index, "images", position)
-        for picture in (entry,) if is_url(entry) else _files(manifest, key, entry, problems):
+        may_be_empty = manifest.inputs[index].empty == "allow"
+        for picture in (entry,) if is_url(entry) else _files(manifest, key, entry, problems, may_be_empty):
             path = picture if isinstance(picture, str) else picture.path
             if seen is not None:
                 if path in seen:
@@ -41,8 +42,10 @@ def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File 
                 problems.at(key, f"the name of {path!r} is not UTF-8; rename the file")
 
 
-def _files(manifest: Manifest, key: tuple[str | int, ...], entry: str, problems: Problems) -> Iterator[File]:
-    """The files that one entry names: a glob, a folder, or a file, which must be there."""
+def _files(
+    manifest: Manifest, key: tuple[str | int, ...], entry: str, problems: Problems, may_be_empty: bool
+) -> Iterator[File]:
+    """The files that one entry names: a glob, a folder (an inbox may be yet to come), or a file."""
     scheme, separator, _ = entry.partition("://")
     if separator:
         problems.at(key, f"{scheme}:// cannot be read yet; use local files or http(s) URLs")
@@ -55,12 +58,16 @@ def _files(manifest: Manifest, key: tuple[str | int, ...], entry: str, problems:
             yield from pictures_below(path)
         elif os.path.isfile(path):
             yield File(path, "")
-        else:
+        elif not (may_be_empty and _names_folder(entry)):
             problems.at(key, f"there is no file or folder {path}")
     except OSError as error:
         problems.at(key, f"{error.filename or path} cannot be read: {error.strerror}")
     except ValueError:
         problems.at(key, "no path has a NUL in it")
+
+
+def _names_folder(entry: str) -> bool:
+    return os.path.splitext(entry)[1].lower() not in PICTURE_SUFFIXES
 
 
 def _of_file(file: File, base: str) -> Row:

@@ -35,7 +35,9 @@ def table(manifest: Manifest, index: int, problems: Problems) -> Iterator[Row]:
         return
     read = _READERS.get(suffix)
     if read is None:
-        what = "Parquet cannot be read yet" if suffix == ".parquet" else f"{suffix or given!r} is no table"
+        what = (
+            "Parquet cannot be read yet" if suffix == ".parquet" else f"{suffix or repr(given)} is no table"
+        )
         problems.at(key, f"{what}; a table is .csv, .tsv, .jsonl or .json")
         return
     path = manifest.resolve(given)
@@ -105,15 +107,14 @@ def _delimiter(file: TextIO) -> str:
 
 
 def _good_header(header: Sequence[str], table: Table) -> bool:
-    twice = sorted({name for name in header if header.count(name) > 1 and name})
-    for name in twice:
+    if not header:
+        table.wrong(1, "is empty; the first line names the columns")
+    for name in sorted({name for name in header if header.count(name) > 1 and name}):
         table.wrong(1, f"two columns are named `{name}`; rename one")
-    if not all(header):
-        at = [str(index) for index, name in enumerate(header, 1) if not name]
-        table.wrong(
-            1, f"column {', '.join(at)} has no name" if header else "is empty; the first line names columns"
-        )
-    return bool(header) and all(header) and not twice
+    for number, name in enumerate(header, 1):
+        if not name:
+            table.wrong(1, f"column {number} has no name")
+    return bool(header) and all(header) and len(set(header)) == len(header)
 
 
 def _jsonl(file: TextIO, table: Table) -> Iterator[Row]:

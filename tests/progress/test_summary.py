@@ -1,0 +1,243 @@
+"""The words of a run: figures, and the sentences that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batcher.progress import Finished, summary
+from batcher.progress.summary import Tone
+from batcher.task import State
+from progress.scenes import COMMAND, MIDDLE, counts, ended
+
+
+def told(finished: Finished, *, command: str = COMMAND, output: str = "out/streets") -> str:
+    return "\n".join(
+        f"{line.label}|{line.text}" for line in summary.closing(finished, command=command, output=output)
+    )
+
+
+def commands(finished: Finished, *, command: str = COMMAND) -> list[str]:
+    """The commands that are offered, in their order."""
+    lines = summary.closing(finished, command=command)
+    return [line.text for line in lines if line.tone is Tone.VERBATIM and line.text.startswith("batcher")]
+
+
+def test_a_run_that_did_everything_says_so_and_asks_for_nothing() -> None:
+    text = told(ended(0))
+    assert text.startswith("|streets: all done, 1,000 tasks, after 17 min 43 s\n")
+    assert "tasks|1,000 done; 1,000 images delivered" in text
+    assert "money|25.00 credits spent, 0.025 an image" in text
+    assert "images|out/streets/images" in text
+    assert commands(ended(0)) == []
+
+
+def test_a_run_that_was_limited_offers_the_same_command() -> None:
+    finished = ended(0, counts=counts(done=100, planned=900), images=100)
+    assert "100 of 1,000 tasks done, as many as were asked for this time" in told(finished)
+    assert commands(finished) == [COMMAND]
+
+
+def test_an_empty_plan_is_nothing_to_do() -> None:
+    assert "nothing to do" in told(ended(0, total=0, counts=counts(), images=0))
+
+
+def test_failures_are_told_by_reason_with_the_command_that_tries_them_again() -> None:
+    finished = ended(3, counts=counts(done=992, failed=8), images=992, failures=MIDDLE.failures)
+    text = told(finished)
+    assert "finished with failures, 992 of 1,000 tasks done" in text
+    assert "(exit code 3)" in text
+    assert "failed|5 x FAILED: CUDA out of memory\n|1 x FAILED: the prompt" in text
+    assert "details|out/streets/errors.jsonl" in text
+    assert "the 8 failed tasks" in text
+    assert commands(finished) == [f"{COMMAND} --retry-failed"]
+
+
+def test_a_retry_that_failed_again_does_not_repeat_its_flag() -> None:
+    finished = ended(3, counts=counts(done=999, failed=1), failures={"FAILED: x": 1})
+    assert commands(finished, command=f"{COMMAND} --retry-failed -y") == [f"{COMMAND} -y --retry-failed"]
+
+
+def test_held_requests_are_not_called_failures() -> None:
+    finished = ended(3, counts=counts(done=990, doubtful=10), images=990)
+    text = told(finished)
+    assert "some requests are held" in text
+    assert "10 requests are held, perhaps paid" in text
+    assert "doubtful: resubmit" in text
+    assert "failures" not in text
+    assert commands(finished) == [COMMAND]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause", "remedy"),
+    [
+        (4, "BUDGET: max_cost of 10 credits leaves no room for another request", "raise max_cost; then"),
+        (4, "CREDITS: Insufficient credits", "top up your credits"),
+        (4, "the money is over", "raise max_cost or top up your credits"),
+        (5, "KEY: Invalid API key", "put a valid key into SEGMIND_API_KEY"),
+        (5, "FORBIDDEN: not for this account", "ask the provider"),
+        (5, "MODEL: no such model", "`batcher models`"),
+        (5, "DOWN: nothing came through for 10 minutes", "wait until the API is back"),
+    ],
+)
+def test_a_stop_says_why_and_what_to_do_before_the_same_command(
+    exit_code: int, cause: str, remedy: str
+) -> None:
+    finished = ended(exit_code, cause, counts=counts(done=400, planned=600), images=400)
+    text = told(finished)
+    assert f"why|{cause}" in text
+    assert remedy in text
+    assert "the same command goes on with the 600 tasks left; nothing is paid twice:" in text
+    assert commands(finished) == [COMMAND]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (1, "stopped by an internal error"),
+        (4, "stopped by the budget"),
+        (5, "stopped, running again may help"),
+        (10, "stopped, its time is over"),
+        (130, "interrupted"),
+        (143, "terminated"),
+    ],
+)
+def test_every_exit_code_has_its_headline(exit_code: int, words: str) -> None:
+    headline = summary.closing(
+        ended(exit_code, counts=counts(done=1, planned=999), images=1), command=COMMAND
+    )[0]
+    assert (
+        headline.text == f"streets: {words}, 1 of 1,000 tasks done, after 17 min 43 s (exit code {exit_code})"
+    )
+    assert headline.tone in (Tone.CAUTION, Tone.BAD)
+
+
+def test_what_was_left_in_flight_is_told_with_its_hour() -> None:
+    text = told(ended(130, "SIGINT", counts=counts(done=952, submitted=48), images=952))
+    assert "48 requests are in flight and will be billed: go on within the hour" in text
+
+
+def test_paid_files_that_wait_are_told_with_their_days() -> None:
+    text = told(ended(5, counts=counts(done=999, ready=1), images=999))
+    assert "The files of 1 paid result wait for 7 days" in text
+
+
+def test_work_left_and_failures_have_a_command_each() -> None:
+    finished = ended(10, counts=counts(done=500, failed=2, planned=498), failures={"FAILED: x": 2})
+    assert commands(finished) == [COMMAND, f"{COMMAND} --retry-failed"]
+
+
+def test_all_kinds_of_money_are_told_apart() -> None:
+    cost = {"spent": 24.8, "reserved": 0.2, "doubtful": 0.05, "lost": 0.025}
+    text = told(ended(5, cost=cost, counts=counts(done=992, planned=8)))
+    assert "24.80 credits spent" in text
+    assert "0.05 credits perhaps paid besides" in text
+    assert "0.025 credits lost" in text
+    assert "0.20 credits reserved" in text
+
+
+@given(st.fixed_dictionaries({state: st.integers(0, 10**6) for state in State}))
+def test_stages_add_up_to_the_total(numbers: Mapping[State, int]) -> None:
+    snapshot = replace(MIDDLE, total=sum(numbers.values()), counts=numbers)
+    assert sum(summary.stages(snapshot).values()) == snapshot.total
+
+
+@given(st.dictionaries(st.text(), st.integers(1, 1000)), st.integers(1, 10))
+def test_reasons_leave_no_failed_task_out(failures: Mapping[str, int], most: int) -> None:
+    found = list(summary.reasons(failures, most))
+    assert sum(number for number, _ in found) == sum(failures.values())
+    assert len(found) <= most + 1
+
+
+def test_a_hundred_percent_is_said_only_at_the_end() -> None:
+    almost = replace(MIDDLE, total=1_000_000, counts=counts(done=999_999, planned=1))
+    assert summary.share(almost) == "99 %"
+    assert summary.share(replace(almost, counts=counts(done=999_999, failed=1))) == "100 %"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0.0, "0.00"),
+        (0.000001, "0.000001"),
+        (0.00042, "0.00042"),
+        (0.025, "0.025"),
+        (0.06378, "0.0638"),
+        (0.6, "0.60"),
+        (0.9996, "1.00"),
+        (15.2, "15.20"),
+        (12345.678, "12,345.68"),
+    ],
+)
+def test_credits_have_sensible_digits(amount: float, text: str) -> None:
+    assert summary.credits(amount) == text
+
+
+@given(st.floats(0, 1e9))
+def test_credits_are_never_far_from_the_amount(amount: float) -> None:
+    assert float(summary.credits(amount).replace(",", "")) == pytest.approx(amount, rel=0.01, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (None, None, "not known yet"),
+        (0.0, float("inf"), "not known yet"),
+        (40.0, 55.0, "40 to 55 s"),
+        (330.0, 425.0, "6 to 7 min"),
+        (301.0, 310.0, "about 5 min"),
+        (4000.0, 5600.0, "1.1 to 1.6 h"),
+    ],
+)
+def test_the_remaining_time_has_its_spread(low: float | None, high: float | None, text: str) -> None:
+    assert summary.left(replace(MIDDLE, left_low=low, left_high=high)) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "told_rate", "text"),
+    [
+        (60.0, 60.0, "limit 60 calls/min"),
+        (44.62, 60.0, "limit 44.6 calls/min (told: 60)"),
+        (44.62, None, "limit 44.6 calls/min"),
+        (None, None, "no limit"),
+    ],
+)
+def test_the_pace_names_the_limit_and_where_it_differs_from_the_told_one(
+    rate: float | None, told_rate: float | None, text: str
+) -> None:
+    assert text in summary.pace(replace(MIDDLE, rate=rate, told=told_rate))
+
+
+def test_what_a_run_is_at_goes_from_stopping_to_waiting_to_working() -> None:
+    assert summary.activity(replace(MIDDLE, stopping="interrupted")) == "stopping: interrupted"
+    assert summary.activity(MIDDLE) == MIDDLE.waiting
+    idle = replace(MIDDLE, waiting="")
+    assert summary.activity(idle) == "submitting"
+    assert "waiting for results" in summary.activity(replace(idle, counts=counts(submitted=3)))
+    assert "files" in summary.activity(replace(idle, counts=counts(ready=3)))
+
+
+@given(st.text())
+def test_foreign_text_stays_on_its_line_and_carries_no_codes(text: str) -> None:
+    clean = summary.printable(text)
+    assert all(char.isprintable() for char in clean)
+    assert len(clean) == len(text)
+    summary.printable(text, "ascii").encode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock", "duration"),
+    [
+        (4.26, "0:04", "4.3 s"),
+        (41.9, "0:41", "41 s"),
+        (725.0, "12:05", "12 min 5 s"),
+        (11_525.0, "3:12:05", "3 h 12 min"),
+    ],
+)
+def test_times_read_as_on_a_clock_and_in_a_sentence(seconds: float, clock: str, duration: str) -> None:
+    assert summary.clock(seconds) == clock
+    assert summary.duration(seconds) == duration
