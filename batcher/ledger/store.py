@@ -86,21 +86,25 @@ def blank() -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """A killed creation leaves a temporary file, never half a ledger."""
+    """A killed creation leaves a temporary file, never half a ledger: the rename comes when all is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)
     with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
         _install(connection)
+    with open(unfinished, "rb") as file:
+        os.fsync(file.fileno())
     os.replace(unfinished, path)
 
 
 def _install(connection: sqlite3.Connection) -> None:
     schema = files("batcher.ledger").joinpath("schema.sql").read_text("utf-8")
-    connection.executescript(f"BEGIN; {schema} COMMIT;")
+    connection.executescript(f"BEGIN; {schema}")
     connection.executemany("INSERT INTO transitions VALUES (?, ?)", _moves())
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={schema_version()}")
+    connection.execute("COMMIT")
 
 
 def _moves() -> Iterable[tuple[str, str]]:
