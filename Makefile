@@ -2,26 +2,38 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PYTHON_IS_NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	"batcher needs Python 3.11 or later, and $(PYTHON) is older; name another: make PYTHON=python3.12 demo")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports sandbox clean test-lowest
+.PHONY: help demo test check lint types imports diagram test-lowest sandbox clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
+	@$(PYTHON_IS_NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[test]'
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[test,check]'
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml tests/lowest.py
+	@$(PYTHON_IS_NEW_ENOUGH)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python $(PIP_INSTALL) --requirement $(LOWEST)/lowest.txt --editable .
 	@touch $@
 
 demo: $(VENV)/.installed ## install, then run the main job on the embedded sandbox
@@ -42,8 +54,14 @@ types: $(VENV)/.installed-check ## mypy --strict
 imports: $(VENV)/.installed-check ## import-linter: imports only go downstairs
 	$(BIN)/lint-imports
 
+diagram: $(VENV)/.installed ## draw the states in CONTRIBUTING.md anew, from the code
+	$(BIN)/python tests/diagram.py
+
+test-lowest: $(LOWEST)/.installed ## the tests on the oldest versions that pyproject.toml declares
+	$(LOWEST)/bin/python -m pytest
+
 sandbox: $(VENV)/.installed ## a local server of the API
 	$(BIN)/batcher sandbox
 
 clean: ## remove what was built
-	rm -rf $(VENV) .venv-lowest build dist
+	rm -rf $(VENV) $(LOWEST) build dist

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 
@@ -146,6 +146,16 @@ class Client:
         with unreadable_is(errors.AnswerLost):
             return wire.uploaded_urls(answer.body)[0]
 
+    async def history(
+        self, turn: float, *, model: str, first: str, last: str, page: int, per_page: int
+    ) -> list[wire.HistoryRow]:
+        """GET the request history, days `first` to `last` (YYYY-MM-DD, UTC). Raises ApiError."""
+        asked = {"page": page, "per_page": per_page, "from_date": first, "to_date": last, "model_name": model}
+        url = f"{self.endpoints.history}/inference-request/request-history?{urlencode(asked)}"
+        answer = await self._call("GET", url, Kind.HISTORY, turn, ASK_SECONDS)
+        with unreadable_is(errors.AnswerLost):
+            return wire.history_rows(answer.body)
+
     async def credits(self, turn: float) -> float:
         """GET /v1/get-user-credits, free of charge: what the account has left. Raises ApiError."""
         url = f"{self.endpoints.api}/v1/get-user-credits"
@@ -228,6 +238,12 @@ async def read_limited(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(chunks)
 
 
+def record_urls(endpoints: Endpoints, request_id: str) -> wire.Accepted:
+    """Where a job's record is, built from its id: only for one from the history, which tells no URLs."""
+    base = f"{endpoints.api}/v2/requests/{quote(request_id, safe='')}"
+    return wire.Accepted(request_id, f"{base}/status", base)
+
+
 @contextmanager
 def unreadable_is(kind: type[errors.ApiError]) -> Iterator[None]:
     """Turns an answer that cannot be read into the error that this means at its place."""
@@ -237,7 +253,12 @@ def unreadable_is(kind: type[errors.ApiError]) -> Iterator[None]:
         raise kind(str(error), status=200) from error
 
 
-NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
 """Raised before a byte of the request left: proof that nothing was accepted."""
 
 

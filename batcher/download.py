@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiofiles
 import aiohttp
+import anyio
+from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from batcher import errors, pictures
 from batcher.client import NEVER_SENT, plain_session
@@ -101,7 +103,7 @@ async def _receive(response: aiohttp.ClientResponse, part: Path) -> tuple[str, i
     size = 0
     waiting = bytearray()
     with disk(part):
-        async with aiofiles.open(part, "wb") as file:
+        async with _written(part) as file:
             async for chunk in response.content.iter_any():
                 size += len(chunk)
                 if size > LARGEST_FILE:
@@ -113,6 +115,18 @@ async def _receive(response: aiohttp.ClientResponse, part: Path) -> tuple[str, i
                     waiting.clear()
             await file.write(bytes(waiting))
     return digest.hexdigest(), size
+
+
+@asynccontextmanager
+async def _written(part: Path) -> AsyncIterator[AsyncBufferedIOBase]:
+    """A file that is opened and closed whatever is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):
+        file = await aiofiles.open(part, "wb")
+    try:
+        yield file
+    finally:
+        with anyio.CancelScope(shield=True):
+            await file.close()
 
 
 def _verify(part: Path) -> Picture:

@@ -5,6 +5,7 @@
     │   ├── ManifestError             2   every problem of a manifest at once
     │   └── OtherOrigin               2   the ledger belongs to another API
     ├── LedgerError                   1   the ledger is corrupt, foreign or too new
+    │   └── Overtaken                     somebody else moved the task
     ├── Locked                       11   another run holds this job
     ├── DiskError                     5   full, read-only: stop cleanly, run again later
     ├── MissingKey                    5   no API key to be found
@@ -104,6 +105,10 @@ class OtherOrigin(UsageError):
 
 class LedgerError(BatcherError):
     """The ledger cannot be trusted or read; it is left as it is."""
+
+
+class Overtaken(LedgerError):
+    """A task is no longer in the state in which it was left: somebody else moved it."""
 
 
 class Locked(BatcherError):

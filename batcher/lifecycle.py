@@ -11,7 +11,7 @@ A step that can do nothing more now returns the entry it was given.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ import anyio
 from batcher import errors, retry, wire
 from batcher.admission import Purse, Window
 from batcher.asking import Asking
-from batcher.client import Client
+from batcher.client import Client, record_urls
 from batcher.delivery import Delivery
+from batcher.doubt import Answer, History
 from batcher.ledger.entries import Entry, Submission
 from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
@@ -29,6 +30,7 @@ from batcher.pacing import Kind, Pacing
 from batcher.stopping import Stopping
 from batcher.task import State
 from batcher.uploads import Uploads
+from batcher.wire import HistoryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Lifecycle:
         asking: Asking,
         purse: Purse,
         window: Window,
+        history: History,
         stopping: Stopping,
         luck: Callable[[], float],
     ) -> None:
@@ -73,6 +76,7 @@ class Lifecycle:
         self._asking = asking
         self._purse = purse
         self._window = window
+        self._history = history
         self._stopping = stopping
         self._luck = luck
         self._resubmitted: set[int] = set()
@@ -96,6 +100,9 @@ class Lifecycle:
                 entry = await step(entry)
                 if entry is before:
                     break
+        except errors.Overtaken:
+            # `batcher retry` moved it while we asked about it; it is in the queue again.
+            return self._ledger.entry(entry.id)
         except (errors.StopsTheRun, errors.DiskError, errors.LedgerError) as error:
             self._stopping.for_error(error)
             return self._ledger.entry(entry.id)
@@ -219,11 +226,41 @@ class Lifecycle:
     # --- doubtful
 
     async def _settle_doubt(self, entry: Entry) -> Entry:
-        """Found in doubt: an earlier process was cut off, or the policy holds it."""
+        """An earlier process was cut off, or the answer was lost and the policy is not just to resubmit."""
         if self._rules.doubtful == "resubmit":
             return self._ledger.planned(
                 entry, "doubtful", "its answer was lost; submitted again", spent=False
             )
+        if self._rules.doubtful == "hold":
+            return entry
+        try:
+            body = await self._uploads.body(entry.task)
+        except errors.StopsTheRun:
+            raise
+        except errors.TaskError:
+            return entry
+        found = await self._history.job_of(self._held(entry), body)
+        if found is Answer.UNKNOWN:
+            return entry
+        if found is Answer.NONE:
+            return self._ledger.planned(entry, "doubtful", "the history knows no such job", spent=True)
+        return await self._adopted(entry, found)
+
+    async def _adopted(self, entry: Entry, rows: Sequence[HistoryRow]) -> Entry:
+        """The job exists: from here on it is like any other. A finished one is taken from the history itself,
+        for its record may be over."""
+        job = rows[0]
+        if job.status == "FAILED":
+            return self._ran_and_failed(entry, wire.failed({"error": job.error}))
+        outputs = tuple(wire.Output(url=row.url) for row in rows if row.url)
+        if outputs:
+            return await self._completed(
+                entry, wire.Result(outputs, request_id=job.request_id, cost=job.cost)
+            )
+        if self._rules.api == "v1":
+            return entry
+        entry = self._ledger.submitted(entry, record_urls(self._client.endpoints, job.request_id))
+        await self._ledger.committed()
         return entry
 
     # --- submitted: asking never gives up before the record's end

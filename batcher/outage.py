@@ -76,14 +76,14 @@ class Outage:
         probe = self._probing
         self._reason = reason
         self._in_a_row += 1
-        if self._since is None:
+        if self.down and self._since is None:
             self._since = now
         if self.down and (probe or self._waits == 0):
             self._closed_until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0**self._waits)
             self._waits += 1
             self._probing = False
         self._wake()
-        if self.down and now - self._since >= GIVE_UP_SECONDS:
+        if self._since is not None and now - self._since >= GIVE_UP_SECONDS:
             raise errors.ApiDown(
                 f"nothing came through for {GIVE_UP_SECONDS / 60:.0f} minutes; the last time: {reason}"
             )

@@ -24,7 +24,8 @@ CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a job, so far. Money in credits; `exit_code` and `causes` tell how the run ended."""
+    """What came of a job, so far. Money in credits; `exit_code`, `causes` and `audit`
+    (opening, spent, closing, difference) tell how the run ended."""
 
     job: str
     state: str
@@ -38,6 +39,7 @@ class Report:
     output: Path
     exit_code: int = 0
     causes: tuple[str, ...] = field(default=())
+    audit: Mapping[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -104,6 +106,7 @@ def write(report: Report) -> None:
             "model": model,
             "exit_code": report.exit_code,
             "causes": list(report.causes),
+            "audit": None if report.audit is None else dict(report.audit),
         }
         replace(output / "report.json", [json.dumps(facts, ensure_ascii=False, indent=2) + "\n"])
 

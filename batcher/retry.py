@@ -52,7 +52,7 @@ def decide(
         if isinstance(error, errors.ContentBlocked) or failed_before >= policy.failed:
             return GiveUp(error.reason)
         return Again(now + backoff(failed_before + 1, policy, luck))
-    if isinstance(error, errors.ApiError) and error.status in policy.statuses:
+    if isinstance(error, errors.ApiError) and _as_listed(error) in policy.statuses:
         again = True
     elif isinstance(error, errors.Gateway):
         again = False
@@ -63,6 +63,11 @@ def decide(
     if attempt >= policy.attempts:
         return GiveUp(error.reason)
     return Again(now + backoff(attempt, policy, luck))
+
+
+def _as_listed(error: errors.ApiError) -> int:
+    """A proxy's 52x is a 504 in other words."""
+    return 504 if isinstance(error, errors.Gateway) and error.status >= 520 else error.status
 
 
 def backoff(attempt: int, policy: Policy, luck: float) -> float:

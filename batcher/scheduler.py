@@ -49,8 +49,21 @@ class Scheduler:
         self._cursor = 0
         self._exhausted = False
         self._later: list[tuple[float, int]] = []
+        self._put_off_ids: set[int] = set()
         self._changed = asyncio.Event()
-        self.live = 0
+        self._live_ids: set[int] = set()
+
+    @property
+    def live(self) -> int:
+        """Tasks on their way at this moment."""
+        return len(self._live_ids)
+
+    def look_again_from_the_start(self) -> None:
+        """Tasks behind the cursor may be planned again: another process moved them."""
+        self._claimed.clear()
+        self._cursor = 0
+        self._exhausted = False
+        self.look()
 
     def look(self) -> None:
         """Something changed that may make room."""
@@ -98,12 +111,16 @@ class Scheduler:
     def _next(self) -> Entry | None:
         """The next task whose time has come: retries that are due, then the plan's order."""
         if self._later and self._later[0][0] <= self._ledger.now():
-            return self._ledger.entry(heapq.heappop(self._later)[1])
+            number = heapq.heappop(self._later)[1]
+            self._put_off_ids.discard(number)
+            return self._ledger.entry(number)
         while self._left > 0 and (entry := self._claim()) is not None:
+            if entry.id in self._live_ids or entry.id in self._put_off_ids:
+                continue
             self._left -= 1
             if entry.not_before <= self._ledger.now():
                 return entry
-            heapq.heappush(self._later, (entry.not_before, entry.id))
+            self._put_off(entry)
         return None
 
     def _claim(self) -> Entry | None:
@@ -114,14 +131,14 @@ class Scheduler:
         return self._claimed.popleft() if self._claimed else None
 
     def _start(self, tasks: TaskGroup, entry: Entry) -> None:
-        self.live += 1
+        self._live_ids.add(entry.id)
         tasks.start_soon(self._live, entry, name=entry.task.name)
 
     async def _live(self, entry: Entry) -> None:
         try:
             ended = await self._lifecycle.live(entry)
         finally:
-            self.live -= 1
+            self._live_ids.discard(entry.id)
             self.look()
         if ended.state is State.PLANNED:
             self._again(ended)
@@ -129,9 +146,13 @@ class Scheduler:
     def _again(self, entry: Entry) -> None:
         """Back in the queue. One that was resumed in flight and lies ahead will be claimed in its turn."""
         if entry.id <= self._cursor:
-            heapq.heappush(self._later, (entry.not_before, entry.id))
+            self._put_off(entry)
         else:
             self._exhausted = False
+
+    def _put_off(self, entry: Entry) -> None:
+        self._put_off_ids.add(entry.id)
+        heapq.heappush(self._later, (entry.not_before, entry.id))
 
     async def _wait(self, seconds: float = math.inf) -> None:
         self._changed = asyncio.Event()

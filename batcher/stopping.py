@@ -53,6 +53,26 @@ class Stopping:
                 self._waits.discard(scope)
 
 
+class FirstFailures:
+    """Tells when the first tasks all fail alike: better stop than burn through a thousand."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._reason = ""
+        self._in_a_row = 0
+        self._succeeded = False
+
+    def succeeded(self) -> None:
+        """Something works: from now on failures are the tasks' own."""
+        self._succeeded = True
+
+    def failed(self, reason: str) -> bool:
+        """Whether this failure is the `most`-th of its kind in a row, with no success before."""
+        self._in_a_row = self._in_a_row + 1 if reason == self._reason else 1
+        self._reason = reason
+        return not self._succeeded and self._in_a_row == self._most
+
+
 def gravest(codes: set[int]) -> int:
     """The exit code that is told where several hold; 0 where none does."""
     return next((code for code in GRAVITY if code in codes), 0)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -156,6 +157,64 @@ def credits_left(body: bytes) -> float:
     return sum(number for number in found if number is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One row of the request history: a request, or one output of it. Unix s, credits."""
+
+    request_id: str
+    model: str
+    status: str
+    body: Any
+    created_at: float | None = None
+    url: str | None = None
+    cost: float | None = None
+    error: str = ""
+
+
+ROWS_KEYS = ("data", "requests", "results", "items", "history", "rows")
+CREATED_KEYS = ("model_created", "created_at", "createdAt", "created", "timestamp")
+
+
+def history_rows(body: bytes) -> list[HistoryRow]:
+    """A page of the request history; rows without a request_id are left out. Raises Unreadable."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("the history is not whole JSON") from error
+    if isinstance(answer, dict):
+        answer = next((answer[key] for key in ROWS_KEYS if isinstance(answer.get(key), list)), None)
+    if not isinstance(answer, list):
+        raise Unreadable("the history has no rows")
+    return [_history_row(row) for row in answer if isinstance(row, dict) and _text(row.get("request_id"))]
+
+
+def _history_row(row: Mapping[str, Any]) -> HistoryRow:
+    return HistoryRow(
+        request_id=str(row["request_id"]),
+        model=_text(row.get("model_name")) or "",
+        status=(_text(row.get("model_status")) or _text(row.get("status")) or "").upper(),
+        body=row.get("request_body"),
+        created_at=next((at for key in CREATED_KEYS if (at := _moment(row.get(key))) is not None), None),
+        url=_text(row.get("generation_url")),
+        cost=_number(row.get("credits_deduction")),
+        error=_words(row.get("error")),
+    )
+
+
+def _moment(value: Any) -> float | None:
+    """ISO 8601 (UTC where it names no zone) or epoch seconds or milliseconds, as Unix s."""
+    number = _number(value)
+    if number is not None:
+        return number / 1000 if number > 1e11 else number
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 def uploaded_urls(body: bytes) -> list[str]:
     """An upload's URLs: `file_urls` (SDK) or `urls` (documentation). Raises Unreadable."""
     answer = _object(body)
@@ -236,7 +295,8 @@ CREDITS = re.compile(
     r"credit|\bbalance\b|spend(ing)?[ _-]?limit|\bbudget\b|\bquota\b|top.?up|payment|billing", re.IGNORECASE
 )
 CONTENT = re.compile(
-    r"\brai\b|nsfw|safety|moderat|content (policy|filter|block)|inappropriate|sensitive", re.IGNORECASE
+    r"\brai\b|nsfw|safety|moderat|content (policy|filter|block)|inappropriate|(?<![-\w])sensitive",
+    re.IGNORECASE,
 )
 
 

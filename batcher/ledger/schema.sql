@@ -124,6 +124,7 @@ CREATE UNIQUE INDEX task_keys ON tasks (key);
 CREATE INDEX task_names ON tasks (name_key);
 CREATE INDEX task_states ON tasks (state, plan);
 CREATE INDEX submissions_of_task ON submissions (task);
+CREATE INDEX submissions_by_request ON submissions (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX submissions_by_outcome ON submissions (run, outcome, cost);
 
 CREATE TRIGGER tasks_move_only_as_the_table_says

@@ -86,7 +86,7 @@ def blank() -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """A killed creation leaves a temporary file, never half a ledger: the rename comes when all is on disk."""
+    """A killed creation leaves a temporary file, never half a ledger: the rename comes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The ledger as the one run that holds the job's lock writes it.
 
 Law: intent before the deed, fact after it. Every move of a task is compare-and-set, as TRANSITIONS
-says; a move that finds another state than it expects raises LedgerError and changes nothing.
+says; a move that finds another state than it expects raises Overtaken and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from batcher import errors
 from batcher.ledger import planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, Submission, entries
 from batcher.ledger.planning import Digests, Occurrences, Planned
+from batcher.ledger.retrying import retry
 from batcher.ledger.totals import Money, micro
 from batcher.task import IN_FLIGHT, TRANSITIONS, State, Task
 from batcher.wire import Accepted, Output, Result
@@ -48,6 +49,7 @@ class Ledger:
         self.now = now
         self._moved = moved
         self._connection = store.open_file(path)
+        self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         self._group = store.GroupCommit(self._connection, path)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None
@@ -167,6 +169,15 @@ class Ledger:
         if not any(self.counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             self._group.write("UPDATE runs SET finished_at = ? WHERE id = ?", (self.now(), self.run))
 
+    def audit(self) -> tuple[int, int, int] | None:
+        """Opening balance, what this run was told it spent, closing balance (micro-credits); None: not known."""
+        row = self._connection.execute(
+            "SELECT opening_balance, closing_balance FROM runs WHERE id = ?", (self.run,)
+        ).fetchone()
+        if row is None or row[0] is None or row[1] is None:
+            return None
+        return row[0], self.money_of_run().spent, row[1]
+
     def balance(self, which: str, credits_left: float) -> None:
         """Keeps the account's balance at the run's opening (the first one told stays) or closing."""
         if which == "opening":
@@ -184,6 +195,13 @@ class Ledger:
     def money_of_run(self) -> Money:
         """The money of the run that is going on, which `max_cost` bounds."""
         return self.money.since(self._money_before)
+
+    def planned_images(self) -> int:
+        """Pictures that the planned tasks of the present plan would give."""
+        row = self._connection.execute(
+            "SELECT total(images) FROM tasks WHERE state = 'planned' AND plan = ?", (self.plan_number,)
+        ).fetchone()
+        return int(row[0])
 
     def failures(self) -> dict[str, int]:
         """Failed tasks of the present plan by reason."""
@@ -232,6 +250,13 @@ class Ledger:
         """The errors line of a task that is not delivered."""
         with store.disk_errors(self.path):
             return list(records.missed(self._connection, entry.id))
+
+    def knows(self, request_id: str) -> bool:
+        """Whether a submission has this request_id already."""
+        row = self._connection.execute(
+            "SELECT 1 FROM submissions WHERE request_id = ? LIMIT 1", (request_id,)
+        ).fetchone()
+        return row is not None
 
     def failed_before(self, entry: Entry) -> int:
         """How many submissions of this task ran and failed in this run."""
@@ -433,17 +458,22 @@ class Ledger:
         with store.disk_errors(self.path), store.transaction(self._connection):
             yield self._connection
 
-    def replan_failed(self) -> int:
+    def retry_failed(self) -> int:
         """`--retry-failed`: every failed task of the present plan may be submitted again."""
-        cursor = self._group.write(
-            "UPDATE tasks SET state = 'planned', submission = NULL, reason = NULL, attempts = 0, "
-            "not_before = 0 "
-            "WHERE state = 'failed' AND plan = ?",
-            (self.plan_number,),
-        )
-        self.counts[State.FAILED] -= cursor.rowcount
-        self.counts[State.PLANNED] += cursor.rowcount
-        return cursor.rowcount
+        self._group.commit()
+        with store.disk_errors(self.path):
+            retried = retry(self._connection)
+        self._load()
+        return retried.failed
+
+    def changed_outside(self) -> bool:
+        """Whether another process (`batcher retry`) wrote since the last look; the counts are right again then."""
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        changed = version != self._version
+        self._version = version
+        if changed:
+            self.counts = totals.counts(self._connection)
+        return changed
 
     def keep_upload(self, digest: str, url: str) -> None:
         """This content can be had by the API at `url`."""

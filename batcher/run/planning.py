@@ -102,6 +102,15 @@ def outlook(manifest: Manifest, output: Path) -> Outlook:
     return _estimated(manifest, planned.total, new, done, images, sample, tuple(warnings))
 
 
+def problems(manifest: Manifest) -> tuple[errors.Problem, ...]:
+    """What is wrong with the rows and files of a manifest that is wrong already: all is told at once."""
+    try:
+        outlook(manifest, manifest.output.dir)
+    except errors.ManifestError as error:
+        return error.problems
+    return ()
+
+
 def _tasks(
     manifest: Manifest, digests: Digests, occurrences: Occurrences, note: Callable[[str], None]
 ) -> Iterator[Task]:

@@ -25,9 +25,10 @@ from batcher.admission import Purse, Window
 from batcher.asking import Asking
 from batcher.client import Client, Endpoints
 from batcher.delivery import Delivery
+from batcher.doubt import History
 from batcher.download import Folder, disk, plain_session
 from batcher.ledger.entries import Entry
-from batcher.ledger.totals import micro
+from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
 from batcher.lifecycle import Lifecycle, Rules
 from batcher.manifest import Manifest
@@ -37,30 +38,41 @@ from batcher.progress import Finished, Listener, Moved, Noted, Planning, Started
 from batcher.report import Report
 from batcher.run import planning, watching
 from batcher.scheduler import Scheduler
-from batcher.stopping import Stopping, gravest
-from batcher.task import IN_FLIGHT, State
+from batcher.stopping import FirstFailures, Stopping, gravest
+from batcher.task import FINAL, IN_FLIGHT, State
 from batcher.uploads import Uploads
 
 SANDBOX_KEY = "SG_0123456789abcdef"
 SANDBOX_ORIGIN = "the sandbox"
+AUDIT_TOLERANCE = 100
+"""Micro-credits: balances are told with few digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What this one run is asked to do beyond the manifest.
 
-    `most`: at most so many tasks this time; `grace`: seconds for what is in flight after a stop signal.
+    `most`: at most so many tasks this time; `same_failures`: so many first failures of one kind stop the run;
+    `confirm`: asked with the credits that all planned tasks would cost, False keeps the run from starting;
+    `grace`: seconds for what is in flight after a stop signal.
     """
 
     most: int | None = None
     retry_failed: bool = False
+    same_failures: int = 10
+    confirm: Callable[[float], bool] | None = None
     grace: float = 30.0
     signals: bool = False
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Manifest:
-    """The manifest in a file; `overrides` are `dotted.key=value`. Raises ManifestError."""
-    return manifest.load(Path(path), overrides)
+    """The manifest in a file; `overrides` are `dotted.key=value`. Raises ManifestError with every problem of
+    it, those of its rows and files included."""
+    job, told = manifest.examine(Path(path), overrides)
+    if told:
+        raise errors.ManifestError(told if job is None else manifest.further(told, planning.problems(job)))
+    assert job is not None
+    return job
 
 
 async def run(
@@ -124,6 +136,8 @@ class _Run:
         price = planning.price_of(job, self.model)
         self.price = None if price is None else micro(price)
         self.stopping = Stopping()
+        self.audit: dict[str, float] | None = None
+        self.failures = FirstFailures(wishes.same_failures)
         self.records: _Records | None = None
 
     async def run(self, origin: str | None) -> Report:
@@ -158,6 +172,14 @@ class _Run:
         new = planned.new if planned else 0
         self.tell(Started(self.job.name, self.job.model, str(self.folder.path), total, new))
 
+    def _confirm(self) -> None:
+        """Asks before money is spent, where asking is wanted and a price is known."""
+        if self.wishes.confirm is None or self.price is None:
+            return
+        cost = credits(self.ledger.planned_images() * self.price)
+        if not self.wishes.confirm(cost):
+            raise errors.UsageError(f"about {cost:g} credits were not confirmed; nothing was submitted")
+
     # --- during
 
     async def _work(self, *, forget: bool) -> None:
@@ -166,12 +188,13 @@ class _Run:
         if doubted:
             self.tell(Noted(f"{doubted} tasks were cut off before their answer: perhaps paid, now in doubt"))
         ledger.start_run()
+        self._confirm()
         if forget:
             ledger.forget_in_flight("the sandbox that worked on it has ended")
         if self.wishes.retry_failed:
-            ledger.replan_failed()
+            ledger.retry_failed()
         async with AsyncExitStack() as stack:
-            pacing = Pacing(
+            pacing = self.pacing = Pacing(
                 rpm=limits.rpm,
                 metered=limits.metered,
                 now=self.now,
@@ -195,6 +218,7 @@ class _Run:
             )
             files = await stack.enter_async_context(plain_session())
             await self._wired(client, files, pacing, polling)
+            self._audit()
             ledger.note("pacing", json.dumps(pacing.snapshot()))
             ledger.note(f"polling:{self.job.model}", json.dumps(polling.snapshot()))
             ledger.end_run()
@@ -234,6 +258,13 @@ class _Run:
             asking=asking,
             purse=purse,
             window=window,
+            history=History(
+                client,
+                ledger,
+                pacing,
+                model=self.job.model,
+                tell=lambda text: self.tell(Noted(text)),
+            ),
             stopping=self.stopping,
             luck=random.random,
         )
@@ -265,6 +296,7 @@ class _Run:
         async with anyio.create_task_group() as beside:
             beside.start_soon(pacing.run)
             beside.start_soon(asking.run)
+            beside.start_soon(self.watch.notice_others)
             if self.tell is not silent:
                 beside.start_soon(self.watch.tell, self.tell)
             if limits.max_duration is not None:
@@ -313,17 +345,45 @@ class _Run:
         except errors.ApiError:
             return
 
+    def _audit(self) -> None:
+        """Opening balance less what was spent less closing balance: told where it does not add up."""
+        sums = self.ledger.audit()
+        if sums is None:
+            return
+        opening, spent, closing = sums
+        difference = opening - spent - closing
+        self.audit = {
+            "opening": credits(opening),
+            "spent": credits(spent),
+            "closing": credits(closing),
+            "difference": credits(difference),
+        }
+        if abs(difference) >= AUDIT_TOLERANCE:
+            self.tell(
+                Noted(
+                    f"the balance went from {credits(opening):g} to {credits(closing):g}, this run was told of "
+                    f"{credits(spent):g}: {credits(difference):+g} credits are not accounted for (other use of "
+                    "the account, or jobs whose answer was lost)"
+                )
+            )
+
     # --- what is heard on the way
 
     def _moved(self, before: Entry, after: Entry, reason: str) -> None:
         self.purse.look_again()
         self.scheduler.look()
-        if self.records is not None and after.state in (State.DONE, State.FAILED):
+        if self.records is not None and after.state in FINAL:
             self.records.ended(after)
+        if after.state is State.DONE:
+            self.failures.succeeded()
+        elif after.state is State.FAILED and self.failures.failed(reason):
+            self.stopping.stop(5, f"the first {self.wishes.same_failures} tasks failed alike: {reason}")
         self.tell(Moved(after.task.name, after.task.key, before.state, after.state, reason))
 
     def _paced(self, event: PacingEvent) -> None:
+        """What was learned of the limit is kept at once: a kill does not lose the lesson."""
         if event.what != "paused":
+            self.ledger.note("pacing", json.dumps(self.pacing.snapshot()))
             self.tell(Noted(event.text, "info"))
 
     # --- after
@@ -339,9 +399,8 @@ class _Run:
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
         code = gravest(codes)
-        now_ = self.now()
-        told = report.of_folder(self.folder.path, now=now_, running=False)
-        told = replace(told, exit_code=code, causes=tuple(self.stopping.causes.values()))
+        told = report.of_folder(self.folder.path, now=self.now(), running=False)
+        told = replace(told, exit_code=code, causes=tuple(self.stopping.causes.values()), audit=self.audit)
         report.write(told)
         self.tell(Finished(code, told.causes, self.last))
         return told

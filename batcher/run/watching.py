@@ -25,6 +25,7 @@ from batcher.stopping import Stopping
 from batcher.task import FINAL, State
 
 SNAPSHOT_SECONDS = 0.5
+NOTICE_SECONDS = 1.0
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
 FETCH_SECONDS = 5.0
@@ -70,6 +71,13 @@ class Watch:
         while True:
             listener(self.snapshot())
             await anyio.sleep(SNAPSHOT_SECONDS)
+
+    async def notice_others(self) -> None:
+        """`batcher retry` beside this run: what it planned again is found."""
+        while True:
+            await anyio.sleep(NOTICE_SECONDS)
+            if self._ledger.changed_outside():
+                self._scheduler.look_again_from_the_start()
 
     async def end_after(self, seconds: float) -> None:
         """`max_duration`: submits end early enough for what is in flight to be fetched."""

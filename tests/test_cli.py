@@ -1,0 +1,415 @@
+"""The program as its users start it: in a process of its own, in real time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from batcher import __version__
+from batcher.catalog import models
+
+KEY = "SG_0123456789abcdef"
+PATIENCE = 30.0
+"""Real seconds after which a process that should have come so far is given up."""
+STATUS_KEYS = ["job", "state", "total", "counts", "images", "cost", "calls", "failures", "updated_at"]
+STATES = ["planned", "submitting", "doubtful", "submitted", "ready", "done", "failed"]
+CALLS = ["submit", "status", "result", "sync", "upload", "download", "throttled"]
+pytestmark = pytest.mark.process
+
+
+class Program:
+    """`python -m batcher` in a folder of its own, with an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONWARNINGS": "error"}
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(arguments),
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def json(self, *arguments: str, **environment: str) -> dict[str, Any]:
+        """The one object that a command prints; it ends with 0 and says nothing else."""
+        done = self(*arguments, **environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") == 1
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    @contextmanager
+    def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """A process that goes on while the block runs, and not longer."""
+        with subprocess.Popen(
+            self.command(arguments),
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def manifest(self, tasks: int, **changes: Any) -> Path:
+        """A job of so many small pictures; `changes` are laid over it."""
+        data = {
+            "name": "job",
+            "model": "seg-beyond",
+            "inputs": [{"images": "one.png"}, {"rows": [{"n": n} for n in range(tasks)]}],
+            "params": {"input_image": "{{ image }}", "prompt": "view {{ n }}", "left": 16},
+            "output": {"dir": "out", "name": "view-{{ n }}"},
+            "limits": {"rpm": "none"},
+            "price": 0.5,
+            **changes,
+        }
+        Image.new("RGB", (16, 16), "teal").save(self.folder / "one.png")
+        path = self.folder / "job.yaml"
+        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        return path
+
+    @staticmethod
+    def command(arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "batcher", *arguments]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@pytest.fixture
+def server(program: Program) -> Iterator[str]:
+    """The address of a sandbox in a process of its own, to which the program's environment points."""
+    flags = ("--service", "200ms", "--workers", "32", "--price", "0.5")
+    with program.started("sandbox", *flags) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        program.environment |= {"SEGMIND_BASE_URL": address, "SEGMIND_API_KEY": KEY}
+        yield address
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+def history(address: str) -> list[dict[str, Any]]:
+    """Every request that the sandbox has seen, as its history endpoint tells."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        page = len(rows) // 100 + 1
+        url = f"{address}/inference-request/request-history?per_page=100&page={page}"
+        request = urllib.request.Request(url, headers={"x-api-key": KEY})
+        with urllib.request.urlopen(request) as answer:
+            found = json.load(answer)
+        rows += found["data"]
+        if len(rows) >= found["total"]:
+            return rows
+
+
+def billed(address: str) -> int:
+    return sum(row["model_status"] == "COMPLETED" for row in history(address))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def images(folder: Path) -> list[str]:
+    """The delivered files, each of them whole."""
+    paths = sorted((folder / "images").glob("*"))
+    for path in paths:
+        with Image.open(path) as picture:
+            assert picture.size == (32, 16)
+            picture.load()
+    return [path.name for path in paths]
+
+
+def as_designed(report: dict[str, Any]) -> dict[str, Any]:
+    """The report, its keys exactly those of the design."""
+    assert list(report) == STATUS_KEYS
+    assert list(report["counts"]) == STATES
+    assert list(report["cost"]) == ["spent", "reserved", "doubtful", "lost"]
+    assert list(report["calls"]) == CALLS
+    assert sum(report["counts"].values()) == report["total"]
+    return report
+
+
+# --- words
+
+
+def test_help_lists_every_command_with_a_whole_sentence(program: Program) -> None:
+    done = program("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ("run", "plan", "validate", "status", "models", "sandbox", "demo"):
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"  {command} ")]
+        assert line.endswith(".")
+        assert not line.endswith("..")
+        assert program(command, "--help").stdout.startswith(f"Usage: batcher {command} ")
+    assert program("--version").stdout == f"batcher, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run",), "Missing argument 'JOB'"),
+        (("run", "job.yaml", "--colour"), "No such option"),
+        (("run", "job.yaml", "-j", "0"), "0 is not in the range"),
+        (("run", "job.yaml", "--grace", "3"), "'3' is not a duration such as 500ms, 2s, 5m, 1h or 7d"),
+        (("run", "job.yaml"), "job.yaml: there is no such manifest"),
+        (("status", "job.yaml"), "job.yaml: there is no such manifest or output folder"),
+        (("status", "."), "is not an output folder of batcher"),
+        (("fly",), "No such command 'fly'"),
+        (("models", "seg-beyon"), "did you mean seg-beyond?"),
+        (("sandbox", "--port", "70000"), "70000 is not in the range"),
+    ],
+)
+def test_a_wrong_word_is_told_in_a_sentence_and_ends_with_2(
+    program: Program, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = program(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(program.folder.iterdir()) == []
+
+
+def test_models_shows_the_catalogue_and_a_model_with_every_parameter(program: Program) -> None:
+    lines = program("models").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["model", *(model.slug for model in models())]
+    for model in models():
+        shown = program("models", model.slug, COLUMNS="80").stdout
+        assert max(map(len, shown.splitlines())) <= 80
+        assert all(f"\n{name} " in shown for name in model.parameters)
+    found = json.loads(program("models", "sd1.5-img2img", "--json").stdout)
+    assert found["parameters"][0]["name"] == "image"
+    assert len(json.loads(program("models", "--json").stdout)) == len(models())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "seg-beyond"), ("status", "out")])
+def test_what_only_reads_imports_no_network_no_validation_and_no_drawing(
+    program: Program, server: str, arguments: tuple[str, ...]
+) -> None:
+    program.manifest(1)
+    assert program("run", "job.yaml", "-q").returncode == 0
+    code = (
+        "import sys; from batcher.cli import ended; code = ended(sys.argv[1:]);"
+        "print([m for m in ('aiohttp', 'pydantic', 'jinja2', 'PIL', 'rich') if m in sys.modules], code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=program.folder,
+        env=program.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+@pytest.mark.parametrize("before", ["", "import batcher.run;", "import batcher.run.running;"])
+def test_the_python_api_has_load_and_run(program: Program, before: str) -> None:
+    code = f"{before} from batcher import load, run; assert callable(load) and callable(run)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=program.folder, check=False).returncode == 0
+
+
+# --- before a run
+
+
+def test_validate_and_plan_say_what_would_be_and_write_nothing(program: Program) -> None:
+    program.manifest(5, matrix={"left": [0, 16]}, params={"input_image": "{{ image }}", "prompt": "{{ n }}",
+                                                          "left": "{{ left }}"},
+                     output={"dir": "out", "name": "{{ n }}-{{ left }}"})  # fmt: skip
+    assert program("validate", "job.yaml").stdout == "job.yaml is valid: 10 tasks\n"
+    found = program.json("plan", "job.yaml", "--json")
+    assert list(found) == ["job", "total", "new", "done", "estimate", "sample", "warnings"]
+    assert list(found["estimate"]) == ["cost", "calls", "seconds"]
+    assert (found["job"], found["total"], found["new"], found["done"]) == ("job", 10, 10, 0)
+    assert found["estimate"]["cost"] == 5.0
+    assert [list(task) for task in found["sample"]] == [["key", "name", "params"]] * 3
+    assert found["sample"][1]["name"] == "0-16"
+    image = str(program.folder / "one.png")
+    assert found["sample"][1]["params"] == {"input_image": image, "prompt": 0, "left": 16} | {"prompt": "0"}
+    assert program.json("run", "job.yaml", "--dry-run", "--json") == found
+    shown = program("plan", "job.yaml", COLUMNS="80").stdout
+    assert max(map(len, shown.splitlines())) <= 80 or str(program.folder) in shown
+    assert "10: 10 new, 0 done" in shown
+    assert sorted(path.name for path in program.folder.iterdir()) == ["job.yaml", "one.png"]
+
+
+def test_flags_the_environment_and_set_go_over_the_manifest_in_this_order(program: Program) -> None:
+    program.manifest(60)
+
+    def seconds(*arguments: str, **environment: str) -> float:
+        found: float = program.json("run", "job.yaml", "-n", "--json", *arguments, **environment)["estimate"][
+            "seconds"
+        ]
+        return found
+
+    unpaced = seconds()
+    assert seconds("--rpm", "6") > 600 > unpaced
+    assert seconds(BATCHER_RPM="6") == seconds("--rpm", "6") == seconds("--set", "limits.rpm=6")
+    assert seconds("--rpm", "6", BATCHER_RPM="60") == seconds("--rpm", "6")
+    assert seconds("--rpm", "none", BATCHER_RPM="6") == unpaced
+    assert seconds("-j", "1") == seconds(BATCHER_IN_FLIGHT="1") > unpaced
+    few = program.json("plan", "job.yaml", "--json", "--set", "inputs.1.rows=[{n: 1}, {n: 2}]")
+    assert (few["total"], few["estimate"]["cost"]) == (2, 1.0)
+
+
+def test_without_a_key_it_says_how_to_get_and_set_one_and_ends_with_5(program: Program) -> None:
+    program.manifest(1)
+    done = program("run", "job.yaml")
+    assert (done.returncode, done.stdout) == (5, "")
+    for words in ("no API key", "https://cloud.segmind.com", "export SEGMIND_API_KEY=", "--sandbox"):
+        assert words in done.stderr
+    assert not (program.folder / "out").exists()
+
+
+def test_a_key_that_is_refused_ends_with_5_and_is_shown_nowhere(program: Program, server: str) -> None:
+    program.manifest(3)
+    key = "SG_this-is-not-a-key"
+    done = program("run", "job.yaml", SEGMIND_API_KEY=key)
+    assert done.returncode == 5
+    assert "SEGMIND_API_KEY" in done.stdout
+    left = [path for path in (program.folder / "out").rglob("*") if path.is_file()]
+    assert all(key.encode() not in path.read_bytes() for path in left)
+    assert key not in done.stdout + done.stderr
+    assert history(server) == []
+    assert program.json("status", "out", "--json")["counts"]["planned"] == 3
+
+
+# --- a run
+
+
+def test_run_prints_one_object_and_running_again_does_nothing_new(program: Program, server: str) -> None:
+    program.manifest(6)
+    first = as_designed(program.json("run", "job.yaml", "--json"))
+    assert (first["state"], first["total"], first["images"]) == ("finished", 6, 6)
+    assert first["cost"] == {"spent": 3.0, "reserved": 0.0, "doubtful": 0.0, "lost": 0.0}
+    assert (first["calls"]["submit"], first["calls"]["upload"]) == (6, 1)
+    again = as_designed(program.json("run", "job.yaml", "--json"))
+    assert {**again, "updated_at": ""} == {**first, "updated_at": ""}
+    assert billed(server) == 6
+    for job in ("job.yaml", "out"):
+        status = as_designed(program.json("status", job, "--json"))
+        assert {**status, "updated_at": ""} == {**first, "updated_at": ""}
+    assert images(program.folder / "out") == [f"view-{n}.jpg" for n in range(6)]
+    assert (program.json("plan", "job.yaml", "--json")["new"], len(history(server))) == (0, 6)
+
+
+def test_limit_takes_so_many_at_a_time_and_ends_with_0(program: Program, server: str) -> None:
+    program.manifest(5)
+    for limit, done in ((2, 2), (2, 4), (0, 4), (2, 5)):
+        report = program.json("run", "job.yaml", "--json", "--limit", str(limit))
+        assert (report["counts"]["done"], report["counts"]["planned"]) == (done, 5 - done)
+        assert report["state"] == ("finished" if done == 5 else "idle")
+    assert billed(server) == 5
+
+
+def test_output_is_relative_to_the_current_folder_and_the_sandbox_keeps_apart(
+    program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "jobs").mkdir()
+    Program(tmp_path / "jobs").manifest(1)
+    program.folder = tmp_path / "here"
+    report = program.json("run", "../jobs/job.yaml", "--json", "--sandbox", "-o", "mine")
+    assert report["counts"]["done"] == 1
+    assert images(tmp_path / "here" / "mine-sandbox") == ["view-0.jpg"]
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["mine-sandbox"]
+    assert not (tmp_path / "jobs" / "out").exists()
+    assert program.json("status", "../jobs/job.yaml", "--json", "--sandbox", "-o", "mine")["images"] == 1
+    text = program("status", "mine-sandbox").stdout
+    assert "finished" in text
+    assert "1 done" in text
+
+
+# --- a run that is disturbed
+
+
+def test_a_running_job_can_be_looked_at_and_run_by_nobody_else_and_two_signals_end_it_at_once(
+    program: Program, server: str
+) -> None:
+    program.manifest(40)
+    slow = ("-j", "2")
+    with program.started("run", "job.yaml", "--json", *slow) as process:
+        until(lambda: len(images(program.folder / "out")) > 2)
+        status = as_designed(program.json("status", "job.yaml", "--json"))
+        assert status["state"] == "running"
+        assert 2 < status["counts"]["done"] < 40
+        second = program("run", "job.yaml")
+        assert (second.returncode, second.stdout) == (11, "")
+        assert f"another run holds this job: process {process.pid} on " in second.stderr
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    report = as_designed(json.loads(out))
+    assert report["state"] == "idle"
+    assert report["counts"]["failed"] == 0
+    done = as_designed(program.json("run", "job.yaml", "--json"))
+    assert (done["counts"]["done"], done["calls"]["submit"]) == (40, len(history(server)))
+    assert 40 <= billed(server) <= 42
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_fetches_what_is_in_flight_and_leaves_the_rest(
+    program: Program, server: str, number: signal.Signals, code: int
+) -> None:
+    program.manifest(60)
+    with program.started("run", "job.yaml", "--json", "-j", "4") as process:
+        until(lambda: len(images(program.folder / "out")) > 2)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (code, "")
+    report = as_designed(json.loads(out))
+    counts = report["counts"]
+    assert counts["done"] == report["images"] == len(images(program.folder / "out")) == billed(server)
+    assert counts["planned"] == 60 - counts["done"] > 0
+    assert program("run", "job.yaml", "-q").returncode == 0
+    assert billed(server) == 60
+
+
+def test_kill_9_in_the_middle_of_200_tasks_then_the_same_command_pays_for_200(
+    program: Program, server: str
+) -> None:
+    program.manifest(200)
+    command = ("run", "job.yaml", "--json", "-j", "32")
+    with program.started(*command) as process:
+        until(lambda: len(images(program.folder / "out")) > 60)
+        process.kill()
+    broken = as_designed(program.json("status", "job.yaml", "--json"))
+    assert broken["state"] == "idle"
+    assert 60 <= broken["counts"]["done"] < 200
+    in_the_air = broken["counts"]["submitting"]
+    report = as_designed(program.json(*command))
+    assert report["counts"]["done"] == report["images"] == 200
+    assert images(program.folder / "out") == sorted(f"view-{n}.jpg" for n in range(200))
+    assert 200 <= billed(server) <= 200 + in_the_air
+    lines = (program.folder / "out" / "metadata.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["request_id"] for line in lines}) == len(lines) == 200

@@ -1,0 +1,476 @@
+"""The API over aiohttp: what each mishap becomes, where the key goes, and that a POST is sent once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from conftest import MakeSandbox
+from foreign import Foreign, Script, answer, closed_port, raw
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batcher import client as client_module
+from batcher import errors, wire
+from batcher.client import Client, Endpoints
+from batcher.pacing import Pacing
+from batcher.sandbox import Faults, faults
+
+KEY = "SG_0123456789abcdef"
+MODEL = "mock-inference"
+BODY = {"sleep": 1}
+PICTURE = {"image": "https://segmind.com/image5.png", "prompt": "streets"}
+
+
+@asynccontextmanager
+async def client_of(
+    url: str, now: Callable[[], float], *, storage: str | None = None, called: Counter[str] | None = None
+) -> AsyncIterator[Client]:
+    heard: Counter[str] = Counter() if called is None else called
+    pacing = Pacing(rpm=None, now=now)
+    endpoints = Endpoints(url, storage or url, url)
+    async with Client(
+        endpoints, KEY, pacing=pacing, now=now, called=lambda kind: heard.update([kind])
+    ) as client:
+        yield client
+
+
+async def until_ended(client: Client, accepted: wire.Accepted) -> None:
+    for _ in range(1000):
+        if (await client.status(accepted.status_url, 0.0)).finished:
+            return
+        await anyio.sleep(1)
+    raise AssertionError("it never ended")
+
+
+# --- the calls, on a good day
+
+
+async def test_a_job_goes_from_its_submit_to_its_result(
+    sandbox: MakeSandbox, now: Callable[[], float]
+) -> None:
+    called: Counter[str] = Counter()
+    async with sandbox(service=2) as server, client_of(server.url, now, called=called) as client:
+        accepted = await client.submit("sd1.5-outpaint", PICTURE, 0.0)
+        assert accepted.request_id in server.jobs
+        assert not (await client.status(accepted.status_url, 0.0)).finished
+        await until_ended(client, accepted)
+        result = await client.result(accepted.response_url, 0.0)
+        assert [output.url is not None for output in result.outputs] == [True]
+        assert result.cost is not None
+        assert result.cost > 0
+        assert await client.credits(0.0) == pytest.approx(server.credits_left)
+        assert called["submit"] == called["result"] == called["credits"] == 1
+
+
+async def test_a_blocking_call_gives_bytes_and_the_bill(
+    sandbox: MakeSandbox, now: Callable[[], float]
+) -> None:
+    async with sandbox(service=100) as server, client_of(server.url, now) as client:
+        result = await client.sync("sd1.5-outpaint", PICTURE, 0.0)
+        assert (result.outputs[0].data or b"").startswith(b"\x89PNG")
+        assert result.cost == pytest.approx(server.spent)
+
+
+@pytest.mark.parametrize("name", ["file_urls", "urls"])
+async def test_an_upload_gives_a_url(sandbox: MakeSandbox, now: Callable[[], float], name: str) -> None:
+    async with sandbox(upload_key=name) as server, client_of(server.url, now) as client:
+        assert (await client.upload(b"data:image/png;base64,iVBORw0KGgo=", 0.0)).startswith(server.url)
+
+
+# --- one bad answer to a submit: what it proves
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "accepted"),
+    [
+        (faults.cut("submit"), errors.AnswerLost, 0),
+        (faults.cut("submit", accepted=True), errors.AnswerLost, 1),
+        (faults.hang("submit", accepted=False), errors.AnswerLost, 0),
+        (faults.hang("submit", accepted=True), errors.AnswerLost, 1),
+        (faults.half_json("submit"), errors.AnswerLost, 1),
+        (faults.not_json("submit"), errors.AnswerLost, 1),
+        (faults.html("submit"), errors.AnswerLost, 0),
+        (faults.html("submit", code=204), errors.AnswerLost, 0),
+        (faults.html("submit", code=206), errors.AnswerLost, 0),
+        (faults.slow("submit", delay=61), errors.AnswerLost, 1),
+        (faults.status("submit", 400), errors.Rejected, 0),
+        (faults.status("submit", 401), errors.BadKey, 0),
+        (faults.status("submit", 403), errors.Forbidden, 0),
+        (faults.status("submit", 404), errors.ModelGone, 0),
+        (faults.status("submit", 405, page=True), errors.Rejected, 0),
+        (faults.status("submit", 406, message="Insufficient credits"), errors.OutOfCredits, 0),
+        (faults.status("submit", 406, message="Invalid content type"), errors.Rejected, 0),
+        (faults.status("submit", 410), errors.ModelGone, 0),
+        (faults.status("submit", 500), errors.ServerError, 0),
+        (faults.status("submit", 502, page=True), errors.Gateway, 0),
+        (faults.status("submit", 503), errors.Gateway, 0),
+        (faults.status("submit", 504), errors.Gateway, 0),
+        (faults.throttle("submit"), errors.Throttled, 0),
+        (faults.redirect("submit", to="http://127.0.0.1:1"), errors.Rejected, 0),
+    ],
+)
+async def test_a_submit_that_gets_no_yes_is_sent_once_and_told_as_what_it_means(
+    sandbox: MakeSandbox, now: Callable[[], float], fault: Any, kind: type[errors.ApiError], accepted: int
+) -> None:
+    async with sandbox(faults=Faults([fault])) as server, client_of(server.url, now) as client:
+        with pytest.raises(errors.ApiError) as caught:
+            await client.submit(MODEL, BODY, 0.0)
+        assert type(caught.value) is kind
+        assert KEY not in str(caught.value)
+        assert server.counts["submit"] == 1
+        assert len(server.jobs) == accepted
+
+
+async def test_no_connection_proves_that_nothing_was_accepted(now: Callable[[], float]) -> None:
+    async with client_of(closed_port(), now) as client:
+        for call in (client.submit(MODEL, BODY, 0.0), client.sync(MODEL, BODY, 0.0), client.credits(0.0)):
+            with pytest.raises(errors.Refused, match="cannot connect"):
+                await call
+
+
+async def test_each_call_has_its_time(sandbox: MakeSandbox, now: Callable[[], float]) -> None:
+    script = Faults([faults.hang(["submit", "sync", "status", "result", "upload", "credits"])])
+    async with sandbox(faults=script) as server, client_of(server.url, now) as client:
+        for call, seconds in (
+            (client.submit(MODEL, BODY, 0.0), 60),
+            (client.sync(MODEL, BODY, 0.0), 180),
+            (client.status(f"{server.url}/v2/requests/x/status", 0.0), 30),
+            (client.result(f"{server.url}/v2/requests/x", 0.0), 30),
+            (client.upload(b"data:,", 0.0), 300),
+            (client.credits(0.0), 30),
+        ):
+            began = now()
+            with pytest.raises(errors.AnswerLost, match="in time"):
+                await call
+            assert now() - began == pytest.approx(seconds, abs=1)
+
+
+@pytest.mark.parametrize("code", [502, 503, 504, 524])
+async def test_a_gateways_answer_to_a_blocking_call_is_doubt(now: Callable[[], float], code: int) -> None:
+    async with Foreign(answer(f"{code} Gone wrong")) as server, client_of(server.url, now) as client:
+        with pytest.raises(errors.AnswerLost) as caught:
+            await client.sync(MODEL, BODY, 0.0)
+        assert caught.value.status == code
+        assert server.requests == 1
+
+
+async def test_a_picture_that_is_cut_off_in_a_blocking_answer_is_doubt(
+    sandbox: MakeSandbox, now: Callable[[], float]
+) -> None:
+    script = Faults([faults.short("sync", calls=[1]), faults.empty("sync", calls=[2])])
+    async with sandbox(faults=script) as server, client_of(server.url, now) as client:
+        for _ in range(2):
+            with pytest.raises(errors.AnswerLost):
+                await client.sync("sd1.5-outpaint", PICTURE, 0.0)
+        assert server.billed == 2
+
+
+# --- asking: nothing that went wrong on the way is taken for an answer
+
+
+@pytest.mark.parametrize("route", ["status", "result"])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.cut, errors.AnswerLost),
+        (faults.hang, errors.AnswerLost),
+        (faults.half_json, errors.AnswerLost),
+        (faults.not_json, errors.AnswerLost),
+        (faults.html, errors.AnswerLost),
+        (lambda route: faults.html(route, code=422), errors.AnswerLost),
+        (lambda route: faults.status(route, 404), errors.RecordGone),
+        (lambda route: faults.status(route, 410), errors.RecordGone),
+        (lambda route: faults.status(route, 500), errors.ServerError),
+        (lambda route: faults.status(route, 502), errors.Gateway),
+        (lambda route: faults.status(route, 401), errors.BadKey),
+        (lambda route: faults.status(route, 403), errors.Forbidden),
+        (lambda route: faults.status(route, 422, message="NSFW content"), errors.ContentBlocked),
+        (lambda route: faults.redirect(route, to="http://127.0.0.1:1"), errors.Rejected),
+        (faults.throttle, errors.Throttled),
+    ],
+)
+async def test_a_question_that_gets_no_answer_is_told_as_what_it_means(
+    sandbox: MakeSandbox,
+    now: Callable[[], float],
+    route: str,
+    fault: Callable[[str], Any],
+    kind: type[errors.ApiError],
+) -> None:
+    async with sandbox(faults=Faults([fault(route)])) as server, client_of(server.url, now) as client:
+        accepted = await client.submit(MODEL, BODY, 0.0)
+        ask, url = {
+            "status": (client.status, accepted.status_url),
+            "result": (client.result, accepted.response_url),
+        }[route]
+        with pytest.raises(errors.ApiError) as caught:
+            await ask(url, 0.0)
+        assert type(caught.value) is kind
+
+
+async def test_a_job_that_failed_is_told_by_status_and_result(
+    sandbox: MakeSandbox, now: Callable[[], float]
+) -> None:
+    script = Faults([faults.failed("CUDA out of memory")])
+    async with sandbox(faults=script, service=0) as server, client_of(server.url, now) as client:
+        accepted = await client.submit(MODEL, BODY, 0.0)
+        await anyio.sleep(5)
+        for call in (client.status(accepted.status_url, 0.0), client.result(accepted.response_url, 0.0)):
+            with pytest.raises(errors.InferenceFailed, match="CUDA out of memory"):
+                await call
+
+
+async def test_a_202_that_is_still_at_work_is_an_answer(now: Callable[[], float]) -> None:
+    body = b'{"status": "PROCESSING"}'
+    async with Foreign(answer("202 Accepted", body)) as server, client_of(server.url, now) as client:
+        assert (await client.status(f"{server.url}/s", 0.0)).word == "PROCESSING"
+        with pytest.raises(errors.AnswerLost, match="still PROCESSING"):
+            await client.result(f"{server.url}/r", 0.0)
+
+
+# --- 429
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({"reset_in": 7.0}, 7.0),
+        ({"reset_in": None}, None),
+        ({"reset_in": None, "retry_after": "12"}, 12.0),
+        ({"reset_in": None, "retry_after": "7.5"}, 7.5),
+        ({"reset_in": None, "retry_after": "date"}, 1.0),
+        ({"reset_in": 7.0, "retry_after": "99"}, 7.0),
+        ({"reset_in": None, "retry_after": "soon"}, None),
+        ({"reset_in": None, "retry_after": ""}, None),
+        ({"reset_in": None, "retry_after": "nan"}, None),
+    ],
+)
+async def test_a_throttle_tells_when_calls_pass_again_where_it_does(
+    sandbox: MakeSandbox, now: Callable[[], float], settings: dict[str, Any], seconds: float | None
+) -> None:
+    called: Counter[str] = Counter()
+    script = Faults([faults.throttle("submit", **settings)])
+    async with sandbox(faults=script) as server, client_of(server.url, now, called=called) as client:
+        with pytest.raises(errors.Throttled) as caught:
+            await client.submit(MODEL, BODY, 0.0)
+        told = caught.value.reset_at
+        assert told is None if seconds is None else told == pytest.approx(now() + seconds, abs=1.1)
+        assert called == {"submit": 1, "throttled": 1}
+
+
+# --- a POST is sent once
+
+
+async def test_a_post_on_a_line_that_died_while_idle_is_not_sent_again(now: Callable[[], float]) -> None:
+    accepted = json.dumps({"request_id": "r", "status_url": "/s", "response_url": "/r"}).encode()
+    good = answer("200 OK", accepted)
+
+    async def script(reader: Any, writer: Any, number: int) -> None:
+        if number == 1:
+            await good(reader, writer, number)
+        else:
+            writer.transport.abort()
+
+    async with Foreign(script) as server, client_of(server.url, now) as client:
+        await client.submit(MODEL, BODY, 0.0)
+        with pytest.raises(errors.AnswerLost):
+            await client.submit(MODEL, BODY, 0.0)
+        assert server.connections == 1, "the second call should have used the kept line"
+        assert server.requests == 2
+
+
+async def test_a_line_that_was_closed_while_idle_is_not_used(now: Callable[[], float]) -> None:
+    accepted = json.dumps({"request_id": "r", "status_url": "/s", "response_url": "/r"}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(accepted)}\r\n\r\n".encode()
+    async with Foreign(raw(head + accepted)) as server, client_of(server.url, now) as client:
+        for _ in range(3):
+            await client.submit(MODEL, BODY, 0.0)
+            await anyio.sleep(5)
+        assert server.connections == server.requests == 3
+
+
+async def test_a_blocking_post_on_a_dead_line_is_not_sent_again(now: Callable[[], float]) -> None:
+    async def script(reader: Any, writer: Any, number: int) -> None:
+        if number == 1:
+            await answer("200 OK", b"\x89PNG", "Content-Type: image/png")(reader, writer, number)
+        else:
+            writer.transport.abort()
+
+    async with Foreign(script) as server, client_of(server.url, now) as client:
+        await client.sync(MODEL, BODY, 0.0)
+        with pytest.raises(errors.AnswerLost):
+            await client.sync(MODEL, BODY, 0.0)
+        assert server.requests == 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        raw(b""),
+        raw(b"HTTP/1.1 200 OK\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+        raw(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"\r\nzz\r\n'),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
+        raw(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"),
+        raw(b"SSH-2.0-OpenSSH_9.6\r\n"),
+        raw(b"\x15\x03\x01\x00\x02\x02\x46"),
+        raw(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        answer("200 OK", b"{}"),
+        answer("200 OK", b"[]"),
+        answer("200 OK", b"\xff\xfe{}"),
+        answer("200 OK", b"[" * 200_000),
+        answer("200 OK", b'{"request_id":"r","status_url":"http://[x","response_url":"/r"}'),
+        answer("204 No Content"),
+        answer("299 Odd", b"ok"),
+    ],
+)
+async def test_whatever_a_line_brings_a_post_is_sent_once_and_its_job_is_in_doubt(
+    now: Callable[[], float], script: Script
+) -> None:
+    async with Foreign(script) as server, client_of(server.url, now) as client:
+        for call in (client.submit(MODEL, BODY, 0.0), client.sync(MODEL, BODY, 0.0)):
+            before = server.requests
+            try:
+                await call
+            except errors.AnswerLost:
+                pass
+            else:
+                assert call.__name__ == "sync"
+            assert server.requests == before + 1
+
+
+async def test_an_answer_without_end_is_not_read_to_it(
+    now: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 1 << 20)
+    bomb = gzip.compress(bytes(64 << 20))
+    for script in (
+        raw(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(3 << 20)),
+        answer("200 OK", bomb, "Content-Encoding: gzip"),
+    ):
+        async with Foreign(script) as server, client_of(server.url, now) as client:
+            with pytest.raises(errors.AnswerLost):
+                await client.submit(MODEL, BODY, 0.0)
+
+
+# --- the body
+
+
+async def test_a_body_reaches_the_api_as_it_is(now: Callable[[], float]) -> None:
+    params = {"prompt": "größe 東京 \u2028", "n": 1, "x": 0.1, "yes": True, "none": None, "list": [1, "2"]}
+    async with Foreign(answer("400 No")) as server, client_of(server.url, now) as client:
+        with pytest.raises(errors.Rejected):
+            await client.submit(MODEL, params, 0.0)
+        assert json.loads(server.bodies[0]) == params
+        assert f"POST /v2/{MODEL} " in server.heads[0]
+        assert "content-type: application/json" in server.heads[0].lower()
+        assert "authorization" not in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", object()])
+async def test_a_body_that_json_cannot_tell_is_refused_before_it_is_sent(
+    now: Callable[[], float], value: Any
+) -> None:
+    async with Foreign(answer("200 OK")) as server, client_of(server.url, now) as client:
+        with pytest.raises(errors.Rejected, match="JSON"):
+            await client.submit(MODEL, {"x": value}, 0.0)
+        assert server.requests == 0
+
+
+# --- where the key goes
+
+
+async def test_a_redirect_does_not_carry_the_key_away(sandbox: MakeSandbox, now: Callable[[], float]) -> None:
+    async with Foreign(answer("200 OK", b"{}")) as thief:
+        script = Faults(
+            [faults.redirect(["submit", "sync", "status", "result", "upload", "credits"], to=thief.url)]
+        )
+        async with sandbox(faults=script) as server, client_of(server.url, now) as client:
+            for call in (
+                client.submit(MODEL, BODY, 0.0),
+                client.sync(MODEL, BODY, 0.0),
+                client.status(f"{server.url}/v2/requests/x/status", 0.0),
+                client.result(f"{server.url}/v2/requests/x", 0.0),
+                client.upload(b"data:,", 0.0),
+                client.credits(0.0),
+            ):
+                with pytest.raises(errors.Rejected, match="redirects"):
+                    await call
+        assert thief.requests == 0
+
+
+async def test_a_foreign_status_url_is_refused_and_never_called(now: Callable[[], float]) -> None:
+    async with Foreign(answer("200 OK", b'{"status":"COMPLETED"}')) as thief:
+        accepted = json.dumps(
+            {"request_id": "r", "status_url": f"{thief.url}/s", "response_url": f"{thief.url}/r"}
+        )
+        async with (
+            Foreign(answer("200 OK", accepted.encode())) as server,
+            client_of(server.url, now) as client,
+        ):
+            told = await client.submit(MODEL, BODY, 0.0)
+            for call in (client.status(told.status_url, 0.0), client.result(told.response_url, 0.0)):
+                with pytest.raises(errors.Forbidden, match="may not see the key"):
+                    await call
+            assert server.requests == 1
+        assert thief.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("https://api.segmind.com/v2/requests/x", True),
+        ("https://API.segmind.com/x", True),
+        ("https://other.segmind.com/x", True),
+        ("https://own.example:8443/x", True),
+        ("https://OWN.example:8443/x", True),
+        ("http://plain.example/x", True),
+        ("http://plain.example:80/x", True),
+        ("http://api.segmind.com/x", False),
+        ("https://segmind.com/x", False),
+        ("https://evilsegmind.com/x", False),
+        ("https://api.segmind.com.evil.example/x", False),
+        ("https://evil.example/api.segmind.com", False),
+        ("https://api.segmind.com@evil.example/x", False),
+        ("https://evil.example@api.segmind.com/x", False),
+        ("https://evil.example#.segmind.com", False),
+        ("https://evil.example?.segmind.com", False),
+        ("https://evil.example\\@x.segmind.com/", False),
+        ("http://own.example:8443/x", False),
+        ("https://own.example/x", False),
+        ("https://own.example:8444/x", False),
+        ("https://plain.example/x", False),
+        ("https://own.example:port/x", False),
+        ("http://[bad", False),
+        ("file:///etc/passwd", False),
+        ("//api.segmind.com/x", False),
+        ("", False),
+    ],
+)
+def test_the_key_goes_to_our_hosts_alone(url: str, may: bool) -> None:
+    ours = Endpoints("https://own.example:8443", "http://plain.example", "https://own.example:8443")
+    assert ours.may_see_the_key(url) is may
+
+
+@given(st.text("htps:/\\@.#?[]segmindcoevil 1", max_size=40).map(lambda tail: f"https://{tail}"))
+def test_no_spelling_of_a_url_raises_or_leads_the_key_astray(url: str) -> None:
+    from yarl import URL
+
+    if Endpoints().may_see_the_key(url):
+        try:
+            host = URL(url).host or ""
+        except ValueError:
+            return
+        assert host.endswith(".segmind.com")
+
+
+async def test_the_key_is_in_no_text_about_the_client(sandbox: MakeSandbox, now: Callable[[], float]) -> None:
+    async with sandbox() as server, client_of(server.url, now) as client:
+        assert KEY not in f"{client!r} {client.endpoints!r}"

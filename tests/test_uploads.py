@@ -1,0 +1,246 @@
+"""A local file becomes what the API can read: one upload per content, and clear words where it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import pytest
+from bookkeeping import a_ledger, a_task
+from conftest import MakeSandbox
+from foreign import Foreign, answer, closed_port
+from test_pictures import picture
+
+from batcher import errors
+from batcher import uploads as uploads_module
+from batcher.client import Client, Endpoints
+from batcher.ledger.writer import Ledger
+from batcher.pacing import Pacing
+from batcher.sandbox import Faults, faults
+from batcher.task import Task
+from batcher.uploads import Uploads, read
+
+KEY = "SG_0123456789abcdef"
+PNG = picture()
+DIGEST = hashlib.sha256(PNG).hexdigest()
+
+
+@asynccontextmanager
+async def uploads_to(
+    url: str, path: Path, now: Callable[[], float], mode: Literal["storage", "inline"] = "storage"
+) -> AsyncIterator[tuple[Uploads, Ledger]]:
+    pacing = Pacing(rpm=None, now=now)
+    heard: Counter[str] = Counter()
+    with a_ledger(path / "ledger.sqlite", now=now) as ledger:
+        async with Client(
+            Endpoints(url, url, url), KEY, pacing=pacing, now=now, called=lambda kind: heard.update([kind])
+        ) as client:
+            yield Uploads(client, ledger, pacing, mode=mode), ledger
+
+
+def of_file(path: Path, number: int = 0, content: bytes = PNG) -> Task:
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return a_task(number, params={"image": str(path), "prompt": "x"}, media={"image": digest})
+
+
+async def test_a_content_is_uploaded_once_however_many_tasks_want_it_at_once(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, ledger):
+        tasks = [of_file(tmp_path / f"{n}.png", n) for n in range(20)]
+        other = of_file(tmp_path / "other.png", 99, picture(size=(9, 9)))
+        bodies = await asyncio.gather(*(uploads.body(task) for task in [*tasks, other]))
+        urls = {body["image"] for body in bodies}
+        assert len(urls) == server.counts["upload"] == 2
+        assert all(url.startswith(server.url) for url in urls)
+        assert all(body["prompt"] == "x" for body in bodies)
+        await ledger.committed()
+        assert await uploads.body(tasks[0]) == bodies[0]
+        assert server.counts["upload"] == 2
+        assert tasks[0].params["image"] == str(tmp_path / "0.png"), "the plan is left as it was"
+
+
+async def test_another_run_does_not_upload_again(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    task = of_file(tmp_path / "a.png")
+    async with sandbox() as server:
+        for _ in range(2):
+            async with uploads_to(server.url, tmp_path, now) as (uploads, _ledger):
+                await uploads.body(task)
+        assert server.counts["upload"] == 1
+
+
+async def test_who_waited_for_an_upload_that_failed_tries_in_turn(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    script = Faults([faults.status("upload", 502, calls=[1])])
+    async with sandbox(faults=script) as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        task = of_file(tmp_path / "a.png")
+        ends = await asyncio.gather(*(uploads.body(task) for _ in range(5)), return_exceptions=True)
+        assert [type(end) for end in ends] == [errors.Gateway, dict, dict, dict, dict]
+        assert server.counts["upload"] == 2
+
+
+async def test_who_is_cancelled_while_uploading_keeps_nobody_waiting(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    script = Faults([faults.hang("upload", calls=[1])])
+    async with sandbox(faults=script) as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        task = of_file(tmp_path / "a.png")
+        with anyio.move_on_after(20):
+            await uploads.body(task)
+        with anyio.fail_after(20):
+            assert (await uploads.body(task))["image"].startswith("http")
+
+
+async def test_inline_gives_the_bytes_themselves_and_makes_no_call(
+    now: Callable[[], float], tmp_path: Path
+) -> None:
+    async with uploads_to(closed_port(), tmp_path, now, "inline") as (uploads, _):
+        body = await uploads.body(of_file(tmp_path / "a.png"))
+        assert body == {
+            "image": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
+            "prompt": "x",
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "digest", "kind", "text"),
+    [
+        ("a.png", b"not a picture", None, errors.NotAnImage, "not a picture"),
+        ("a.png", b"", None, errors.NotAnImage, "empty"),
+        ("a.png", b"<html>", None, errors.NotAnImage, "page"),
+        ("a.png", PNG, "0" * 64, errors.UploadRejected, "changed since it was planned"),
+        ("gone.png", None, DIGEST, errors.NotAnImage, "No such file"),
+        ("/", None, DIGEST, errors.NotAnImage, "directory"),
+        ("a.png/b.png", None, DIGEST, errors.NotAnImage, "gone|No such|Not a directory"),
+    ],
+)
+async def test_a_file_that_cannot_be_sent_is_told_by_name_and_costs_no_call(
+    now: Callable[[], float],
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    digest: str | None,
+    kind: type[errors.TaskError],
+    text: str,
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    digest = digest or hashlib.sha256(content or b"").hexdigest()
+    task = a_task(1, params={"image": str(path)}, media={"image": digest})
+    for mode in ("storage", "inline"):
+        async with (
+            Foreign(answer("200 OK", b'{"file_urls":["http://x/"]}')) as server,
+            uploads_to(server.url, tmp_path, now, mode) as (uploads, _),
+        ):
+            with pytest.raises(errors.FileError, match=text) as caught:
+                await uploads.body(task)
+            assert type(caught.value) is kind
+            assert str(path) in caught.value.message
+            assert server.requests == 0
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads_module, "LARGEST_UPLOAD", len(PNG))
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    assert read(str(path), DIGEST).startswith(b"data:image/png;base64,")
+    path.write_bytes(PNG + b"x")
+    with pytest.raises(errors.UploadRejected, match="larger than"):
+        read(str(path), hashlib.sha256(PNG + b"x").hexdigest())
+
+
+def test_the_type_follows_the_bytes_and_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    data = picture("JPEG")
+    path.write_bytes(data)
+    assert read(str(path), hashlib.sha256(data).hexdigest()).startswith(b"data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.status("upload", 400), errors.UploadRejected),
+        (faults.status("upload", 413), errors.UploadRejected),
+        (faults.status("upload", 401), errors.BadKey),
+        (faults.status("upload", 403), errors.Forbidden),
+        (faults.status("upload", 502), errors.Gateway),
+        (faults.status("upload", 500), errors.ServerError),
+        (faults.throttle("upload"), errors.Throttled),
+        (faults.cut("upload"), errors.AnswerLost),
+        (faults.half_json("upload"), errors.AnswerLost),
+    ],
+)
+async def test_each_refusal_of_the_storage_has_its_meaning(
+    sandbox: MakeSandbox,
+    now: Callable[[], float],
+    tmp_path: Path,
+    fault: faults.Fault,
+    kind: type[errors.TaskError],
+) -> None:
+    async with (
+        sandbox(faults=Faults([fault])) as server,
+        uploads_to(server.url, tmp_path, now) as (uploads, ledger),
+    ):
+        with pytest.raises(errors.TaskError) as caught:
+            await uploads.body(of_file(tmp_path / "a.png"))
+        assert type(caught.value) is kind
+        assert ledger.uploaded(DIGEST) is None
+
+
+async def test_a_storage_that_is_down_is_asked_by_one_probe_at_a_time_until_it_is_given_up(
+    now: Callable[[], float], tmp_path: Path
+) -> None:
+    async with uploads_to(closed_port(), tmp_path, now) as (uploads, _):
+        tasks = [of_file(tmp_path / f"{n}.png", n, picture(size=(9, 9 + n))) for n in range(6)]
+        down: list[float] = []
+
+        async def insist(task: Task) -> None:
+            while not down:
+                try:
+                    await uploads.body(task)
+                except errors.ApiDown:
+                    down.append(now())
+                    group.cancel_scope.cancel()
+                except errors.Refused:
+                    continue
+
+        began = now()
+        async with anyio.create_task_group() as group:
+            for task in tasks:
+                group.start_soon(insist, task)
+        assert 600 <= down[0] - began < 700
+
+
+async def test_a_storage_that_comes_back_has_cost_nobody_anything(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    script = Faults([faults.down("upload", until=90)])
+    async with sandbox(faults=script) as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+
+        async def insist(task: Task) -> None:
+            while True:
+                try:
+                    await uploads.body(task)
+                except errors.AnswerLost:
+                    continue
+                return
+
+        async with anyio.create_task_group() as group:
+            for n in range(6):
+                group.start_soon(insist, of_file(tmp_path / f"{n}.png", n, picture(size=(9, 9 + n))))
+        assert not uploads.outage.down
+        assert server.counts["upload"] < 25
