@@ -10,8 +10,8 @@ from typing import Any
 
 from batcher import errors
 
-YAML_RAISES = (ValueError, AttributeError, IndexError, TypeError)
-"""What safe_load raises besides YAMLError on impossible dates and empty numbers."""
+YAML_RAISES = (ValueError, AttributeError, LookupError, TypeError)
+"""What safe_load raises besides YAMLError, on impossible dates, empty numbers and the like."""
 
 
 def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -> Path:

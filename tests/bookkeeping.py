@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from virtualtime import VirtualTimeLoop
-
 from batcher.ledger import store, totals
 from batcher.ledger.entries import Entry
 from batcher.ledger.writer import Ledger
 from batcher.task import State, Task
 from batcher.wire import Accepted, Output, Result
+from virtualtime import VirtualTimeLoop
 
 NOW = 1_767_614_400.0
 ACCEPTED = Accepted("r-1", "http://api/s", "http://api/r")

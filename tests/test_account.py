@@ -44,8 +44,8 @@ def test_the_flag_goes_before_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["api.segmind.com", "ftp://h", "http://", "http:///x", "http://[bad", "http://h:port", "http://h:0", "x", "/",
-     "http://h:99999", "https://me:secret@h", "http://h?x=1", "http://h#x"],
+    ["api.segmind.com", "ftp://h", "http://", "http:///x", "http://[bad", "http://h:port", "http://h:0", "x",
+     "/", "http://h:99999", "https://me:secret@h", "http://h?x=1", "http://h#x"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["SEGMIND_BASE_URL", "SEGMIND_STORAGE_URL", "SEGMIND_HISTORY_URL"])
 def test_a_url_that_is_none_is_told_by_its_name(name: str, url: str) -> None:

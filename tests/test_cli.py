@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from PIL import Image
 
 from batcher import __version__
 from batcher.catalog import models
+from batcher.cli import ended
 
 KEY = "SG_0123456789abcdef"
 PATIENCE = 30.0
@@ -38,10 +39,19 @@ class Program:
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONWARNINGS": "error"}
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self._ran(self.command(arguments), environment)
+
+    def python(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs some code in the program's place."""
+        return self._ran([sys.executable, "-c", code, *arguments], {})
+
+    def _ran(
+        self, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(arguments),
+            command,
             cwd=self.folder,
-            env=self.environment | environment,
+            env={**self.environment, **environment},
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -81,6 +91,7 @@ class Program:
             "params": {"input_image": "{{ image }}", "prompt": "view {{ n }}", "left": 16},
             "output": {"dir": "out", "name": "view-{{ n }}"},
             "limits": {"rpm": "none"},
+            "poll": {"every": "100ms"},
             "price": 0.5,
             **changes,
         }
@@ -209,40 +220,36 @@ def test_models_shows_the_catalogue_and_a_model_with_every_parameter(program: Pr
     assert len(json.loads(program("models", "--json").stdout)) == len(models())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "seg-beyond"), ("status", "out")])
 def test_what_only_reads_imports_no_network_no_validation_and_no_drawing(
-    program: Program, server: str, arguments: tuple[str, ...]
+    program: Program, server: str
 ) -> None:
     program.manifest(1)
     assert program("run", "job.yaml", "-q").returncode == 0
     code = (
         "import sys; from batcher.cli import ended; code = ended(sys.argv[1:]);"
-        "print([m for m in ('aiohttp', 'pydantic', 'jinja2', 'PIL', 'rich') if m in sys.modules], code)"
+        "print(code, [m for m in ('aiohttp', 'pydantic', 'jinja2', 'PIL', 'rich') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=program.folder,
-        env=program.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "[] 0"
+    for arguments in (["--help"], ["models"], ["models", "seg-beyond"], ["status", "out"]):
+        done = program.python(code, *arguments)
+        assert (arguments, done.stdout.splitlines()[-1]) == (arguments, "0 []")
 
 
-@pytest.mark.parametrize("before", ["", "import batcher.run;", "import batcher.run.running;"])
+@pytest.mark.parametrize("before", ["pass;", "import batcher.run;", "import batcher.run.running;"])
 def test_the_python_api_has_load_and_run(program: Program, before: str) -> None:
     code = f"{before} from batcher import load, run; assert callable(load) and callable(run)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=program.folder, check=False).returncode == 0
+    assert program.python(code).stderr == ""
 
 
 # --- before a run
 
 
 def test_validate_and_plan_say_what_would_be_and_write_nothing(program: Program) -> None:
-    program.manifest(5, matrix={"left": [0, 16]}, params={"input_image": "{{ image }}", "prompt": "{{ n }}",
-                                                          "left": "{{ left }}"},
-                     output={"dir": "out", "name": "{{ n }}-{{ left }}"})  # fmt: skip
+    program.manifest(
+        5,
+        matrix={"left": [0, 16]},
+        params={"input_image": "{{ image }}", "prompt": "view {{ n }}", "left": "{{ left }}"},
+        output={"dir": "out", "name": "{{ n }}-{{ left }}"},
+    )
     assert program("validate", "job.yaml").stdout == "job.yaml is valid: 10 tasks\n"
     found = program.json("plan", "job.yaml", "--json")
     assert list(found) == ["job", "total", "new", "done", "estimate", "sample", "warnings"]
@@ -252,7 +259,7 @@ def test_validate_and_plan_say_what_would_be_and_write_nothing(program: Program)
     assert [list(task) for task in found["sample"]] == [["key", "name", "params"]] * 3
     assert found["sample"][1]["name"] == "0-16"
     image = str(program.folder / "one.png")
-    assert found["sample"][1]["params"] == {"input_image": image, "prompt": 0, "left": 16} | {"prompt": "0"}
+    assert found["sample"][1]["params"] == {"input_image": image, "prompt": "view 0", "left": 16}
     assert program.json("run", "job.yaml", "--dry-run", "--json") == found
     shown = program("plan", "job.yaml", COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80 or str(program.folder) in shown
@@ -260,23 +267,28 @@ def test_validate_and_plan_say_what_would_be_and_write_nothing(program: Program)
     assert sorted(path.name for path in program.folder.iterdir()) == ["job.yaml", "one.png"]
 
 
-def test_flags_the_environment_and_set_go_over_the_manifest_in_this_order(program: Program) -> None:
-    program.manifest(60)
+def test_flags_the_environment_and_set_go_over_the_manifest_in_this_order(
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(program.manifest(60))
 
-    def seconds(*arguments: str, **environment: str) -> float:
-        found: float = program.json("run", "job.yaml", "-n", "--json", *arguments, **environment)["estimate"][
-            "seconds"
-        ]
+    def estimate(*flags: str, **environment: str) -> dict[str, float]:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            assert ended(["run", path, "--dry-run", "--json", *flags]) == 0
+        found: dict[str, float] = json.loads(capsys.readouterr().out)["estimate"]
         return found
 
-    unpaced = seconds()
-    assert seconds("--rpm", "6") > 600 > unpaced
-    assert seconds(BATCHER_RPM="6") == seconds("--rpm", "6") == seconds("--set", "limits.rpm=6")
-    assert seconds("--rpm", "6", BATCHER_RPM="60") == seconds("--rpm", "6")
-    assert seconds("--rpm", "none", BATCHER_RPM="6") == unpaced
-    assert seconds("-j", "1") == seconds(BATCHER_IN_FLIGHT="1") > unpaced
-    few = program.json("plan", "job.yaml", "--json", "--set", "inputs.1.rows=[{n: 1}, {n: 2}]")
-    assert (few["total"], few["estimate"]["cost"]) == (2, 1.0)
+    unpaced, slow = estimate(), estimate("--rpm", "6")
+    assert slow["seconds"] > 600 > unpaced["seconds"]
+    assert estimate(BATCHER_RPM="6") == estimate("--set", "limits.rpm=6") == slow
+    assert estimate("--rpm", "6", BATCHER_RPM="60") == slow
+    assert estimate("--set", "limits.rpm=60", "--rpm", "6") == slow
+    assert estimate("--rpm", "none", BATCHER_RPM="6") == unpaced
+    assert estimate("-j", "1") == estimate(BATCHER_IN_FLIGHT="1") != unpaced
+    assert estimate("--set", "inputs.1.rows=[{n: 1}, {n: 2}]", "--set", "price=2")["cost"] == 4.0
+    assert estimate(BATCHER_SET="price=2")["cost"] == 120.0
 
 
 def test_without_a_key_it_says_how_to_get_and_set_one_and_ends_with_5(program: Program) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import MakeSandbox
-from foreign import Foreign, Script, answer, closed_port, raw
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +19,8 @@ from batcher import errors, wire
 from batcher.client import Client, Endpoints
 from batcher.pacing import Pacing
 from batcher.sandbox import Faults, faults
+from conftest import MakeSandbox
+from foreign import Foreign, Script, answer, closed_port, raw
 
 KEY = "SG_0123456789abcdef"
 MODEL = "mock-inference"

@@ -17,14 +17,14 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
-from conftest import MakeSandbox
-from foreign import Foreign, answer, closed_port, raw
-from test_pictures import picture
 
 from batcher import download as download_module
 from batcher import errors
 from batcher.download import Folder, adopt, disk, fetch, plain_session
 from batcher.sandbox import Faults, Sandbox, faults
+from conftest import MakeSandbox
+from foreign import Foreign, answer, closed_port, raw
+from test_pictures import picture
 
 KEY = "SG_0123456789abcdef"
 PNG = picture()

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MakeSandbox
 from PIL import Image
 
 from batcher.account import Account
@@ -20,6 +19,7 @@ from batcher.client import Endpoints
 from batcher.report import Report
 from batcher.run import load, outlook, run
 from batcher.sandbox import Sandbox
+from conftest import MakeSandbox
 
 JOBS = Path(__file__).parent.parent / "jobs"
 PHOTOS = JOBS.parent / "examples" / "photos"
@@ -219,7 +219,7 @@ def ends(parameter: Parameter) -> tuple[Any, ...]:
 
 def cases(model: Model) -> Iterator[dict[str, Any]]:
     """The page's example with one parameter changed, for every parameter and every value of it."""
-    pictures = {name: "https://photos.example/one.jpg" for name in model.media}
+    pictures = dict.fromkeys(model.media, "https://photos.example/one.jpg")
     example = {**model.example, **pictures}
     for parameter in model.parameters.values():
         for value in ends(parameter):

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Protocol, TypeVar
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -819,3 +820,18 @@ def test_a_moment_is_corrected_by_the_skew_and_a_delay_is_not() -> None:
     assert skew.seconds == 60
     assert reset_stamp({RESET: "2026-01-05T12:01:30Z"}, NOW, skew) == NOW + 30
     assert reset_stamp({"Retry-After": "7"}, NOW, skew) == NOW + 7
+
+
+async def test_a_hundred_waiters_cancelled_at_once_leave_the_gate_as_it_was() -> None:
+    """A stop cancels all who wait: their futures are all cancelled before the first of them withdraws."""
+    gate = Pacing(rpm=60, now=lambda: 0.0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(gate.run)
+        with anyio.move_on_after(0.5):
+            async with anyio.create_task_group() as waiting:
+                for _ in range(100):
+                    waiting.start_soon(gate.turn, Kind.SUBMIT)
+        assert sum(gate.waiting.values()) == 0
+        with anyio.fail_after(5):
+            await gate.turn(Kind.SUBMIT)
+        group.cancel_scope.cancel()

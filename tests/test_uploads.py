@@ -13,10 +13,6 @@ from typing import Literal
 
 import anyio
 import pytest
-from bookkeeping import a_ledger, a_task
-from conftest import MakeSandbox
-from foreign import Foreign, answer, closed_port
-from test_pictures import picture
 
 from batcher import errors
 from batcher import uploads as uploads_module
@@ -26,6 +22,10 @@ from batcher.pacing import Pacing
 from batcher.sandbox import Faults, faults
 from batcher.task import Task
 from batcher.uploads import Uploads, read
+from bookkeeping import a_ledger, a_task
+from conftest import MakeSandbox
+from foreign import Foreign, answer, closed_port
+from test_pictures import picture
 
 KEY = "SG_0123456789abcdef"
 PNG = picture()

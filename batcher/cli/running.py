@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,12 @@ import click
 from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, duration, option
 
 if TYPE_CHECKING:
-    from batcher.errors import Problem
     from batcher.manifest import Manifest
     from batcher.progress import Listener
+
+
+ASKED_FROM = 1.0
+"""Credits; a run that costs less is begun without asking."""
 
 
 @click.command("run")
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 @JSON
 @option("--log-json", is_flag=True, help="One JSON object per event on stderr.")
 @option("-q", "--quiet", is_flag=True, help="Only problems.")
-@option("-y", "--yes", is_flag=True, help="Never ask.")
+@option("-y", "--yes", is_flag=True, help=f"Do not ask before {ASKED_FROM:g} credit or more is spent.")
 def run_command(
     job: Path,
     dry_run: bool,
@@ -78,8 +81,14 @@ def run_command(
         return _show_plan(manifest, output, sandbox=sandbox, as_json=as_json)
     from batcher.run.running import Wishes
 
-    wishes = Wishes(most=limit, retry_failed=retry_failed, grace=grace, signals=True)
     listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
+    wishes = Wishes(
+        most=limit,
+        retry_failed=retry_failed,
+        confirm=None if yes or sandbox else _confirmation(listening),
+        grace=grace,
+        signals=True,
+    )
     return _run(
         manifest, listening, wishes, output=output, sandbox=sandbox, base_url=base_url, as_json=as_json
     )
@@ -133,29 +142,9 @@ def validate_command(job: Path, settings: Sequence[str]) -> int:
 
 
 def _load(job: Path, overrides: Sequence[str]) -> Manifest:
-    """The manifest; where it has problems, those that only its plan can tell are told with them."""
-    from batcher.errors import ManifestError
-    from batcher.manifest import examine, further
+    from batcher.run import load
 
-    manifest, problems = examine(job, overrides)
-    if manifest is not None and not problems:
-        return manifest
-    if manifest is not None:
-        problems = further(problems, _found_in_plan(manifest))
-    raise ManifestError(problems)
-
-
-def _found_in_plan(manifest: Manifest) -> Sequence[Problem]:
-    from batcher import errors
-    from batcher.run import outlook
-
-    try:
-        outlook(manifest, manifest.output.dir)
-    except errors.ManifestError as error:
-        return error.problems
-    except errors.LedgerError:
-        return ()  # told by the run, once the manifest is sound
-    return ()
+    return load(job, overrides)
 
 
 def _run(
@@ -181,6 +170,24 @@ def _run(
     if as_json:
         click.echo(json.dumps(report.as_json()))
     return report.exit_code
+
+
+def _confirmation(listening: AbstractContextManager[Listener]) -> Callable[[float], bool] | None:
+    """Somebody at a terminal is asked before much is spent; a program is not."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    from batcher.progress.summary import credits
+
+    def confirm(cost: float) -> bool:
+        if cost < ASKED_FROM:
+            return True
+        listening.__exit__(None, None, None)  # a live block would draw over the question
+        try:
+            return click.confirm(f"about {credits(cost)} credits; go on?", err=True)
+        finally:
+            listening.__enter__()
+
+    return confirm
 
 
 def _listening(

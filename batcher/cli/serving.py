@@ -9,12 +9,20 @@ import click
 from batcher.cli.options import duration, option
 
 
+def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """`none` as `run --rpm` has it: BATCHER_RPM speaks to both."""
+    if value is None or value == "none":
+        return None
+    found: float = click.FloatRange(0, min_open=True).convert(value, parameter, context)
+    return found
+
+
 @click.command("sandbox", short_help="Serve the API on this machine: no key, no money.")
 @option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
 @option("--service", callback=duration, metavar="D", help="Mean time of a job. [the model's typical]")
 @option("--sigma", default=0.3, type=click.FloatRange(0), help="Lognormal spread of it. [0.3]")
 @option("--workers", default=16, type=click.IntRange(1), help="Jobs that run at once. [16]")
-@option("--rpm", type=click.FloatRange(0, min_open=True), help="Calls per minute. [no limit]")
+@option("--rpm", callback=_rate, metavar="N", help="Calls per minute; none: no limit. [none]")
 @option("--metered", default="submits", type=click.Choice(["submits", "all"]), help="What counts. [submits]")
 @option("--ttl", default="1h", callback=duration, metavar="D", help="Life of a request's record. [1h]")
 @option(
@@ -50,18 +58,24 @@ def sandbox_command(
         script = None if faults is None else Faults.load(faults)
     except FaultsError as error:
         raise UsageError(str(error)) from error
-    options = Options(
-        port=port,
-        service=service,
-        sigma=sigma,
-        workers=workers,
-        rpm=rpm,
-        metered="all" if metered == "all" else "submits",
-        ttl=ttl,
-        credits=balance,
-        price=price,
-        faults=script,
-        seed=seed,
-    )
-    asyncio.run(serve(options, lambda line: click.echo(line)))
+    try:
+        options = Options(
+            port=port,
+            service=service,
+            sigma=sigma,
+            workers=workers,
+            rpm=rpm,
+            metered="all" if metered == "all" else "submits",
+            ttl=ttl,
+            credits=balance,
+            price=price,
+            faults=script,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        asyncio.run(serve(options, click.echo))
+    except OSError as error:
+        raise UsageError(f"port {port} cannot be had: {error.strerror}") from error
     return 0

@@ -67,7 +67,7 @@ def _line(
     total_time: float | None,
 ) -> dict[str, Any]:
     asked: dict[str, Any] = json.loads(params)
-    made_of = set(json.loads(media)) | {"image"}
+    made_of = set(json.loads(media)) | {"image", "file_name"}  # kept as source_image, source_file_name...
     body = {param: value for param, value in asked.items() if param not in made_of}
     facts: dict[str, Any] = {
         "model": model,

@@ -130,8 +130,9 @@ def _check(connection: sqlite3.Connection, path: Path, *, quick: bool) -> None:
     if quick and path.stat().st_size < CHECKED_BYTES:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
+            what = " ".join(verdict.split())
             raise errors.LedgerError(
-                f"{path} is damaged ({verdict}); restore it from a copy, or move the output folder away"
+                f"{path} is damaged ({what}); restore it from a copy, or move the output folder away"
             )
 
 

@@ -170,13 +170,11 @@ class Ledger:
             self._group.write("UPDATE runs SET finished_at = ? WHERE id = ?", (self.now(), self.run))
 
     def audit(self) -> tuple[int, int, int] | None:
-        """Opening balance, what this run was told it spent, closing balance (micro-credits); None: not known."""
-        row = self._connection.execute(
-            "SELECT opening_balance, closing_balance FROM runs WHERE id = ?", (self.run,)
-        ).fetchone()
-        if row is None or row[0] is None or row[1] is None:
+        """Opening balance, what this run was told it spent, closing balance (micro-credits); or None."""
+        rows = self._rows("SELECT opening_balance, closing_balance FROM runs WHERE id = ?", (self.run,))
+        if not rows or None in rows[0]:
             return None
-        return row[0], self.money_of_run().spent, row[1]
+        return rows[0][0], self.money_of_run().spent, rows[0][1]
 
     def balance(self, which: str, credits_left: float) -> None:
         """Keeps the account's balance at the run's opening (the first one told stays) or closing."""
@@ -198,10 +196,8 @@ class Ledger:
 
     def planned_images(self) -> int:
         """Pictures that the planned tasks of the present plan would give."""
-        row = self._connection.execute(
-            "SELECT total(images) FROM tasks WHERE state = 'planned' AND plan = ?", (self.plan_number,)
-        ).fetchone()
-        return int(row[0])
+        query = "SELECT total(images) FROM tasks WHERE state = 'planned' AND plan = ?"
+        return int(self._rows(query, (self.plan_number,))[0][0])
 
     def failures(self) -> dict[str, int]:
         """Failed tasks of the present plan by reason."""
@@ -253,10 +249,7 @@ class Ledger:
 
     def knows(self, request_id: str) -> bool:
         """Whether a submission has this request_id already."""
-        row = self._connection.execute(
-            "SELECT 1 FROM submissions WHERE request_id = ? LIMIT 1", (request_id,)
-        ).fetchone()
-        return row is not None
+        return bool(self._rows("SELECT 1 FROM submissions WHERE request_id = ? LIMIT 1", (request_id,)))
 
     def failed_before(self, entry: Entry) -> int:
         """How many submissions of this task ran and failed in this run."""
@@ -330,6 +323,19 @@ class Ledger:
         """The result with its URLs; bytes that came inside it lie in the spool already, as named."""
         self._expect(entry, State.READY)
         submission = self._in_force(entry)
+        if submission.outcome != "completed":
+            self._billed(submission, result)
+        gone = self._group.write("DELETE FROM files WHERE task = ? RETURNING delivered_at", (entry.id,))
+        self.images -= sum(delivered_at is not None for (delivered_at,) in gone.fetchall())
+        for position, (output, spool) in enumerate(outputs):
+            self._group.write(
+                "INSERT INTO files (task, position, submission, url, spool) VALUES (?, ?, ?, ?, ?)",
+                (entry.id, position, submission.id, output.url, spool),
+            )
+        return self._move(entry, State.READY, replace(submission, outcome="completed"))
+
+    def _billed(self, submission: Submission, result: Result) -> None:
+        """The bill and the times, as the result tells them."""
         cost = None if result.cost is None else micro(result.cost)
         self._settle(submission, "completed", cost)
         self._group.write(
@@ -348,13 +354,6 @@ class Ledger:
                 submission.id,
             ),
         )
-        self._group.write("DELETE FROM files WHERE task = ?", (entry.id,))
-        for position, (output, spool) in enumerate(outputs):
-            self._group.write(
-                "INSERT INTO files (task, position, submission, url, spool) VALUES (?, ?, ?, ?, ?)",
-                (entry.id, position, submission.id, output.url, spool),
-            )
-        return self._move(entry, State.READY, replace(submission, outcome="completed"))
 
     def relinked(self, entry: Entry, outputs: Sequence[Output]) -> None:
         """Fresh links for the files of a ready task, by position."""
@@ -379,13 +378,13 @@ class Ledger:
         )
 
     def delivered(self, entry: Entry, position: int, *, size: int, width: int, height: int) -> None:
-        """One file stands under its final name."""
-        self._group.write(
+        """One file stands under its final name; told twice, it counts once."""
+        told = self._group.write(
             "UPDATE files SET bytes = ?, width = ?, height = ?, delivered_at = ? "
-            "WHERE task = ? AND position = ?",
+            "WHERE task = ? AND position = ? AND delivered_at IS NULL",
             (size, width, height, self.now(), entry.id, position),
         )
-        self.images += 1
+        self.images += told.rowcount
 
     def done(self, entry: Entry) -> Entry:
         """Every file of it is delivered."""
@@ -467,9 +466,9 @@ class Ledger:
         return retried.failed
 
     def changed_outside(self) -> bool:
-        """Whether another process (`batcher retry`) wrote since the last look; the counts are right again then."""
+        """Whether another process (`batcher retry`) wrote since the last look; the counts are right then."""
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        changed = version != self._version
+        changed: bool = version != self._version
         self._version = version
         if changed:
             self.counts = totals.counts(self._connection)
@@ -496,7 +495,7 @@ class Ledger:
     def _outcome(self, entry: Entry, outcome: str, detail: str, cost: float | None = None) -> Submission:
         submission = self._in_force(entry)
         if submission.outcome == "completed":
-            outcome = "completed"  # paid stays paid, whatever becomes of its files
+            outcome, cost = "completed", None  # paid stays paid, whatever becomes of its files
         told = None if cost is None else micro(cost)
         self._settle(submission, outcome, told)
         self._group.write(

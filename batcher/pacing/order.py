@@ -71,7 +71,10 @@ class Queue:
         self._gone = 0
 
     def __len__(self) -> int:
-        return sum(len(heap) for heap in self._heaps) - self._gone
+        """0 when nobody waits; else about how many do: the cancelled are counted until they are cleared away."""
+        if not any(self._head(urgency) for urgency in range(len(self._heaps))):
+            return 0
+        return sum(len(heap) for heap in self._heaps)
 
     def push(self, waiter: Waiter) -> None:
         heapq.heappush(self._heaps[URGENCY[waiter.kind]], waiter)
@@ -93,7 +96,7 @@ class Queue:
     def discard_gone(self) -> None:
         """One waiter was cancelled; its place is freed when it is reached, or with many others."""
         self._gone += 1
-        if self._gone > len(self):
+        if 2 * self._gone > sum(len(heap) for heap in self._heaps):
             self._put([waiter for heap in self._heaps for waiter in heap if not waiter.granted.done()])
 
     def drain(self) -> Iterator[Waiter]:
@@ -116,7 +119,6 @@ class Queue:
         heap = self._heaps[urgency]
         while heap and heap[0].granted.done():
             heapq.heappop(heap)
-            self._gone -= 1
         return heap[0] if heap else None
 
     def _put(self, waiting: list[Waiter]) -> None:

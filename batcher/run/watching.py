@@ -25,7 +25,7 @@ from batcher.stopping import Stopping
 from batcher.task import FINAL, State
 
 SNAPSHOT_SECONDS = 0.5
-NOTICE_SECONDS = 1.0
+NOTICE_SECONDS = 5.0
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
 FETCH_SECONDS = 5.0

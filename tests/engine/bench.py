@@ -91,7 +91,8 @@ class Bench:
         assert [name for (name,) in delivered] == self.pictures()
         assert len(self.pictures()) == report.images
         assert [line["file_name"] for line in self.lines("metadata.jsonl")] == [
-            f"images/{name}" for (name,) in self.rows(
+            f"images/{name}"
+            for (name,) in self.rows(
                 "SELECT f.name FROM files f JOIN tasks t ON t.id = f.task "
                 "WHERE t.state = 'done' ORDER BY f.task, f.position"
             )

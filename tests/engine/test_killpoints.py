@@ -4,17 +4,19 @@ beyond the answers that were lost."""
 from __future__ import annotations
 
 import pytest
+
+from batcher.ledger import store, writer
+from batcher.sandbox import Sandbox
 from conftest import MakeSandbox
 from engine.bench import Bench
 from engine.crashing import Crash, Points, mortal
 
-from batcher.ledger import store, writer
-from batcher.sandbox import Sandbox
-
 TASKS = 3
 
 
-async def crashed(bench: Bench, server: Sandbox, at: int | None, monkeypatch: pytest.MonkeyPatch, api: str) -> Points:
+async def crashed(
+    bench: Bench, server: Sandbox, at: int | None, monkeypatch: pytest.MonkeyPatch, api: str
+) -> Points:
     """One run that dies at point `at`, if it gets that far."""
     points = Points(at)
     with monkeypatch.context() as patch:
@@ -47,7 +49,9 @@ async def test_a_crash_anywhere_loses_nothing_and_pays_nothing_twice_but_lost_an
             points = await crashed(bench, server, at, monkeypatch, api)
             if not points.dead:
                 break
-            doubted = bench.states()["submitting"] if (bench.output / ".batcher" / "ledger.sqlite").exists() else 0
+            doubted = (
+                bench.states()["submitting"] if (bench.output / ".batcher" / "ledger.sqlite").exists() else 0
+            )
             report = await bench.run(server, bench.manifest(TASKS, api=api))
             bench.check(report)
             story = f"killed at point {at} with {doubted} in the air"

@@ -1,0 +1,163 @@
+"""What `batcher verify` asks the ledger, and the moves by which a repair tells it the truth.
+
+Law: a delivery is withdrawn only while its job's lock is held. What was paid stays paid: a submission's
+outcome and cost are never touched here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from batcher.ledger.store import meta, transaction
+
+PAGE = 512
+
+DELIVERED = """
+SELECT f.task, f.position, f.name, f.sha256, t.name, t.state FROM files f JOIN tasks t ON t.id = f.task
+WHERE f.delivered_at IS NOT NULL AND (f.task, f.position) > (?, ?)
+ORDER BY f.task, f.position LIMIT ?
+"""
+
+OWED = """
+SELECT f.task, f.position, coalesce(f.name, ''), t.name, f.url IS NULL, t.plan = ?
+FROM tasks t JOIN files f ON f.task = t.id
+WHERE t.state = 'ready' AND f.delivered_at IS NULL
+ORDER BY f.task, f.position
+"""
+
+# `<submission>-<position>.bytes`: kept for a file that is not delivered, or for a result that is on its way.
+SPOOL_NEEDED = """
+SELECT 1 FROM files f JOIN tasks t ON t.id = f.task WHERE f.spool = ?1 AND t.state = 'ready'
+UNION ALL
+SELECT 1 FROM tasks WHERE submission = ?2 AND state IN ('submitting', 'doubtful', 'submitted')
+LIMIT 1
+"""
+
+WITHDRAWN = """
+UPDATE files SET delivered_at = NULL, bytes = NULL, width = NULL, height = NULL
+WHERE task = ? AND position = ?
+"""
+READY_AGAIN = "UPDATE tasks SET state = 'ready' WHERE id = ? AND state = 'done'"
+PLANNED_AGAIN = """
+UPDATE tasks SET state = 'planned', submission = NULL, reason = NULL, attempts = 0, not_before = 0
+WHERE id = ? AND state = 'ready'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A file that the ledger says stands in images/ under `name`; `title` and `state` are its task's."""
+
+    task: int
+    position: int
+    name: str
+    sha256: str
+    title: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A file of a ready task that is not delivered; `inside`: its bytes came inside the answer.
+
+    `name` is empty where it has none yet; `planned`: its task is in the present plan.
+    """
+
+    task: int
+    position: int
+    name: str
+    title: str
+    inside: bool
+    planned: bool
+
+
+def delivered(connection: sqlite3.Connection) -> Iterator[Sequence[Delivered]]:
+    """Every delivered file, in pages: each is a read of its own, so that a run beside is not held up."""
+    after = (-1, -1)
+    while rows := connection.execute(DELIVERED, (*after, PAGE)).fetchall():
+        page = [Delivered(*row) for row in rows]
+        after = (page[-1].task, page[-1].position)
+        yield page
+
+
+def delivered_of(connection: sqlite3.Connection, task: int) -> list[Delivered]:
+    """The delivered files of one task."""
+    rows = connection.execute(DELIVERED, (task, -1, PAGE)).fetchall()
+    return [file for file in (Delivered(*row) for row in rows) if file.task == task]
+
+
+def owed(connection: sqlite3.Connection) -> list[Owed]:
+    """The files that are paid for and not delivered."""
+    rows = connection.execute(OWED, (_plan(connection),))
+    return [
+        Owed(task, position, name, title, bool(inside), bool(planned))
+        for task, position, name, title, inside, planned in rows
+    ]
+
+
+def names_it(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether some file has, or is about to have, this final name."""
+    return connection.execute("SELECT 1 FROM files WHERE name = ?", (name,)).fetchone() is not None
+
+
+def is_ready(connection: sqlite3.Connection, task: int) -> bool:
+    """Whether the task's files are being fetched, or will be."""
+    found = connection.execute("SELECT 1 FROM tasks WHERE id = ? AND state = 'ready'", (task,)).fetchone()
+    return found is not None
+
+
+def needs_spool(connection: sqlite3.Connection, name: str, submission: int) -> bool:
+    """Whether bytes in the spool are still to become a file."""
+    return connection.execute(SPOOL_NEEDED, (name, submission)).fetchone() is not None
+
+
+def standing(connection: sqlite3.Connection, task: int) -> tuple[str, str]:
+    """A task's state, and the reason where it failed."""
+    state, reason = connection.execute(
+        "SELECT state, coalesce(reason, '') FROM tasks WHERE id = ?", (task,)
+    ).fetchone()
+    return str(state), str(reason)
+
+
+def withdraw(connection: sqlite3.Connection, files: Iterable[tuple[int, int]]) -> None:
+    """These files (task, position) are not delivered any more; tasks that were done are ready again.
+
+    Name and sha256 stay, so that a file that is put back is known again.
+    """
+    with transaction(connection):
+        for task, position in files:
+            connection.execute(WITHDRAWN, (task, position))
+            connection.execute(READY_AGAIN, (task,))
+
+
+def plan_again(connection: sqlite3.Connection, tasks: Iterable[int]) -> None:
+    """These ready tasks are to be submitted once more; what they cost so far stays spent."""
+    with transaction(connection):
+        connection.executemany(PLANNED_AGAIN, ((task,) for task in tasks))
+
+
+def in_present_plan(connection: sqlite3.Connection, task: int) -> bool:
+    """Whether a run would submit this task, were it planned."""
+    row = connection.execute("SELECT plan FROM tasks WHERE id = ?", (task,)).fetchone()
+    return row is not None and row[0] == _plan(connection)
+
+
+def images_of(connection: sqlite3.Connection, tasks: Iterable[int]) -> int:
+    """Pictures that one submit of each of these tasks gives."""
+    query = "SELECT images FROM tasks WHERE id = ?"
+    return sum(int(connection.execute(query, (task,)).fetchone()[0]) for task in tasks)
+
+
+def planned_before(connection: sqlite3.Connection, tasks: Sequence[int]) -> int:
+    """How many other planned tasks a run would submit before the last of these."""
+    ahead = connection.execute(
+        "SELECT count(*) FROM tasks WHERE state = 'planned' AND plan = ? AND id <= ?",
+        (_plan(connection), max(tasks)),
+    ).fetchone()[0]
+    return int(ahead) - len(tasks)
+
+
+def _plan(connection: sqlite3.Connection) -> int:
+    return int(meta(connection, "plan") or 0)

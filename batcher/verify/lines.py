@@ -1,0 +1,109 @@
+"""metadata.jsonl against the ledger.
+
+Law: memory does not grow with the file; what it says is kept in a temporary database while it is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from batcher.download import disk
+from batcher.ledger import records, store
+
+LONGEST_LINE = 1 << 24
+SAID = """
+CREATE TABLE said (name TEXT PRIMARY KEY, line INTEGER, digest BLOB, known INTEGER DEFAULT 0) WITHOUT ROWID
+"""
+
+
+def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    """Every way in which the file at `path` differs from what the ledger would write; nobody is writing it.
+
+    Raises DiskError.
+    """
+    with _said(path) as (said, unreadable):
+        yield from unreadable
+        for name, line, _record in _compared(connection, said):
+            yield f"has no line about {name}" if line is None else f"line {line}: {name}: {OTHERWISE}"
+        for name, line in said.execute("SELECT name, line FROM said WHERE NOT known ORDER BY line"):
+            yield f"line {line}: {name} is not delivered, as the ledger knows it"
+
+
+def contradictions(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    """The lines that a run beside us cannot explain: a delivered picture, described otherwise."""
+    with _said(path) as (said, _):
+        for name, line, _record in _compared(connection, said):
+            if line is not None:
+                yield f"line {line}: {name}: {OTHERWISE}"
+
+
+OTHERWISE = "the ledger says otherwise"
+
+
+def _compared(
+    connection: sqlite3.Connection, said: sqlite3.Connection
+) -> Iterator[tuple[str, int | None, Mapping[str, Any]]]:
+    """The delivered pictures about which nothing (no line), or something else, is said."""
+    model = store.meta(connection, "model") or ""
+    for record in records.delivered(connection, model):
+        name = record["file_name"]
+        row = said.execute(
+            "UPDATE said SET known = 1 WHERE name = ? RETURNING line, digest", (name,)
+        ).fetchall()
+        if not row:
+            yield name, None, record
+        elif row[0][1] != _digest(record):
+            yield name, row[0][0], record
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+    """What the file says, by picture, and the sentences about lines that say nothing."""
+    unreadable: list[str] = []
+    with closing(sqlite3.connect("", isolation_level=None)) as said:
+        said.execute("PRAGMA synchronous=OFF")
+        said.execute(SAID)
+        said.execute("BEGIN")
+        for number, record in _lines(path):
+            if record is None:
+                unreadable.append(f"line {number}: is no record of a picture")
+                continue
+            row = (record["file_name"], number, _digest(record))
+            if said.execute(
+                "INSERT OR IGNORE INTO said (name, line, digest) VALUES (?, ?, ?)", row
+            ).rowcount == 0:  # fmt: skip
+                unreadable.append(f"line {number}: {record['file_name']} has a line already")
+        yield said, unreadable
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Each line's number and record; None where it is none."""
+    with disk(path):
+        try:
+            file = open(path, encoding="utf-8", errors="replace")  # noqa: SIM115  # closed right below
+        except FileNotFoundError:
+            return
+        with file:
+            number = 0
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                yield number, _record(line)
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("file_name"), str) else None
+
+
+def _digest(record: Mapping[str, Any]) -> bytes:
+    """Of what is said, whatever the order of the keys."""
+    return blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).digest()

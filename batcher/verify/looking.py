@@ -1,0 +1,185 @@
+"""An output folder against its ledger.
+
+Law: looking writes nothing and works beside a run. What a run may be changing at this moment (parts, spool,
+files on their way, lines still to be written) is judged only when there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+from asyncio import to_thread
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import anyio
+
+from batcher import errors, lock, pictures, place
+from batcher.download import Folder, disk
+from batcher.ledger import mending, store
+from batcher.ledger.mending import Delivered, Owed
+from batcher.verify.lines import contradictions, disagreements
+
+THREADS = min(8, os.cpu_count() or 1)
+PART = re.compile(r"([0-9]{1,18})-[0-9]+\.part")
+SPOOLED = re.compile(r"([0-9]{1,18})-[0-9]+\.(?:bytes|new)")
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    MISSING = "missing"
+    """Paid for and not in its place."""
+    WRONG = "wrong"
+    """In its place with other bytes than those delivered."""
+    UNREADABLE = "unreadable"
+    """The very bytes that were delivered, but no picture is read from them here (a codec is missing)."""
+    LEFTOVER = "leftover"
+    """Named by nothing in the ledger, needed by nothing."""
+    RECORD = "record"
+    """metadata.jsonl says otherwise than the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong: `path` from the output folder, `why` in words, and whose file it is (task -1: nobody's)."""
+
+    kind: Kind
+    path: str
+    why: str
+    task: int = -1
+    position: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look saw. `beside` a run: what that may be changing was not judged."""
+
+    checked: int
+    findings: tuple[Finding, ...]
+    beside: bool = False
+
+    def of(self, *kinds: Kind) -> list[Finding]:
+        """The findings of these kinds."""
+        return [finding for finding in self.findings if finding.kind in kinds]
+
+
+async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Found:
+    """Looks at an output folder; `alone` tells whether no run works in it (default: asked of the lock).
+
+    Raises UsageError when nothing was ever run there, LedgerError, DiskError.
+    """
+    path = place.ledger_of(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    folder = Folder(output)
+    if alone is None:
+
+        def alone() -> bool:
+            return lock.holder(place.lock_of(output)) is None
+
+    with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
+        leftovers = list(_unnamed(connection, folder))
+        checked, findings = await _checked(connection, folder)
+        findings += leftovers
+        idle = alone()
+        if idle:
+            settled = list(_settled(connection, folder))
+            idle = alone()
+        if idle:
+            findings += settled
+        else:
+            findings += _records(contradictions(connection, output / "metadata.jsonl"))
+    return Found(checked, tuple(findings), beside=not idle)
+
+
+async def _checked(connection: sqlite3.Connection, folder: Folder) -> tuple[int, list[Finding]]:
+    """Every delivered file, hashed and decoded in threads; memory holds one page and what is wrong."""
+    checked = 0
+    findings: list[Finding] = []
+
+    async def some(files: Sequence[Delivered]) -> None:
+        findings.extend(await to_thread(_wrong_ones, folder.images, files))
+
+    for page in mending.delivered(connection):
+        async with anyio.create_task_group() as threads:
+            for number in range(THREADS):
+                threads.start_soon(some, page[number::THREADS])
+        checked += len(page)
+    return checked, sorted(findings, key=lambda finding: (finding.task, finding.position))
+
+
+def _wrong_ones(images: Path, files: Sequence[Delivered]) -> list[Finding]:
+    found = []
+    for file in files:
+        verdict = _verdict(images / file.name, file.sha256)
+        if verdict is not None:
+            kind, why = verdict
+            found.append(Finding(kind, f"images/{file.name}", why, file.task, file.position))
+    return found
+
+
+def _verdict(path: Path, sha256: str) -> tuple[Kind, str] | None:
+    """What is wrong with a delivered file; None: nothing."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            try:
+                pictures.verified(file)
+                damage = ""
+            except errors.BadDownload as error:
+                damage = error.message
+    except FileNotFoundError:
+        return Kind.MISSING, "is not there"
+    except OSError as error:
+        return Kind.WRONG, f"cannot be read: {error.strerror or error}"
+    if digest != sha256:
+        return Kind.WRONG, damage or f"is another picture (sha256 {digest[:12]}, delivered was {sha256[:12]})"
+    return (Kind.UNREADABLE, damage) if damage else None
+
+
+def _unnamed(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding]:
+    """Whatever in images/ no row names. A name is in the ledger before the file has it, so a file that a run
+    delivers meanwhile is known. Hidden files are the system's own; no picture's name begins with a dot."""
+    for name in _listed(folder.images):
+        if not name.startswith(".") and not mending.names_it(connection, name):
+            yield Finding(Kind.LEFTOVER, f"images/{name}", "is named by nothing in the ledger")
+
+
+def _settled(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding]:
+    """What can be judged while nobody works here."""
+    for file in mending.owed(connection):
+        yield missing(file, "is paid for and not fetched yet")
+    for name in _listed(folder.parts):
+        part = PART.fullmatch(name)
+        if part is None or not mending.is_ready(connection, int(part[1])):
+            yield Finding(Kind.LEFTOVER, f".batcher/parts/{name}", "is half a download that nothing waits for")
+    for name in _listed(folder.spool):
+        kept = SPOOLED.fullmatch(name)
+        if kept is None or not mending.needs_spool(connection, name, int(kept[1])):
+            yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nothing waits for")
+    yield from _records(disagreements(connection, folder.path / "metadata.jsonl"))
+
+
+def missing(file: Owed, why: str) -> Finding:
+    """A file that is paid for and cannot be shown."""
+    name = f"images/{file.name or file.title}"
+    return Finding(Kind.MISSING, name, why, file.task, file.position)
+
+
+def _records(sentences: Iterator[str]) -> Iterator[Finding]:
+    return (Finding(Kind.RECORD, "metadata.jsonl", sentence) for sentence in sentences)
+
+
+def _listed(folder: Path) -> list[str]:
+    with disk(folder):
+        try:
+            return sorted(entry.name for entry in os.scandir(folder))
+        except FileNotFoundError:
+            return []

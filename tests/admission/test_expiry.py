@@ -1,0 +1,75 @@
+"""How many may be in flight, so that each result can be fetched before its record ends."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batcher.admission import Window
+
+
+def test_before_anything_is_proven_few_are_in_flight() -> None:
+    assert Window(3600, 64).size == 64
+    assert Window(3600, 1000).size == 180
+    assert Window(60, 1000).size == 4
+    assert Window(1, 1000).size == 4
+    assert Window(1, 2).size == 2
+    assert Window(3600, 1000).guarding
+    assert not Window(3600, 64).guarding
+
+
+def test_each_completion_admits_one_more() -> None:
+    window = Window(3600, 1000)
+    for n in range(100):
+        window.completed(float(n), 0.0, 5.0)
+    assert window.size == 280
+
+
+def test_where_the_queue_is_slow_no_more_is_in_flight_than_it_finishes_in_half_a_life() -> None:
+    window = Window(3600, 1000)
+    for n in range(200):
+        window.completed(n * 30.0, 600.0, 630.0)
+    assert window.size == 60
+    assert window.guarding
+
+
+def test_slow_service_alone_does_not_throttle_itself() -> None:
+    window = Window(3600, 1000)
+    for n in range(200):
+        window.completed(n * 300.0, 1.0, 900.0)
+    assert window.size == 380
+
+
+def test_where_no_queue_time_is_told_only_what_takes_a_quarter_of_the_life_is_taken_for_queueing() -> None:
+    quick, slow = Window(3600, 1000), Window(3600, 1000)
+    for n in range(50):
+        quick.completed(n * 30.0, None, 800.0)
+        slow.completed(n * 30.0, None, 1500.0)
+    assert quick.size == 230
+    assert slow.size == 60
+
+
+def test_a_queue_that_gets_quick_again_is_followed() -> None:
+    window = Window(3600, 1000)
+    for n in range(40):
+        window.completed(n * 30.0, 600.0, 630.0)
+    narrow = window.size
+    for n in range(40):
+        window.completed(1200 + n * 1.0, 1.0, 30.0)
+    assert window.size > narrow * 3
+
+
+completions = st.lists(
+    st.tuples(st.floats(0, 1e10), st.none() | st.floats(0, 1e12), st.floats(0, 1e12)), max_size=80
+)
+
+
+@given(st.floats(0.1, 1e7), st.integers(1, 10_000), completions)
+def test_whatever_is_told_somebody_may_be_in_flight_and_never_more_than_the_manifest_says(
+    life: float, most: int, seen: list[tuple[float, float | None, float]]
+) -> None:
+    window = Window(life, most)
+    for finished_at, queue_time, total_time in seen:
+        window.completed(finished_at, queue_time, total_time)
+        assert 1 <= window.size <= most
+        assert window.guarding is (window.size < most)

@@ -1,0 +1,142 @@
+"""Failures by meaning, not by number."""
+
+from __future__ import annotations
+
+import pytest
+
+from batcher.sandbox import Faults, faults
+from conftest import MakeSandbox
+from engine.bench import Bench
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "exit_code"),
+    [
+        (401, "Invalid API key", 5),
+        (403, "Your account may not use this model", 5),
+        (404, "Model not found", 5),
+        (410, "Model retired", 5),
+        (406, "Insufficient credits", 4),
+        (406, "Team spend limit reached", 4),
+    ],
+)
+async def test_what_concerns_the_account_or_the_model_stops_the_run_and_fails_no_task(
+    bench: Bench, sandbox: MakeSandbox, code: int, message: str, exit_code: int
+) -> None:
+    script = Faults([faults.status("submit", code, message=message, calls=range(5, 1000))])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(30, limits={"in_flight": 4})
+        report = await bench.run(server, manifest)
+        bench.check(report)
+        assert report.exit_code == exit_code
+        assert message in " ".join(report.causes)
+        assert (report.counts["done"], report.counts["planned"], report.counts["failed"]) == (4, 26, 0)
+    async with sandbox(service=5) as healed:
+        bench.rows("UPDATE meta SET value = ? WHERE key = 'origin'", healed.url)
+        report = await bench.run(healed, manifest)
+        assert (report.exit_code, report.counts["done"]) == (0, 30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (faults.status("submit", 400, message="bad prompt", calls=[2]), "REJECTED: HTTP 400: bad prompt"),
+        (faults.status("submit", 406, message="Invalid content type", calls=[2]),
+         "REJECTED: HTTP 406: Invalid content type"),
+        (faults.status("submit", 500, message="boom", calls=[2]), "SERVER: boom"),
+        (faults.failed("CUDA out of memory", calls=[2]), "FAILED: CUDA out of memory"),
+        (faults.failed("blocked by RAI policy", calls=[2]), "FAILED: blocked by RAI policy"),
+    ],
+)  # fmt: skip
+async def test_what_concerns_one_task_fails_that_task_and_the_rest_goes_on(
+    bench: Bench, sandbox: MakeSandbox, fault: faults.Fault, reason: str
+) -> None:
+    async with sandbox(service=5, faults=Faults([fault])) as server:
+        report = await bench.run(server, bench.manifest(4))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], report.counts["failed"]) == (3, 3, 1)
+        assert report.failures == {reason: 1}
+        assert bench.lines("errors.jsonl")[0]["reason"] == reason
+
+
+async def test_a_failed_inference_is_submitted_again_as_often_as_asked_but_not_a_content_block(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.failed("node died", calls=[1, 4]), faults.failed("NSFW content", calls=[2])])
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(3, retry={"failed": 1}, limits={"in_flight": 1}))
+        assert report.failures == {"FAILED: NSFW content": 1}
+        assert (report.counts["done"], len(server.jobs)) == (2, 5)
+
+
+async def test_ten_first_failures_alike_stop_the_run_before_it_burns_through_all(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, faults=Faults([faults.failed("no such scheduler")])) as server:
+        report = await bench.run(server, bench.manifest(500, limits={"in_flight": 8}))
+        assert report.exit_code == 5
+        assert "no such scheduler" in " ".join(report.causes)
+        assert report.counts["failed"] < 20
+        assert report.counts["planned"] > 480
+
+
+async def test_failed_tasks_are_submitted_again_only_when_asked(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5, faults=Faults([faults.failed("bad luck", calls=[1])])) as server:
+        manifest = bench.manifest(3)
+        assert (await bench.run(server, manifest)).exit_code == 3
+        assert (await bench.run(server, manifest)).exit_code == 3
+        report = await bench.run(server, manifest, retry_failed=True)
+        assert (report.exit_code, report.counts["done"], len(server.jobs)) == (0, 3, 4)
+
+
+async def test_attempts_are_bounded_when_the_gateway_never_recovers_for_one_task(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.status("submit", 502, calls=[1, 3, 5])])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(1, retry={"attempts": 2})
+        report = await bench.run(server, manifest)
+        assert (report.exit_code, report.counts["done"]) == (0, 1)
+        assert bench.rows("SELECT attempts FROM tasks") == [(1,)]
+
+
+async def test_a_service_that_is_down_for_a_minute_fails_nobody(bench: Bench, sandbox: MakeSandbox) -> None:
+    script = Faults([faults.down(since=8, until=68)])
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(60, limits={"rpm": 240}, retry={"attempts": 2}))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"]) == (0, 60)
+        assert server.billed == 60
+
+
+@pytest.mark.parametrize("code", [502, 503])
+async def test_a_gateway_that_answers_for_a_dead_api_for_a_minute_fails_nobody(
+    bench: Bench, sandbox: MakeSandbox, code: int
+) -> None:
+    script = Faults([faults.status(["submit", "status", "result"], code, since=8, until=68)])
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(60, limits={"rpm": 240}))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 60, 60)
+
+
+async def test_after_ten_minutes_of_nothing_the_run_ends_and_the_rest_stays_planned(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.down(since=8)])
+    async with sandbox(service=5, faults=script) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(60, limits={"rpm": 240}, result_ttl="2m"))
+        assert report.exit_code == 5
+        assert report.counts["failed"] == 0
+        assert report.counts["planned"] > 20
+        assert bench.now() - began < 900
+
+
+async def test_records_that_answer_404_for_two_seconds_are_not_gone(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=0.5, faults=Faults([faults.hidden(2.0)])) as server:
+        report = await bench.run(server, bench.manifest(10))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 10, 10)

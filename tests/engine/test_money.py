@@ -1,0 +1,105 @@
+"""Money: reserved before it is spent, never more than allowed, accounted for to the last credit."""
+
+from __future__ import annotations
+
+import pytest
+
+from batcher import errors
+from batcher.progress import Event, Noted
+from batcher.sandbox import Faults, faults
+from conftest import MakeSandbox
+from engine.bench import Bench
+
+
+@pytest.mark.parametrize("told", [0.01, 0.001, None])
+async def test_max_cost_is_never_exceeded_whatever_the_price_was_said_to_be(
+    bench: Bench, sandbox: MakeSandbox, told: float | None
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        manifest = bench.manifest(40, limits={"max_cost": 0.155}, **({} if told is None else {"price": told}))
+        if told is None:
+            manifest = bench.manifest(40, limits={"max_cost": 0.155}, price=0)
+        report = await bench.run(server, manifest)
+        bench.check(report)
+        assert report.exit_code == 4
+        assert server.spent == pytest.approx(0.15)
+        assert (report.counts["done"], report.counts["planned"]) == (15, 25)
+
+
+async def test_the_budget_holds_across_resumes_and_a_higher_one_goes_on(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        assert (await bench.run(server, bench.manifest(10, limits={"max_cost": 0.05}))).exit_code == 4
+        again = await bench.run(server, bench.manifest(10, limits={"max_cost": 0.05}))
+        assert (again.exit_code, server.billed) == (4, 5)
+        report = await bench.run(server, bench.manifest(10, limits={"max_cost": 0.10}))
+        assert (report.exit_code, server.billed) == (0, 10)
+
+
+async def test_what_perhaps_was_paid_counts_against_the_budget(bench: Bench, sandbox: MakeSandbox) -> None:
+    script = Faults([faults.cut("submit", accepted=True, calls=[3, 5])])
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await bench.run(server, bench.manifest(20, limits={"max_cost": 0.10}))
+        assert report.exit_code == 4
+        assert server.spent <= 0.10 + 1e-9
+        assert report.cost["spent"] + report.cost["doubtful"] == pytest.approx(0.10)
+
+
+async def test_failed_jobs_free_their_reservation(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(
+        service=5, price=0.01, faults=Faults([faults.failed("oh", calls=[2, 4, 6])])
+    ) as server:
+        report = await bench.run(server, bench.manifest(20, limits={"max_cost": 0.10}))
+        assert (report.exit_code, report.counts["done"], report.counts["failed"]) == (4, 10, 3)
+
+
+async def test_credits_that_run_out_stop_the_run_and_a_top_up_goes_on(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01, credits=0.055) as server:
+        manifest = bench.manifest(10)
+        report = await bench.run(server, manifest)
+        assert (report.exit_code, report.counts["done"], report.counts["planned"]) == (4, 5, 5)
+        assert "Insufficient credits" in " ".join(report.causes)
+
+
+async def test_the_balance_is_audited_and_told_where_it_does_not_add_up(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    heard: list[Event] = []
+    async with sandbox(service=5, price=0.01) as server:
+        report = await bench.run(server, bench.manifest(4), heard.append)
+        assert report.audit == {"opening": 1000.0, "spent": 0.04, "closing": 999.96, "difference": 0.0}
+        assert not any(isinstance(event, Noted) for event in heard)
+    bench.output = bench.folder / "second"
+    script = Faults([faults.cut("submit", accepted=True, calls=[1])])
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await bench.run(server, bench.manifest(4), heard.append)
+        assert report.audit is not None
+        assert report.audit["difference"] == 0.01
+        assert any(isinstance(event, Noted) and "+0.01 credits" in event.text for event in heard)
+
+
+async def test_a_run_that_was_not_confirmed_submits_nothing(bench: Bench, sandbox: MakeSandbox) -> None:
+    asked: list[float] = []
+
+    def no(cost: float) -> bool:
+        asked.append(cost)
+        return False
+
+    async with sandbox(service=5) as server:
+        with pytest.raises(errors.UsageError, match="not confirmed"):
+            await bench.run(server, bench.manifest(4), confirm=no)
+        assert asked == [0.04]
+        assert not server.jobs
+
+
+async def test_every_line_of_metadata_has_its_request_and_its_cost(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        report = await bench.run(server, bench.manifest(4))
+        lines = bench.lines("metadata.jsonl")
+        assert {line["request_id"] for line in lines} == set(server.jobs)
+        assert sum(line["cost"] for line in lines) == pytest.approx(report.cost["spent"])

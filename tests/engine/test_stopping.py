@@ -1,0 +1,187 @@
+"""Stopping in good order, wherever it comes: the ledger is whole, and the same command goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher import errors
+from batcher.ledger import store
+from batcher.progress import Event, Moved
+from batcher.sandbox import Faults, faults
+from batcher.task import State
+from conftest import MakeSandbox
+from engine.bench import Bench
+
+TASKS = 3
+
+
+def cancelling(scope: anyio.CancelScope, at: int) -> type[store.GroupCommit]:
+    """A GroupCommit that cancels the run right after its `at`-th write."""
+
+    class Cancelling(store.GroupCommit):
+        writes = 0
+
+        def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+            cursor = super().write(statement, values)
+            if self.writes == at:
+                scope.cancel()
+            self.writes += 1
+            return cursor
+
+    return Cancelling
+
+
+@pytest.mark.parametrize("api", ["v2", "v1"])
+async def test_a_cancellation_at_any_write_loses_nothing_and_pays_nothing_twice_but_doubts(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    at = 0
+    while True:
+        bench.output = bench.folder / f"out-{at}"
+        async with sandbox(service=5) as server:
+            with anyio.CancelScope() as scope:
+                with monkeypatch.context() as patch:
+                    patch.setattr(store, "GroupCommit", cancelling(scope, at))
+                    await bench.run(server, bench.manifest(TASKS, api=api))
+            if not scope.cancelled_caught:
+                break
+            states = bench.states()
+            assert states["submitting"] == 0, f"cancelled at write {at}"
+            report = await bench.run(server, bench.manifest(TASKS, api=api))
+            bench.check(report)
+            assert (report.exit_code, report.counts["done"]) == (0, TASKS), f"cancelled at write {at}"
+            assert TASKS <= server.billed <= TASKS + states["doubtful"], f"cancelled at write {at}"
+        at += 1
+    assert at > 20
+
+
+async def test_max_duration_ends_submits_early_enough_for_what_is_in_flight(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        began = bench.now()
+        report = await bench.run(
+            server, bench.manifest(200, limits={"max_duration": "60s", "rpm": 60}, poll={"delay": "0.5s"})
+        )
+        bench.check(report)
+        assert report.exit_code == 10
+        assert bench.now() - began <= 60
+        assert report.counts["done"] >= 40
+        assert report.counts["done"] + report.counts["planned"] == 200
+
+
+async def test_a_limit_of_tasks_is_no_failure(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        report = await bench.run(server, bench.manifest(10), most=4)
+        assert (report.exit_code, report.counts["done"], report.counts["planned"]) == (0, 4, 6)
+        assert report.state == "idle"
+        assert (await bench.run(server, bench.manifest(10))).counts["done"] == 10
+
+
+async def test_a_disk_that_refuses_a_picture_stops_the_run_and_nothing_is_half_written(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5) as server:
+        calls = 0
+
+        def full(source: Any, target: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                raise OSError(errno.ENOSPC, "No space left on device", str(target))
+            real(source, target)
+
+        real = os.link
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "link", full)
+            patch.setattr(os, "rename", full)
+            report = await bench.run(server, bench.manifest(6, limits={"in_flight": 2}))
+        assert report.exit_code == 5
+        assert "No space left" in " ".join(report.causes)
+        assert report.counts["failed"] == 0
+        report = await bench.run(server, bench.manifest(6))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 6, 6)
+
+
+async def test_a_full_ledger_disk_stops_the_run_before_another_post_leaves(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger may not grow any more: the intents that did not reach it were not sent."""
+    real = store.open_file
+
+    def small(path: Path) -> sqlite3.Connection:
+        connection = real(path)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages + 6}")
+        return connection
+
+    async with sandbox(service=5) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "open_file", small)
+            try:
+                report = await bench.run(server, bench.manifest(100))
+                assert report.exit_code == 5
+            except errors.DiskError:
+                pass
+        paid = len(server.jobs)
+        known = bench.rows("SELECT count(*) FROM submissions")[0][0]
+        assert paid <= known < 100
+        report = await bench.run(server, bench.manifest(100))
+        assert (report.exit_code, report.counts["done"]) == (0, 100)
+        assert len(server.jobs) <= 100 + bench.outcomes()["doubtful"]
+
+
+async def test_the_lock_tells_who_holds_the_job(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(2)
+        told: list[BaseException] = []
+
+        async def second() -> None:
+            await anyio.sleep(2)
+            with pytest.raises(errors.Locked, match=f"process {os.getpid()}") as caught:
+                await bench.run(server, manifest)
+            told.append(caught.value)
+
+        async with anyio.create_task_group() as both:
+            both.start_soon(bench.run, server, manifest)
+            both.start_soon(second)
+        assert told
+        assert told[0].exit_code == 11  # type: ignore[attr-defined]
+
+
+async def test_another_origin_is_refused_and_the_ledger_left_alone(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as first, sandbox(service=5) as second:
+        await bench.run(first, bench.manifest(2))
+        with pytest.raises(errors.OtherOrigin, match="choose another output folder"):
+            await bench.run(second, bench.manifest(2))
+        assert not second.jobs
+
+
+async def test_what_was_long_stopped_is_fetched_oldest_first(bench: Bench, sandbox: MakeSandbox) -> None:
+    heard: list[str] = []
+
+    def ear(event: Event) -> None:
+        if isinstance(event, Moved) and event.target is State.READY:
+            heard.append(event.task)
+
+    async with sandbox(service=5, faults=Faults([faults.status("status", 503, until=40)])) as server:
+        with anyio.move_on_after(30):
+            await bench.run(server, bench.manifest(20, limits={"rpm": 60}))
+        submitted = [name for (name,) in bench.rows(
+            "SELECT t.name FROM tasks t JOIN submissions s ON s.id = t.submission "
+            "WHERE t.state = 'submitted' ORDER BY s.submitted_at")]  # fmt: skip
+        assert len(submitted) > 10
+        await anyio.sleep(600)
+        await bench.run(server, bench.manifest(20, limits={"rpm": 60, "metered": "all"}), ear)
+        assert heard[: len(submitted)] == submitted
+        assert server.billed == 20

@@ -1,0 +1,427 @@
+"""What bad input gets: a sentence per error with its place, no call, nothing written; names stay inside."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from batcher.account import Account
+from batcher.cli import ended
+from batcher.client import Endpoints
+from batcher.errors import ManifestError
+from batcher.report import Report
+from batcher.run import load, run
+from batcher.sandbox import Sandbox
+from conftest import MakeSandbox
+
+KEY = "SG_0123456789abcdef"
+SOUND = """\
+name: job
+model: sd1.5-outpaint
+inputs:
+  - images: photos/*.png
+  - table: words.csv
+params:
+  image: "{{ image }}"
+  prompt: "{{ place }}"
+output:
+  dir: out
+  name: "{{ stem }}-{{ place }}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: two pictures, a table of words, and a sound manifest over them."""
+    here = tmp_path / "work"
+    (here / "photos").mkdir(parents=True)
+    for name, colour in (("cat", "teal"), ("dog", "maroon")):
+        Image.new("RGB", (8, 8), colour).save(here / "photos" / f"{name}.png")
+    (here / "words.csv").write_text("place,strength\nitaly,1\njapan,0.5\n")
+    (here / "job.yaml").write_text(SOUND)
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.fixture
+def quiet_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The API as the environment names it; who calls it is found in its backlog."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        monkeypatch.setenv("SEGMIND_BASE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        yield listening
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file and folder there is, with what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
+def laid(sound: str, changes: str) -> str:
+    """The manifest with the top-level keys of `changes` in place of its own."""
+    sections = re.split(r"(?m)^(?=[^\s#-])", sound)
+    changed = re.split(r"(?m)^(?=[^\s#-])", textwrap.dedent(changes))
+    keys = {section.partition(":")[0] for section in changed if section}
+    return "".join(section for section in sections if section.partition(":")[0] not in keys) + "".join(
+        changed
+    )
+
+
+WRONG: dict[str, tuple[str, list[str]]] = {
+    "syntax, braces that are no template": (
+        "params: {prompt: a, image: {{ image }}}",
+        [
+            r"job\.yaml:9:\d+: params\.image: a mapping stands where a key .* goes in quotes",
+            r"job\.yaml:9:\d+: params\.image: .* is a mapping; it takes text",
+        ],
+    ),
+    "syntax, a bare template": (
+        "params:\n  prompt: {{ place }} in winter\n  image: a.png",
+        [r'job\.yaml:10:\d+: is not YAML: .* A value with \{\{ \}\} goes in quotes: "\{\{ image \}\}"'],
+    ),
+    "syntax, not closed": ("params: [", [r"job\.yaml:\d+:\d+: is not YAML: "]),
+    "unknown key": ("parms: 1", [r"job\.yaml:12:1: parms: unknown key; did you mean `params`\?"]),
+    "unknown key inside": (
+        "limits: {rmp: 60}",
+        [r"job\.yaml:12:10: limits\.rmp: unknown key; did you mean `rpm`\?"],
+    ),
+    "wrong type": (
+        "repeat: two",
+        [r"job\.yaml:12:9: repeat: must be a whole number, not the text 'two'"],
+    ),
+    "out of range": (
+        "limits: {in_flight: 0}",
+        [r"job\.yaml:12:21: limits\.in_flight: 0 is out of range; it must be at least 1"],
+    ),
+    "unknown word": (
+        "uploads: storge",
+        [r"job\.yaml:12:10: uploads: 'storge' is not one of storage, inline; did you mean storage\?"],
+    ),
+    "bad duration": (
+        "result_ttl: 1 hour",
+        [r"job\.yaml:12:13: result_ttl: '1 hour' is not a duration such as 500ms, 2s, 5m, 1h or 7d"],
+    ),
+    "duration without a unit": (
+        "poll: {every: 2}",
+        [r"job\.yaml:12:15: poll\.every: 2 is not a duration .*; write the unit, as 2s"],
+    ),
+    "no model": ("model:", [r"job\.yaml:11:\d+: model: must be text, not nothing"]),
+    "parameter out of the model's range": (
+        'params: {image: "{{ image }}", prompt: a, strength: 1.5}',
+        [r"job\.yaml:9:53: params\.strength: 1\.5 is out of range; it takes 0\.1 to 1$"],
+    ),
+    "parameter not allowed": (
+        'params: {image: "{{ image }}", prompt: a, img_width: 512}',
+        [r"job\.yaml:9:54: params\.img_width: 512 is not one of its values: 768, 1024"],
+    ),
+    "unknown parameter": (
+        'params: {image: "{{ image }}", promt: a, prompt: b}',
+        [r"job\.yaml:9:32: params\.promt: is not a parameter of sd1\.5-outpaint; did you mean prompt\?"],
+    ),
+    "missing parameter": (
+        'params: {prompt: "{{ stem }}"}',
+        [r"job\.yaml:9:\d+: params\.image: is missing"],
+    ),
+    "unknown variable": (
+        'params: {image: "{{ image }}", prompt: "{{ plaice }}"}',
+        [r"job\.yaml:9:40: params\.prompt: unknown variable `plaice`; did you mean `place`\?"],
+    ),
+    "unknown variable in the name": (
+        'output: {dir: out, name: "{{ stm }}"}',
+        [r"job\.yaml:9:26: output\.name: unknown variable `stm`; did you mean `stem`\?"],
+    ),
+    "seed that is not there": (
+        'params: {image: "{{ image }}", prompt: a, seed: "{{ seed }}"}',
+        [r"job\.yaml:9:49: params\.seed: `\{\{ seed \}\}` needs a top-level `seed:`"],
+    ),
+    "missing file": (
+        "inputs: [images: photos/cow.png, table: words.csv]",
+        [r"job\.yaml:9:18: inputs\.0\.images\.0: there is no file or folder .*/photos/cow\.png"],
+    ),
+    "missing table": (
+        "inputs: [images: photos/*.png, table: wrods.csv]",
+        [r"job\.yaml:9:39: inputs\.1\.table: there is no file .*/wrods\.csv"],
+    ),
+    "missing file in a parameter": (
+        "params: {image: photos/cow.png, prompt: a}",
+        [r"job\.yaml:9:17: params\.image: .*photos/cow\.png"],
+    ),
+    "missing companion": (
+        'inputs: [{images: photos/*.png, companions: {mask: "masks/{{ stem }}.png"}}, table: words.csv]',
+        [
+            r"job\.yaml:9:52: inputs\.0\.companions\.mask: .*cat\.png has no mask: .*/masks/cat",
+            r"job\.yaml:9:52: inputs\.0\.companions\.mask: .*dog\.png has no mask: .*/masks/dog",
+        ],
+    ),
+    "no input matched": (
+        'inputs: [images: "photos/*.tiff", table: words.csv]',
+        [r"job\.yaml:9:18: inputs\.0\.images: no file matches; `empty: allow` lets that pass"],
+    ),
+    "two tasks with one name": (
+        'output: {dir: out, name: "{{ stem }}"}',
+        [
+            r"job\.yaml:9:26: output\.name: 2 tasks would be named 'cat', for example .*; make the name",
+            r"job\.yaml:9:26: output\.name: 2 tasks would be named 'dog', for example .*; make the name",
+        ],
+    ),
+    "cell of a table": (
+        'params: {image: "{{ image }}", prompt: "{{ place }}", num_inference_steps: "{{ strength }}"}',
+        [
+            r"words\.csv:2: params\.num_inference_steps: row 1, column `strength`: 1 is out of range",
+            r"words\.csv:3: params\.num_inference_steps: row 2, column `strength`: '0\.5' is .*whole number",
+        ],
+    ),
+    "exclude by an unknown axis": (
+        "matrix: {season: [winter], exclude: [{saison: winter}]}",
+        [r"job\.yaml:12:\d+: matrix\.exclude.*: excludes by `saison`, .*did you mean `season`\?"],
+    ),
+    "several at once": (
+        """\
+        repeat: 0
+        limits: {rpm: fast, max_duration: 2 hours}
+        colour: red
+        params: {image: "{{ imag }}", prompt: "{{ place }}", scale: 99}
+        inputs: [images: "photos/*.tiff", table: words.csv]
+        """,
+        [
+            r"job\.yaml:\d+:\d+: repeat: 0 is out of range; it must be at least 1",
+            r"job\.yaml:\d+:\d+: limits\.rpm: .*'fast'",
+            r"job\.yaml:\d+:\d+: limits\.max_duration: '2 hours' is not a duration",
+            r"job\.yaml:\d+:\d+: colour: unknown key; known are ",
+            r"job\.yaml:\d+:\d+: params\.scale: 99 is out of range; it takes 0\.1 to 10",
+            r"job\.yaml:\d+:\d+: inputs\.0\.images: no file matches",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "run"])
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_manifest_gets_a_sentence_per_error_and_leaves_nothing(
+    folder: Path,
+    quiet_server: socket.socket,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+    command: str,
+) -> None:
+    changes, sentences = WRONG[case]
+    (folder / "job.yaml").write_text(laid(SOUND, changes))
+    before = tree(folder)
+    assert ended([command, "job.yaml"]) == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert tree(folder) == before
+    with pytest.raises(BlockingIOError):
+        quiet_server.accept()
+    # Below a sentence stands the line of the manifest with a caret: both are indented.
+    told = [line for line in said.err.removeprefix("batcher: ").splitlines() if not line.startswith("    ")]
+    for sentence in sentences:
+        assert any(re.search(sentence, line) for line in told), told
+    assert len(told) == len(sentences), told
+
+
+def test_the_sound_manifest_that_the_wrong_ones_come_from_is_sound(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["validate", "job.yaml"]) == 0
+    assert capsys.readouterr().out == "job.yaml is valid: 4 tasks\n"
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "job.yaml: is empty; a manifest needs at least `model`"),
+        (b"\xff\xfe\x00", "job.yaml:1: is not UTF-8 text; save it as UTF-8"),
+        (b"- a\n- b\n", "job.yaml: must be `key: value` lines"),
+        (b"model: !!python/object/apply:os.system ['touch owned']\n", "job.yaml:1:8: model: "),
+        (b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
+            b"%c: &%c [%s]\n" % (n, n, b", ".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 107)),
+         "unfold to more than"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"model: sd1.5-outpaint\nparams: {prompt: \"{{ ''.__class__.__mro__ }}\"}\n", "params.prompt: "),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_manifest_or_an_attack_is_told_in_a_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, sentence: str
+) -> None:
+    (folder / "job.yaml").write_bytes(content)
+    before = tree(folder)
+    assert ended(["run", "job.yaml", "--sandbox"]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert "Traceback" not in err
+    assert tree(folder) == before
+
+
+def test_a_wrong_model_file_beside_the_manifest_leaves_nothing_either(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.yaml").write_text("slug: mine\nparameters: {prompt: {type: text}}\n")
+    before = tree(folder)
+    for command in ("validate", "plan", "run"):
+        flags = ["--sandbox"] if command == "run" else []
+        assert ended([command, "job.yaml", "--set", "model=mine", *flags]) == 2
+        assert "mine.yaml:2:" in capsys.readouterr().err
+    assert tree(folder) == before
+
+
+def test_a_plan_that_fails_later_leaves_what_earlier_runs_have_made(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 0
+    pictures = {name: data for name, data in tree(folder).items() if "/images/" in name}
+    assert len(pictures) == 4
+    assert ended(["run", "job.yaml", "--sandbox", "--set", "inputs.0.images=gone"]) == 2
+    assert {name: data for name, data in tree(folder).items() if "/images/" in name} == pictures
+    capsys.readouterr()
+    assert ended(["status", "out-sandbox", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["done"] == 4
+
+
+# --- data
+
+
+def job(folder: Path, rows: list[dict[str, Any]], name: str, **params: Any) -> Path:
+    """A manifest over these rows, beside which `out` and nothing else may come to be."""
+    data = {
+        "model": "sd1.5-outpaint",
+        "inputs": {"rows": rows},
+        "params": {"image": "photos/cat.png", "prompt": "{{ n }}", **params},
+        "output": {"dir": "out", "name": name},
+        "limits": {"rpm": "none"},
+    }
+    path = folder / "rows.yaml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True))
+    return path
+
+
+async def on(server: Sandbox, manifest: Path, now: Callable[[], float]) -> Report:
+    account = Account(Endpoints(server.url, server.url, server.url), KEY)
+    return await run(load(manifest), account=account, now=now)
+
+
+@pytest.mark.parametrize("uploads", ["storage", "inline"])
+async def test_a_file_that_is_no_image_fails_its_own_task_by_name_and_the_others_go_on(
+    folder: Path, now: Callable[[], float], sandbox: MakeSandbox, uploads: str
+) -> None:
+    whole = (folder / "photos" / "cat.png").read_bytes()
+    wrong = {"empty": b"", "notes": b"not a picture", "page": b"<html>no picture</html>"}
+    for name, content in {"cow": whole, **wrong}.items():
+        (folder / "photos" / f"{name}.png").write_bytes(content)
+    manifest = folder / "job.yaml"
+    manifest.write_text(laid(SOUND, f"uploads: {uploads}\nlimits: {{rpm: none}}\n"))
+    async with sandbox(service=2) as server:
+        report = await on(server, manifest, now)
+        assert len(server.jobs) == server.billed == 6
+    assert report.exit_code == 3
+    assert {state: n for state, n in report.counts.items() if n} == {"done": 6, "failed": 6}
+    lines = [json.loads(line) for line in (folder / "out" / "errors.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    for name in wrong:
+        path = folder / "photos" / f"{name}.png"
+        (reason,) = [reason for reason in report.failures if str(path) in reason]
+        assert reason.startswith(f"NOT_AN_IMAGE: {path}: the file is ")
+        assert report.failures[reason] == 2
+        assert [line["reason"] for line in lines].count(reason) == 2
+
+
+HOSTILE = [
+    "../escaped", "../../../../etc/passwd", "/etc/passwd", "..", ".", "...", "", " ", "a/b/c", "a\\b",
+    "C:\\x", "nul\0byte", "line\nbreak", "tab\tbed", "\x1b[31mred", "x" * 1000, "é" * 400, "con", "NUL.txt",
+    "com1", ".hidden", "-rf", "trailing.", "trailing ", "bell\a", "right\u202eleft", "zero\u200bwidth",
+    "a:b|c?d*e<f>g\"h", "full\uff0fwidth", "one\u2024dot\u2024\u2024/", "slash\u2215like", "\ufeffbom", "😀",
+    "~root", "$HOME", "%2e%2e%2f", "{{ place }}", "`id`", "out/../../x",
+]  # fmt: skip
+
+
+async def test_names_from_data_never_leave_the_folder_and_are_names_everywhere(
+    folder: Path, now: Callable[[], float], sandbox: MakeSandbox
+) -> None:
+    rows = [{"n": str(n), "name": name} for n, name in enumerate(HOSTILE)]
+    manifest = job(folder, rows, "{{ n }}{{ name }}")
+    bare = job(folder.parent, [], "x")
+    before = tree(folder.parent)
+    async with sandbox(service=1) as server:
+        report = await on(server, manifest, now)
+    assert (report.exit_code, report.images) == (0, len(HOSTILE))
+    found = sorted((folder / "out" / "images").iterdir())
+    assert len(found) == len(HOSTILE)
+    for path in found:
+        assert path.is_file()
+        assert not path.is_symlink()
+        assert len(path.name.encode()) <= 200
+        assert path.name.isprintable()
+        assert not set(path.name) & set('/\\:*?"<>|\0')
+        assert not path.name.startswith((".", "-", " "))
+        assert not re.match(r"(?i)(con|nul|com1)(\.|$)", path.name)
+    after = tree(folder.parent)
+    new = {name for name in after if name not in before and not name.startswith("work/out")}
+    assert new == set()
+    assert {name: after[name] for name in before} == before
+    assert bare.exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_name_by_itself_stays_inside_too(
+    folder: Path, now: Callable[[], float], sandbox: MakeSandbox, name: str
+) -> None:
+    manifest = job(folder, [{"n": "0", "name": name}], "{{ name }}")
+    before = tree(folder.parent)
+    async with sandbox(service=1) as server:
+        report = await on(server, manifest, now)
+    assert (report.exit_code, report.images) == (0, 1)
+    (path,) = (folder / "out" / "images").iterdir()
+    assert path.is_file()
+    assert path.suffix == ".png"
+    assert not path.name.startswith((".", "-", " "))
+    after = tree(folder.parent)
+    assert all(new.startswith("work/out") for new in after.keys() - before.keys())
+    assert {old: after[old] for old in before} == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("cafe\u0301", "caf\u00e9"),
+        ("Photo", "photo"),
+        ("straße", "STRASSE"),
+        ("a/b", "a\\b"),
+        ("one", "\uff4fne"),
+        ("file", "\ufb01le"),
+        ("x", "x"),
+    ],
+)
+def test_two_names_that_a_disk_or_an_eye_would_confuse_are_an_error_that_names_them(
+    folder: Path, capsys: pytest.CaptureFixture[str], first: str, second: str
+) -> None:
+    job(folder, [{"n": "0", "name": first}, {"n": "1", "name": second}], "{{ name }}")
+    before = tree(folder)
+    assert ended(["run", "rows.yaml", "--sandbox"]) == 2
+    err = capsys.readouterr().err
+    assert "output.name: " in err
+    assert tree(folder) == before
+
+
+def test_load_from_python_tells_the_same(folder: Path) -> None:
+    (folder / "job.yaml").write_text(laid(SOUND, "repeat: 0\ncolour: red\n"))
+    with pytest.raises(ManifestError) as caught:
+        load("job.yaml")
+    assert [(problem.key, problem.line) for problem in caught.value.problems] == [
+        ("repeat", 12),
+        ("colour", 13),
+    ]
