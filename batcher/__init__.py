@@ -26,7 +26,7 @@ class _Package(ModuleType):
 
     @property
     def load(self) -> Any:
-        return import_module("batcher.run.running").load
+        return import_module("batcher.run.starting").load
 
     @property
     def run(self) -> Any:

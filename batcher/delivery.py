@@ -103,8 +103,12 @@ class Delivery:
         if file.spool is None:
             part = self._folder.part(entry.id, file.position)
             return await fetch(self._session, file.url or "", part, self._called)
+        spooled = self._folder.spool / file.spool
+        if not spooled.exists():
+            # Its file was lost after the delivery, as `batcher verify` found; a run goes on without it.
+            raise errors.BadDownload("its bytes came inside the answer and are not kept")
         try:
-            return await adopt(self._folder.spool / file.spool)
+            return await adopt(spooled)
         except errors.BadDownload as error:
             raise errors.NotAnImage(error.message) from error
 

@@ -32,6 +32,10 @@ from batcher.task import State
 from batcher.uploads import Uploads
 from batcher.wire import HistoryRow
 
+LAST_CALL_SECONDS = 30.0
+LAST_CALL_SHARE = 0.05
+"""So long (or this share of its life) before its record ends, a task is looked at whatever was learned."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -197,7 +201,7 @@ class Lifecycle:
             return self._ran_and_failed(entry, error)
         if isinstance(error, errors.Rejected):
             self.outage.answered()
-            return self._ledger.failed(entry, error.reason, "refused")
+            return self._resubmit(entry, self._decide(error, entry), error, "refused", spent=True)
         return self._lost_in_transit(entry, error)
 
     def _lost_in_transit(self, entry: Entry, error: errors.ApiError) -> Entry:
@@ -271,7 +275,7 @@ class Lifecycle:
         failures = 0
         with self._asking.sleeper(submission.submitted_at) as sleeper:
             while True:
-                await sleeper.due(deadline)
+                await sleeper.due(self._last_call(deadline))
                 turn = await self._pacing.turn(Kind.STATUS, deadline)
                 age = self._ledger.now() - submission.submitted_at
                 try:
@@ -398,6 +402,11 @@ class Lifecycle:
         if error.reset_at is not None:
             return 0.0
         return self._ledger.now() + retry.again_asking(3, luck=self._luck())
+
+    def _last_call(self, deadline: float) -> float:
+        """A result found at the very deadline could no longer be fetched: one look comes before."""
+        early = deadline - min(LAST_CALL_SECONDS, LAST_CALL_SHARE * self._rules.result_ttl)
+        return early if self._ledger.now() < early else deadline
 
     def _too_late(self, error: errors.ApiError, deadline: float) -> bool:
         """Before the deadline a 404 is no expiry; behind it every failure is."""

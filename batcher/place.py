@@ -5,13 +5,15 @@ Law: a manifest and its output folder name the same job.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from batcher import errors
 
 YAML_RAISES = (ValueError, AttributeError, LookupError, TypeError)
-"""What safe_load raises besides YAMLError, on impossible dates, empty numbers and the like."""
+"""What a safe loader raises besides YAMLError, on impossible dates, empty numbers and the like."""
 
 
 def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -> Path:
@@ -33,7 +35,8 @@ def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -
     named = data.get("output")
     folder = named.get("dir") if isinstance(named, dict) else None
     name = data.get("name", job.stem)
-    return _sandboxed(job.absolute().parent / str(folder or f"out/{name}"), sandbox)
+    where = os.path.expanduser(f"out/{name}" if folder is None else str(folder))
+    return _sandboxed(job.absolute().parent / where, sandbox)
 
 
 def ledger_of(output: Path) -> Path:
@@ -65,8 +68,13 @@ def _without_dots(parts: tuple[str, ...]) -> list[str]:
 def _read(manifest: Path) -> dict[str, Any]:
     import yaml
 
+    class Words(yaml.SafeLoader):
+        """Every scalar is its text, as the manifest's own reader takes a name: `yes`, `1_000`, `12:30`."""
+
+        yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile(r"<<\Z"))]}  # noqa: RUF012  # PyYAML's shape
+
     try:
-        data = yaml.safe_load(manifest.read_text("utf-8-sig"))
+        data = yaml.load(manifest.read_text("utf-8-sig"), Words)
     except (OSError, yaml.YAMLError, RecursionError, *YAML_RAISES) as error:
         raise errors.UsageError(
             f"{manifest} cannot be read as a manifest; `batcher validate {manifest}` says why"

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 import pytest
-from virtualtime import VirtualTimeLoop
 
 from batcher.sandbox import Options, Sandbox
+from virtualtime import VirtualTimeLoop
 
 START = 1_767_614_400.0
 """2026-01-05 12:00 UTC: what `now` shows when the virtual clock has shown its first 1000 seconds."""

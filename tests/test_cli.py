@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,31 @@ class Program:
                 yield process
             finally:
                 process.kill()
+
+    def at_a_terminal(self, *arguments: str, question: str, answer: str) -> tuple[str, int]:
+        """All that a command shows on a terminal, and its exit code; `answer` is typed at the question."""
+        ours, theirs = pty.openpty()
+        environment = {**self.environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "25"}
+        with subprocess.Popen(
+            self.command(arguments),
+            cwd=self.folder,
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            said = b""
+            with (
+                open(ours, "r+b", buffering=0) as terminal,
+                suppress(OSError),
+            ):  # at its end a terminal raises
+                while chunk := terminal.read(65536):
+                    asked = question.encode() in said
+                    said += chunk
+                    if not asked and question.encode() in said:
+                        terminal.write(answer.encode() + b"\n")
+        return said.decode(), process.returncode
 
     def manifest(self, tasks: int, **changes: Any) -> Path:
         """A job of so many small pictures; `changes` are laid over it."""
@@ -196,6 +222,7 @@ def test_help_lists_every_command_with_a_whole_sentence(program: Program) -> Non
         (("fly",), "No such command 'fly'"),
         (("models", "seg-beyon"), "did you mean seg-beyond?"),
         (("sandbox", "--port", "70000"), "70000 is not in the range"),
+        (("sandbox", "--ttl", "0s"), "ttl is 0.0; it must be more than 0"),
     ],
 )
 def test_a_wrong_word_is_told_in_a_sentence_and_ends_with_2(
@@ -206,6 +233,13 @@ def test_a_wrong_word_is_told_in_a_sentence_and_ends_with_2(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert list(program.folder.iterdir()) == []
+
+
+def test_a_sandbox_on_a_port_that_is_taken_says_so(program: Program, server: str) -> None:
+    port = server.rpartition(":")[2]
+    done = program("sandbox", "--port", port)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"batcher: port {port} cannot be had: ")
 
 
 def test_models_shows_the_catalogue_and_a_model_with_every_parameter(program: Program) -> None:
@@ -359,6 +393,18 @@ def test_output_is_relative_to_the_current_folder_and_the_sandbox_keeps_apart(
     assert "1 done" in text
 
 
+@pytest.mark.parametrize(("flags", "answer", "code"), [((), "n", 2), ((), "y", 0), (("-y",), "", 0)])
+def test_somebody_at_a_terminal_is_asked_before_much_is_spent(
+    program: Program, server: str, flags: tuple[str, ...], answer: str, code: int
+) -> None:
+    program.manifest(4)
+    said, ended_with = program.at_a_terminal("run", "job.yaml", *flags, question="[y/N]", answer=answer)
+    assert ended_with == code
+    assert ("about 2.00 credits; go on? [y/N]" in said) == (answer != "")
+    assert len(history(server)) == (0 if code else 4)
+    assert "Traceback" not in said
+
+
 # --- a run that is disturbed
 
 
@@ -385,7 +431,7 @@ def test_a_running_job_can_be_looked_at_and_run_by_nobody_else_and_two_signals_e
     assert report["state"] == "idle"
     assert report["counts"]["failed"] == 0
     done = as_designed(program.json("run", "job.yaml", "--json"))
-    assert (done["counts"]["done"], done["calls"]["submit"]) == (40, len(history(server)))
+    assert done["counts"]["done"] == done["images"] == 40
     assert 40 <= billed(server) <= 42
 
 

@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from diagram import diagram, drawn_in, redrawn
 
 from batcher.task import TRANSITIONS, State
+from diagram import diagram, drawn_in, redrawn
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

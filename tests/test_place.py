@@ -26,6 +26,14 @@ BODY = "model: mock-inference\nunchecked: [sleep]\nparams: {sleep: 1}\n"
         "output: {}\n",
         "name: '2024'\n",
         "name: größe\n",
+        "name: yes\n",
+        "name: 1_000\n",
+        "name: 2020-01-01\n",
+        "name: 2020-13-45\n",
+        "name: 12:30:45\n",
+        "output: {dir: ~/x}\n",
+        "output: {dir: ~nobody-of-this-name/x}\n",
+        "output: &o {dir: x}\nlimits: {rpm: 60}\n",
     ],
 )
 def test_a_manifests_folder_is_found_without_reading_more_than_it_must(tmp_path: Path, more: str) -> None:
@@ -65,7 +73,7 @@ def test_what_is_no_job_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"[1, 2]", b"", b"a: [", b"\xff\xfe\x00", b"a: 2020-13-45", b"a: !!int ''", b"a: !!timestamp x",
+        b"[1, 2]", b"", b"a: [", b"\xff\xfe\x00", b"a: !!int ''", b"a: !!timestamp x",
         b"a: !!float x", b"? [1]\n: 2", b"[" * 20_000, b"!!python/object:os.system {}",
         b"--- 1\n--- 2", b"a: !!int _", b"a: !!bool maybe",
     ],

@@ -11,6 +11,7 @@ import aiohttp
 import anyio
 import pytest
 from aiohttp import web
+
 from conftest import START, MakeSandbox, YouForgotTheSandbox
 from virtualtime import VirtualTimeLoop
 

@@ -1,9 +1,9 @@
 """An event loop whose clock jumps: an hour of waiting takes a millisecond, and means an hour.
 
 Laws. The clock stands still while anything happens. It jumps to the next timer only when no thread job is
-pending and a real select (of a millisecond, but for small jumps) finds nothing ready. Thread jobs are counted where they start, in
-`run_in_executor` (`asyncio.to_thread`, aiofiles, name resolution); other threads are not seen. A server that
-shall live in this time must live in this loop.
+pending and a real select (of a millisecond, but for small jumps) finds nothing ready. Thread jobs are counted
+where they start, in `run_in_executor` (`asyncio.to_thread`, aiofiles, name resolution); other threads are not
+seen. A server that shall live in this time must live in this loop.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 GRACE = 0.001
 """Real seconds in which bytes on the loopback must have arrived before the clock may jump."""
 SMALL_JUMP = 0.02
-"""Seconds of virtual time that may pass on one look alone: bytes on their way arrive that much later at worst,
-and most timers are this near."""
+"""Seconds of virtual time that may pass on one look alone: bytes on their way arrive that much later at
+worst, and most timers are this near."""
 PATIENCE = 0.5
 """Real seconds for which a thread job stops the clock; from then on it runs as real time does, so that a
 thread that itself waits for a timer of the loop cannot stop it for ever."""

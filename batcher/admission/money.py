@@ -60,7 +60,7 @@ class Purse:
 
     @property
     def _outstanding(self) -> bool:
-        return bool(self._promised) or self._ledger.money_of_run().open > 0
+        return bool(self._promised) or self._ledger.money.open > 0
 
     def _committed(self) -> int:
         money = self._ledger.money_of_run()
@@ -70,6 +70,7 @@ class Purse:
 
     def _fits(self, amount: int) -> bool:
         """A price that no bill has confirmed is only a word: one probe goes first."""
-        if self._ledger.money.dearest == 0 and self._outstanding:
+        money = self._ledger.money
+        if not (money.paid_images or money.unpriced) and self._outstanding:
             return False
         return self._committed() + amount <= (self._limit or 0)

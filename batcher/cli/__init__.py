@@ -2,6 +2,7 @@
 
     running.py   run, demo, plan, validate
     reading.py   status, models
+    mending.py   retry, verify
     serving.py   sandbox
 
 Law: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
@@ -26,6 +27,8 @@ COMMANDS = {
     "validate": "running",
     "demo": "running",
     "status": "reading",
+    "retry": "mending",
+    "verify": "mending",
     "models": "reading",
     "sandbox": "serving",
 }

@@ -79,7 +79,7 @@ def run_command(
     manifest = _load(job, overrides)
     if dry_run:
         return _show_plan(manifest, output, sandbox=sandbox, as_json=as_json)
-    from batcher.run.running import Wishes
+    from batcher.run import Wishes
 
     listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
     wishes = Wishes(
@@ -101,7 +101,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
     """Run the shipped demo on the embedded sandbox: real photographs, no key, no money."""
     from importlib.resources import files
 
-    from batcher.run.running import Wishes
+    from batcher.run import Wishes
 
     shipped = Path(str(files("batcher"))) / "shipped" / "jobs" / "demo.yaml"
     checkout = Path(__file__).parents[2] / "jobs" / "demo.yaml"

@@ -13,7 +13,7 @@ def _rate(context: click.Context, parameter: click.Parameter, value: str | None)
     """`none` as `run --rpm` has it: BATCHER_RPM speaks to both."""
     if value is None or value == "none":
         return None
-    found: float = click.FloatRange(0, min_open=True).convert(value, parameter, context)
+    found: float = click.FloatRange(0, min_open=True)(value, parameter, context)
     return found
 
 

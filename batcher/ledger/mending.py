@@ -14,14 +14,10 @@ from batcher.ledger.store import meta, transaction
 
 PAGE = 512
 
-DELIVERED = """
-SELECT f.task, f.position, f.name, f.sha256, t.name, t.state FROM files f JOIN tasks t ON t.id = f.task
-WHERE f.delivered_at IS NOT NULL AND (f.task, f.position) > (?, ?)
-ORDER BY f.task, f.position LIMIT ?
-"""
+DELIVERED = "SELECT task, position, name, sha256 FROM files WHERE delivered_at IS NOT NULL AND "
 
 OWED = """
-SELECT f.task, f.position, coalesce(f.name, ''), t.name, f.url IS NULL, t.plan = ?
+SELECT f.task, f.position, coalesce(f.name, t.name), f.spool IS NOT NULL
 FROM tasks t JOIN files f ON f.task = t.id
 WHERE t.state = 'ready' AND f.delivered_at IS NULL
 ORDER BY f.task, f.position
@@ -48,35 +44,32 @@ WHERE id = ? AND state = 'ready'
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A file that the ledger says stands in images/ under `name`; `title` and `state` are its task's."""
+    """A file that the ledger says stands in images/ under `name`."""
 
     task: int
     position: int
     name: str
     sha256: str
-    title: str
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
     """A file of a ready task that is not delivered; `inside`: its bytes came inside the answer.
 
-    `name` is empty where it has none yet; `planned`: its task is in the present plan.
+    `name` is its task's where it has none yet.
     """
 
     task: int
     position: int
     name: str
-    title: str
     inside: bool
-    planned: bool
 
 
 def delivered(connection: sqlite3.Connection) -> Iterator[Sequence[Delivered]]:
     """Every delivered file, in pages: each is a read of its own, so that a run beside is not held up."""
+    query = DELIVERED + "(task, position) > (?, ?) ORDER BY task, position LIMIT ?"
     after = (-1, -1)
-    while rows := connection.execute(DELIVERED, (*after, PAGE)).fetchall():
+    while rows := connection.execute(query, (*after, PAGE)).fetchall():
         page = [Delivered(*row) for row in rows]
         after = (page[-1].task, page[-1].position)
         yield page
@@ -84,17 +77,14 @@ def delivered(connection: sqlite3.Connection) -> Iterator[Sequence[Delivered]]:
 
 def delivered_of(connection: sqlite3.Connection, task: int) -> list[Delivered]:
     """The delivered files of one task."""
-    rows = connection.execute(DELIVERED, (task, -1, PAGE)).fetchall()
-    return [file for file in (Delivered(*row) for row in rows) if file.task == task]
+    rows = connection.execute(DELIVERED + "task = ? ORDER BY position", (task,)).fetchall()
+    return [Delivered(*row) for row in rows]
 
 
 def owed(connection: sqlite3.Connection) -> list[Owed]:
     """The files that are paid for and not delivered."""
-    rows = connection.execute(OWED, (_plan(connection),))
-    return [
-        Owed(task, position, name, title, bool(inside), bool(planned))
-        for task, position, name, title, inside, planned in rows
-    ]
+    rows = connection.execute(OWED)
+    return [Owed(task, position, name, bool(inside)) for task, position, name, inside in rows]
 
 
 def names_it(connection: sqlite3.Connection, name: str) -> bool:

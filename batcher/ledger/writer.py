@@ -165,9 +165,10 @@ class Ledger:
         return self.run
 
     def end_run(self) -> None:
-        """Closes the run for good when nothing is left to do; else the next start continues it."""
+        """Closes the run for good when nothing is left to do; else the next start continues it. Also asked
+        before planning: the last process may have died between its last picture and this."""
         if not any(self.counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
-            self._group.write("UPDATE runs SET finished_at = ? WHERE id = ?", (self.now(), self.run))
+            self._group.write("UPDATE runs SET finished_at = ? WHERE finished_at IS NULL", (self.now(),))
 
     def audit(self) -> tuple[int, int, int] | None:
         """Opening balance, what this run was told it spent, closing balance (micro-credits); or None."""

@@ -71,7 +71,7 @@ class Queue:
         self._gone = 0
 
     def __len__(self) -> int:
-        """0 when nobody waits; else about how many do: the cancelled are counted until they are cleared away."""
+        """0 when nobody waits; else about how many do: the cancelled count until they are cleared away."""
         if not any(self._head(urgency) for urgency in range(len(self._heaps))):
             return 0
         return sum(len(heap) for heap in self._heaps)

@@ -6,11 +6,10 @@ Law: whatever ends a run, the ledger is whole, the records are written and the r
 from __future__ import annotations
 
 import json
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,61 +17,27 @@ from typing import Any
 import anyio
 import yaml
 
-from batcher import account as accounts
-from batcher import errors, lock, manifest, place, report, retry
+from batcher import errors, lock, place, report
 from batcher.account import Account
-from batcher.admission import Purse, Window
-from batcher.asking import Asking
-from batcher.client import Client, Endpoints
-from batcher.delivery import Delivery
-from batcher.doubt import History
-from batcher.download import Folder, disk, plain_session
+from batcher.client import Client
+from batcher.download import Folder, plain_session
 from batcher.ledger.entries import Entry
 from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
-from batcher.lifecycle import Lifecycle, Rules
 from batcher.manifest import Manifest
 from batcher.pacing import Kind, Pacing, PacingEvent
-from batcher.polling import Polling, price_of_call
+from batcher.polling import Polling
 from batcher.progress import Finished, Listener, Moved, Noted, Planning, Started, silent
 from batcher.report import Report
 from batcher.run import planning, watching
-from batcher.scheduler import Scheduler
+from batcher.run.engine import Engine, wired
+from batcher.run.starting import SANDBOX_ORIGIN, Wishes, account_for, embedded_sandbox, opened
+from batcher.run.telling import Records, audited
 from batcher.stopping import FirstFailures, Stopping, gravest
 from batcher.task import FINAL, IN_FLIGHT, State
-from batcher.uploads import Uploads
 
-SANDBOX_KEY = "SG_0123456789abcdef"
-SANDBOX_ORIGIN = "the sandbox"
-AUDIT_TOLERANCE = 100
-"""Micro-credits: balances are told with few digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What this one run is asked to do beyond the manifest.
-
-    `most`: at most so many tasks this time; `same_failures`: so many first failures of one kind stop the run;
-    `confirm`: asked with the credits that all planned tasks would cost, False keeps the run from starting;
-    `grace`: seconds for what is in flight after a stop signal.
-    """
-
-    most: int | None = None
-    retry_failed: bool = False
-    same_failures: int = 10
-    confirm: Callable[[float], bool] | None = None
-    grace: float = 30.0
-    signals: bool = False
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Manifest:
-    """The manifest in a file; `overrides` are `dotted.key=value`. Raises ManifestError with every problem of
-    it, those of its rows and files included."""
-    job, told = manifest.examine(Path(path), overrides)
-    if told:
-        raise errors.ManifestError(told if job is None else manifest.further(told, planning.problems(job)))
-    assert job is not None
-    return job
+BALANCE_SECONDS = 10.0
+"""The account's balance is worth no longer wait."""
 
 
 async def run(
@@ -80,42 +45,35 @@ async def run(
     *,
     listener: Listener = silent,
     account: Account | None = None,
+    base_url: str | None = None,
     sandbox: bool = False,
     output: Path | None = None,
-    wishes: Wishes = Wishes(),
+    wishes: Wishes | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251  # here the wall clock enters
 ) -> Report:
     """Runs a job until nothing is left that may be done; running it again goes on where this ended.
 
-    `account` None: the one that the environment names; `sandbox`: an embedded local server instead, with
-    its results in `<output>-sandbox`. Raises what keeps a run from starting: ManifestError, MissingKey,
-    Locked, OtherOrigin, LedgerError, DiskError. What ends it later is in the report's exit_code and causes.
+    `account` None: the one that the environment names (`base_url` before SEGMIND_BASE_URL); `sandbox`: an
+    embedded local server instead, with its results in `<output>-sandbox`. Raises what keeps a run from
+    starting: ManifestError, MissingKey, Locked, OtherOrigin, LedgerError, DiskError. What ends it later is in
+    the report's exit_code and causes.
     """
     async with AsyncExitStack() as stack:
         origin = None
         if sandbox:
-            account = await _sandboxed(stack, now)
+            account = await embedded_sandbox(stack, now)
             origin = SANDBOX_ORIGIN
         elif account is None:
-            account = accounts.from_environment()
-        where = place.output_of(job.path, output=output or job.output.dir, sandbox=sandbox)
-        folder = Folder(where)
-        with disk(where):
-            folder.state.mkdir(parents=True, exist_ok=True)
+            account = account_for(job, base_url)
+        folder = Folder(place.output_of(job.path, output=output or job.output.dir, sandbox=sandbox))
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
-        stack.enter_context(lock.held(place.lock_of(where), since=began))
-        return await _Run(job, folder, account, listener, wishes, now).run(origin)
-
-
-async def _sandboxed(stack: AsyncExitStack, now: Callable[[], float]) -> Account:
-    from batcher.sandbox import Options, Sandbox
-
-    server = await stack.enter_async_context(Sandbox(Options(service=2.0), now))
-    return Account(Endpoints(server.url, server.url, server.url), SANDBOX_KEY)
+        stack.enter_context(opened(folder))
+        stack.enter_context(lock.held(place.lock_of(folder.path), since=began))
+        return await _Run(job, folder, account, listener, wishes or Wishes(), now).run(origin)
 
 
 class _Run:
-    """One run's parts, wired."""
+    """One run: before, during, and after."""
 
     def __init__(
         self,
@@ -136,30 +94,25 @@ class _Run:
         price = planning.price_of(job, self.model)
         self.price = None if price is None else micro(price)
         self.stopping = Stopping()
-        self.audit: dict[str, float] | None = None
         self.failures = FirstFailures(wishes.same_failures)
-        self.records: _Records | None = None
 
     async def run(self, origin: str | None) -> Report:
         self.ledger = Ledger(place.ledger_of(self.folder.path), now=self.now, moved=self._moved)
         try:
             self.ledger.claim_origin(origin or self.account.endpoints.api)
             self._plan()
-            await self._work(forget=origin == SANDBOX_ORIGIN)
+            self._start(forget=origin == SANDBOX_ORIGIN)
+            await self._work()
         finally:
-            if self.records is not None:
-                self.records.close()
             self.ledger.close()
         return self._ended()
 
     # --- before
 
     def _plan(self) -> None:
+        self.ledger.end_run()
         planned = planning.into(
-            self.ledger,
-            self.job,
-            note=lambda text: self.tell(Noted(text)),
-            noticed=lambda tasks: self.tell(Planning(tasks)),
+            self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
         )
         self.folder.prepare()
         facts = {"job": self.job.name, "model": self.job.model, "price": self.price}
@@ -172,172 +125,96 @@ class _Run:
         new = planned.new if planned else 0
         self.tell(Started(self.job.name, self.job.model, str(self.folder.path), total, new))
 
-    def _confirm(self) -> None:
-        """Asks before money is spent, where asking is wanted and a price is known."""
-        if self.wishes.confirm is None or self.price is None:
-            return
-        cost = credits(self.ledger.planned_images() * self.price)
-        if not self.wishes.confirm(cost):
-            raise errors.UsageError(f"about {cost:g} credits were not confirmed; nothing was submitted")
+    def _start(self, *, forget: bool) -> None:
+        doubted = self.ledger.doubt_the_interrupted()
+        if doubted:
+            self._warn(f"{doubted} tasks were cut off before their answer: perhaps paid, now in doubt")
+        self.ledger.start_run()
+        if forget:
+            self.ledger.forget_in_flight("the sandbox that worked on it has ended")
+        if self.wishes.retry_failed:
+            self.ledger.retry_failed()
+        if self.wishes.confirm is not None and self.price is not None:
+            cost = credits(self.ledger.planned_images() * self.price)
+            if not self.wishes.confirm(cost):
+                raise errors.UsageError(f"about {cost:g} credits were not confirmed; nothing was submitted")
 
     # --- during
 
-    async def _work(self, *, forget: bool) -> None:
+    async def _work(self) -> None:
         ledger, limits, poll = self.ledger, self.job.limits, self.job.poll
-        doubted = ledger.doubt_the_interrupted()
-        if doubted:
-            self.tell(Noted(f"{doubted} tasks were cut off before their answer: perhaps paid, now in doubt"))
-        ledger.start_run()
-        self._confirm()
-        if forget:
-            ledger.forget_in_flight("the sandbox that worked on it has ended")
-        if self.wishes.retry_failed:
-            ledger.retry_failed()
-        async with AsyncExitStack() as stack:
-            pacing = self.pacing = Pacing(
-                rpm=limits.rpm,
-                metered=limits.metered,
-                now=self.now,
-                learned=_remembered(ledger.meta("pacing")),
-                tell=self._paced,
+        self.pacing = pacing = Pacing(
+            rpm=limits.rpm,
+            metered=limits.metered,
+            now=self.now,
+            learned=_remembered(ledger.meta("pacing")),
+            tell=self._paced,
+        )
+        polling = Polling.restore(
+            _remembered(ledger.meta(f"polling:{self.job.model}")) or {},
+            delay=poll.delay or 1.0,
+            every=poll.every,
+            typical=self.model.seconds if self.model else None,
+        )
+        endpoints, key = self.account.endpoints, self.account.key
+        async with (
+            Client(endpoints, key, pacing=pacing, now=self.now, called=ledger.called) as client,
+            plain_session() as files,
+        ):
+            self.engine = wired(
+                self.job,
+                api=planning.api_of(self.job, self.model),
+                price=self.price,
+                ledger=ledger,
+                folder=self.folder,
+                client=client,
+                files=files,
+                pacing=pacing,
+                polling=polling,
+                stopping=self.stopping,
+                most=self.wishes.most,
+                warn=self._warn,
             )
-            polling = Polling.restore(
-                _remembered(ledger.meta(f"polling:{self.job.model}")) or {},
-                delay=poll.delay or 1.0,
-                every=poll.every,
-                typical=self.model.seconds if self.model else None,
+            self.watch = watching.Watch(
+                self.job, self.price, ledger, self.engine, pacing, polling, self.stopping
             )
-            client = await stack.enter_async_context(
-                Client(
-                    self.account.endpoints,
-                    self.account.key,
-                    pacing=pacing,
-                    now=self.now,
-                    called=ledger.called,
-                )
-            )
-            files = await stack.enter_async_context(plain_session())
-            await self._wired(client, files, pacing, polling)
-            self._audit()
-            ledger.note("pacing", json.dumps(pacing.snapshot()))
-            ledger.note(f"polling:{self.job.model}", json.dumps(polling.snapshot()))
-            ledger.end_run()
+            self.records = Records(self.folder, ledger)
+            try:
+                await self._run_tasks(self.engine, client, pacing)
+            finally:
+                self.records.close()
+        self.audit, difference = audited(ledger)
+        if difference:
+            self._warn(difference)
+        ledger.note("pacing", json.dumps(pacing.snapshot()))
+        ledger.note(f"polling:{self.job.model}", json.dumps(polling.snapshot()))
+        ledger.end_run()
 
-    async def _wired(self, client: Client, files: Any, pacing: Pacing, polling: Polling) -> None:
-        ledger, limits = self.ledger, self.job.limits
-        window = Window(self.job.result_ttl, limits.in_flight)
-        purse = Purse(
-            ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=self.price
-        )
-        delivery = Delivery(
-            ledger,
-            self.folder,
-            files,
-            downloads=limits.downloads,
-            called=ledger.called,
-            changed=lambda: scheduler.look(),
-        )
-
-        def price() -> float:
-            """Calls have a price while submits wait for the budget, and only then."""
-            rate = pacing.rate
-            if not pacing.scarce or rate is None:
-                return 0.0
-            waiting = sum(pacing.waiting.values())
-            planned = ledger.counts[State.PLANNED]
-            return price_of_call(waiting, planned, rate / 60, polling.mean, window.size)
-
-        asking = Asking(polling, price=price, now=self.now)
-        lifecycle = Lifecycle(
-            rules=self._rules(),
-            ledger=ledger,
-            client=client,
-            uploads=Uploads(client, ledger, pacing, mode=self.job.uploads),
-            delivery=delivery,
-            pacing=pacing,
-            asking=asking,
-            purse=purse,
-            window=window,
-            history=History(
-                client,
-                ledger,
-                pacing,
-                model=self.job.model,
-                tell=lambda text: self.tell(Noted(text)),
-            ),
-            stopping=self.stopping,
-            luck=random.random,
-        )
-        scheduler = Scheduler(
-            ledger=ledger,
-            lifecycle=lifecycle,
-            delivery=delivery,
-            window=window,
-            stopping=self.stopping,
-            most=self.wishes.most,
-        )
-        self.purse = purse
-        self.scheduler = scheduler
-        self.records = _Records(self.folder, ledger)
-        self.watch = watching.Watch(
-            job=self.job.name,
-            model=self.job.model,
-            told=limits.rpm,
-            price=self.price,
-            ledger=ledger,
-            lifecycle=lifecycle,
-            scheduler=scheduler,
-            delivery=delivery,
-            pacing=pacing,
-            polling=polling,
-            window=window,
-            stopping=self.stopping,
-        )
+    async def _run_tasks(self, engine: Engine, client: Client, pacing: Pacing) -> None:
         async with anyio.create_task_group() as beside:
             beside.start_soon(pacing.run)
-            beside.start_soon(asking.run)
+            beside.start_soon(engine.asking.run)
             beside.start_soon(self.watch.notice_others)
             if self.tell is not silent:
                 beside.start_soon(self.watch.tell, self.tell)
-            if limits.max_duration is not None:
-                beside.start_soon(self.watch.end_after, limits.max_duration)
+            if self.job.limits.max_duration is not None:
+                beside.start_soon(self.watch.end_after, self.job.limits.max_duration)
             with anyio.CancelScope() as tasks:
                 if self.wishes.signals:
                     beside.start_soon(
-                        watching.heed_signals,
-                        self.stopping,
-                        tasks,
-                        self.wishes.grace,
-                        lambda text: self.tell(Noted(text)),
+                        watching.heed_signals, self.stopping, tasks, self.wishes.grace, self._warn
                     )
                 await self._balance(client, pacing, "opening")
-                await scheduler.run()
+                await engine.scheduler.run()
             if not tasks.cancel_called:
                 await self._balance(client, pacing, "closing")
             beside.cancel_scope.cancel()
         self.last = self.watch.snapshot()
 
-    def _rules(self) -> Rules:
-        policy = self.job.retry
-        return Rules(
-            model=self.job.model,
-            api=planning.api_of(self.job, self.model),
-            result_ttl=self.job.result_ttl,
-            retry=retry.Policy(
-                attempts=policy.attempts,
-                statuses=policy.statuses,
-                first=policy.backoff.first,
-                longest=policy.backoff.max,
-                failed=policy.failed,
-            ),
-            doubtful=policy.doubtful,
-            expired=policy.expired,
-        )
-
     async def _balance(self, client: Client, pacing: Pacing, which: str) -> None:
         """The account's credits before and after; a key that is refused here stops the run at once."""
         try:
-            with anyio.move_on_after(10):
+            with anyio.move_on_after(BALANCE_SECONDS):
                 turn = await pacing.turn(Kind.CREDITS)
                 self.ledger.balance(which, await client.credits(turn))
         except errors.BadKey as error:
@@ -345,34 +222,12 @@ class _Run:
         except errors.ApiError:
             return
 
-    def _audit(self) -> None:
-        """Opening balance less what was spent less closing balance: told where it does not add up."""
-        sums = self.ledger.audit()
-        if sums is None:
-            return
-        opening, spent, closing = sums
-        difference = opening - spent - closing
-        self.audit = {
-            "opening": credits(opening),
-            "spent": credits(spent),
-            "closing": credits(closing),
-            "difference": credits(difference),
-        }
-        if abs(difference) >= AUDIT_TOLERANCE:
-            self.tell(
-                Noted(
-                    f"the balance went from {credits(opening):g} to {credits(closing):g}, this run was told of "
-                    f"{credits(spent):g}: {credits(difference):+g} credits are not accounted for (other use of "
-                    "the account, or jobs whose answer was lost)"
-                )
-            )
-
     # --- what is heard on the way
 
     def _moved(self, before: Entry, after: Entry, reason: str) -> None:
-        self.purse.look_again()
-        self.scheduler.look()
-        if self.records is not None and after.state in FINAL:
+        self.engine.purse.look_again()
+        self.engine.scheduler.look()
+        if after.state in FINAL:
             self.records.ended(after)
         if after.state is State.DONE:
             self.failures.succeeded()
@@ -386,47 +241,27 @@ class _Run:
             self.ledger.note("pacing", json.dumps(self.pacing.snapshot()))
             self.tell(Noted(event.text, "info"))
 
+    def _warn(self, text: str) -> None:
+        self.tell(Noted(text))
+
     # --- after
 
     def _ended(self) -> Report:
         counts = self.ledger.counts
         codes = set(self.stopping.causes)
-        work_left = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
-        if not work_left:
+        if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             codes -= {130, 143, 10, 4}
         if counts[State.FAILED] or counts[State.DOUBTFUL]:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
-        code = gravest(codes)
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        told = replace(told, exit_code=code, causes=tuple(self.stopping.causes.values()), audit=self.audit)
+        told = replace(
+            told, exit_code=gravest(codes), causes=tuple(self.stopping.causes.values()), audit=self.audit
+        )
         report.write(told)
-        self.tell(Finished(code, told.causes, self.last))
+        self.tell(Finished(told.exit_code, told.causes, self.last))
         return told
-
-
-class _Records:
-    """metadata.jsonl and errors.jsonl grow during the run; at its end they are written anew."""
-
-    def __init__(self, folder: Folder, ledger: Ledger) -> None:
-        self._ledger = ledger
-        with disk(folder.path):
-            self._metadata = open(folder.path / "metadata.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-            self._errors = open(folder.path / "errors.jsonl", "a", encoding="utf-8")  # noqa: SIM115
-
-    def ended(self, entry: Entry) -> None:
-        """One task was delivered or failed."""
-        if entry.state is State.DONE:
-            self._metadata.writelines(map(report.line, self._ledger.metadata(entry)))
-            self._metadata.flush()
-        else:
-            self._errors.writelines(map(report.line, self._ledger.missed(entry)))
-            self._errors.flush()
-
-    def close(self) -> None:
-        self._metadata.close()
-        self._errors.close()
 
 
 def _remembered(text: str | None) -> dict[str, Any] | None:

@@ -13,14 +13,12 @@ from collections.abc import Callable
 
 import anyio
 
-from batcher.admission import Window
-from batcher.delivery import Delivery
 from batcher.ledger.writer import Ledger
-from batcher.lifecycle import Lifecycle
+from batcher.manifest import Manifest
 from batcher.pacing import Pacing
 from batcher.polling import Polling
 from batcher.progress import Listener, Snapshot
-from batcher.scheduler import Scheduler
+from batcher.run.engine import Engine
 from batcher.stopping import Stopping
 from batcher.task import FINAL, State
 
@@ -37,31 +35,23 @@ class Watch:
 
     def __init__(
         self,
-        *,
-        job: str,
-        model: str,
-        told: float | None,
+        job: Manifest,
         price: int | None,
         ledger: Ledger,
-        lifecycle: Lifecycle,
-        scheduler: Scheduler,
-        delivery: Delivery,
+        engine: Engine,
         pacing: Pacing,
         polling: Polling,
-        window: Window,
         stopping: Stopping,
     ) -> None:
         self._job = job
-        self._model = model
-        self._told = told
         self._price = price
         self._ledger = ledger
-        self._lifecycle = lifecycle
-        self._scheduler = scheduler
-        self._delivery = delivery
+        self._lifecycle = engine.lifecycle
+        self._scheduler = engine.scheduler
+        self._delivery = engine.delivery
+        self._window = engine.window
         self._pacing = pacing
         self._polling = polling
-        self._window = window
         self._stopping = stopping
         self._started = asyncio.get_running_loop().time()
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
@@ -100,8 +90,8 @@ class Watch:
         per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
         low, high = self._left(gate.rate)
         return Snapshot(
-            job=self._job,
-            model=self._model,
+            job=self._job.name,
+            model=self._job.model,
             elapsed=now - self._started,
             total=sum(ledger.counts.values()),
             counts=dict(ledger.counts),
@@ -113,7 +103,7 @@ class Watch:
             calls=dict(ledger.calls),
             images_per_minute=per_minute,
             rate=gate.rate,
-            told=self._told,
+            told=self._job.limits.rpm,
             waiting=self._waiting(gate.paused),
             stopping="; ".join(self._stopping.causes.values()),
             left_low=low,

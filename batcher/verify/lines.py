@@ -17,9 +17,11 @@ from batcher.download import disk
 from batcher.ledger import records, store
 
 LONGEST_LINE = 1 << 24
+OTHERWISE = "the ledger says otherwise"
 SAID = """
 CREATE TABLE said (name TEXT PRIMARY KEY, line INTEGER, digest BLOB, known INTEGER DEFAULT 0) WITHOUT ROWID
 """
+SAY = "INSERT OR IGNORE INTO said (name, line, digest) VALUES (?, ?, ?)"
 
 
 def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
@@ -29,7 +31,7 @@ def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     """
     with _said(path) as (said, unreadable):
         yield from unreadable
-        for name, line, _record in _compared(connection, said):
+        for name, line in _compared(connection, said):
             yield f"has no line about {name}" if line is None else f"line {line}: {name}: {OTHERWISE}"
         for name, line in said.execute("SELECT name, line FROM said WHERE NOT known ORDER BY line"):
             yield f"line {line}: {name} is not delivered, as the ledger knows it"
@@ -38,17 +40,12 @@ def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
 def contradictions(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     """The lines that a run beside us cannot explain: a delivered picture, described otherwise."""
     with _said(path) as (said, _):
-        for name, line, _record in _compared(connection, said):
+        for name, line in _compared(connection, said):
             if line is not None:
                 yield f"line {line}: {name}: {OTHERWISE}"
 
 
-OTHERWISE = "the ledger says otherwise"
-
-
-def _compared(
-    connection: sqlite3.Connection, said: sqlite3.Connection
-) -> Iterator[tuple[str, int | None, Mapping[str, Any]]]:
+def _compared(connection: sqlite3.Connection, said: sqlite3.Connection) -> Iterator[tuple[str, int | None]]:
     """The delivered pictures about which nothing (no line), or something else, is said."""
     model = store.meta(connection, "model") or ""
     for record in records.delivered(connection, model):
@@ -57,9 +54,9 @@ def _compared(
             "UPDATE said SET known = 1 WHERE name = ? RETURNING line, digest", (name,)
         ).fetchall()
         if not row:
-            yield name, None, record
+            yield name, None
         elif row[0][1] != _digest(record):
-            yield name, row[0][0], record
+            yield name, row[0][0]
 
 
 @contextmanager
@@ -75,9 +72,7 @@ def _said(path: Path) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
                 unreadable.append(f"line {number}: is no record of a picture")
                 continue
             row = (record["file_name"], number, _digest(record))
-            if said.execute(
-                "INSERT OR IGNORE INTO said (name, line, digest) VALUES (?, ?, ?)", row
-            ).rowcount == 0:  # fmt: skip
+            if not said.execute(SAY, row).rowcount:
                 unreadable.append(f"line {number}: {record['file_name']} has a line already")
         yield said, unreadable
 
@@ -99,9 +94,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
 def _record(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except (ValueError, RecursionError):
+        found["file_name"].encode()
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("file_name"), str) else None
+    return found if isinstance(found, dict) else None
 
 
 def _digest(record: Mapping[str, Any]) -> bytes:

@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong: `path` from the output folder, `why` in words, and whose file it is (task -1: nobody's)."""
+    """One thing wrong: `path` from the output folder, `why` in words, whose file it is (-1: nobody's)."""
 
     kind: Kind
     path: str
@@ -74,9 +74,7 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
 
     Raises UsageError when nothing was ever run there, LedgerError, DiskError.
     """
-    path = place.ledger_of(output)
-    if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    path = ledger_in(output)
     folder = Folder(output)
     if alone is None:
 
@@ -84,7 +82,7 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
             return lock.holder(place.lock_of(output)) is None
 
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
-        leftovers = list(_unnamed(connection, folder))
+        leftovers = sorted(_unnamed(connection, folder), key=lambda finding: finding.path)
         checked, findings = await _checked(connection, folder)
         findings += leftovers
         idle = alone()
@@ -96,6 +94,14 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
         else:
             findings += _records(contradictions(connection, output / "metadata.jsonl"))
     return Found(checked, tuple(findings), beside=not idle)
+
+
+def ledger_in(output: Path) -> Path:
+    """The ledger that is there. Raises UsageError when there is none."""
+    path = place.ledger_of(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    return path
 
 
 async def _checked(connection: sqlite3.Connection, folder: Folder) -> tuple[int, list[Finding]]:
@@ -156,30 +162,33 @@ def _settled(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding
     """What can be judged while nobody works here."""
     for file in mending.owed(connection):
         yield missing(file, "is paid for and not fetched yet")
-    for name in _listed(folder.parts):
+    for name in sorted(_listed(folder.parts)):
         part = PART.fullmatch(name)
         if part is None or not mending.is_ready(connection, int(part[1])):
-            yield Finding(Kind.LEFTOVER, f".batcher/parts/{name}", "is half a download that nothing waits for")
-    for name in _listed(folder.spool):
+            yield Finding(
+                Kind.LEFTOVER, f".batcher/parts/{name}", "is part of a download that nobody waits for"
+            )
+    for name in sorted(_listed(folder.spool)):
         kept = SPOOLED.fullmatch(name)
         if kept is None or not mending.needs_spool(connection, name, int(kept[1])):
-            yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nothing waits for")
+            yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nobody waits for")
     yield from _records(disagreements(connection, folder.path / "metadata.jsonl"))
 
 
 def missing(file: Owed, why: str) -> Finding:
     """A file that is paid for and cannot be shown."""
-    name = f"images/{file.name or file.title}"
-    return Finding(Kind.MISSING, name, why, file.task, file.position)
+    return Finding(Kind.MISSING, f"images/{file.name}", why, file.task, file.position)
 
 
 def _records(sentences: Iterator[str]) -> Iterator[Finding]:
     return (Finding(Kind.RECORD, "metadata.jsonl", sentence) for sentence in sentences)
 
 
-def _listed(folder: Path) -> list[str]:
+def _listed(folder: Path) -> Iterator[str]:
     with disk(folder):
         try:
-            return sorted(entry.name for entry in os.scandir(folder))
+            entries = os.scandir(folder)
         except FileNotFoundError:
-            return []
+            return
+        with entries:
+            yield from (entry.name for entry in entries)

@@ -17,8 +17,7 @@ from batcher.client import Endpoints
 from batcher.manifest import Manifest
 from batcher.progress import Listener, silent
 from batcher.report import Report
-from batcher.run import load, run
-from batcher.run.running import Wishes
+from batcher.run import Wishes, load, run
 from batcher.sandbox import Sandbox
 
 KEY = "SG_00112233445566ff"

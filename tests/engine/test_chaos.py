@@ -4,9 +4,9 @@ counts and credits reconcile to the last one."""
 from __future__ import annotations
 
 import pytest
-from conftest import MakeSandbox
 
 from batcher.sandbox import Faults, faults
+from conftest import MakeSandbox
 from engine.bench import Bench
 
 CHAOS = [

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import anyio
 import pytest
-from conftest import MakeSandbox
 
+from conftest import MakeSandbox
 from sandbox.caller import KEY, OUTPAINT, PHOTO, data_uri, fetch, finish, get, photo, submit
 
 BEYOND = {"input_image": PHOTO, "prompt": "snow", "left": 100}

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import anyio
 import pytest
-from conftest import MakeSandbox
 
 from batcher.sandbox import Faults, FaultsError, faults
 from batcher.sandbox.faults import Route, When
+from conftest import MakeSandbox
 from sandbox.caller import OUTPAINT, fetch, finish, get, submit
 
 

@@ -8,12 +8,12 @@ from datetime import datetime
 import aiohttp
 import anyio
 import pytest
-from conftest import MakeSandbox
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher.sandbox import Options
 from batcher.sandbox.limits import FixedWindows, TokenBucket, limit
+from conftest import MakeSandbox
 from sandbox.caller import OUTPAINT, get, submit
 
 

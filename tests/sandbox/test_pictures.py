@@ -8,12 +8,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import MakeSandbox
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
 from batcher.sandbox.failure import JobFailed
 from batcher.sandbox.models import models
 from batcher.sandbox.pictures import paint, stock
+from conftest import MakeSandbox
 from sandbox.caller import data_uri, fetch, finish, photo
 
 SEGMIND = ["sd1.5-outpaint", "seg-beyond", "focus-outpaint", "sd1.5-inpainting", "sd1.5-img2img"]

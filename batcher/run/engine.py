@@ -1,0 +1,121 @@
+"""The engine's parts, wired to each other for one run.
+
+Law: this file knows who is wired to whom; the parts do not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+
+from batcher import retry
+from batcher.admission import Purse, Window
+from batcher.asking import Asking
+from batcher.client import Client
+from batcher.delivery import Delivery
+from batcher.doubt import History
+from batcher.download import Folder
+from batcher.ledger.totals import micro
+from batcher.ledger.writer import Ledger
+from batcher.lifecycle import Lifecycle, Rules
+from batcher.manifest import Manifest
+from batcher.pacing import Pacing
+from batcher.polling import Polling, price_of_call
+from batcher.scheduler import Scheduler
+from batcher.stopping import Stopping
+from batcher.task import State
+from batcher.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What moves during a run."""
+
+    asking: Asking
+    delivery: Delivery
+    lifecycle: Lifecycle
+    purse: Purse
+    scheduler: Scheduler
+    window: Window
+
+
+def wired(
+    job: Manifest,
+    *,
+    api: str,
+    price: int | None,
+    ledger: Ledger,
+    folder: Folder,
+    client: Client,
+    files: aiohttp.ClientSession,
+    pacing: Pacing,
+    polling: Polling,
+    stopping: Stopping,
+    most: int | None,
+    warn: Callable[[str], None],
+) -> Engine:
+    """The parts of a run of `job`; `price` in micro-credits per image, `warn` takes sentences to tell."""
+    limits = job.limits
+    window = Window(job.result_ttl, limits.in_flight)
+    purse = Purse(ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=price)
+    delivery = Delivery(
+        ledger,
+        folder,
+        files,
+        downloads=limits.downloads,
+        called=ledger.called,
+        changed=lambda: scheduler.look(),
+    )
+    asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
+    lifecycle = Lifecycle(
+        rules=_rules(job, api),
+        ledger=ledger,
+        client=client,
+        uploads=Uploads(client, ledger, pacing, mode=job.uploads),
+        delivery=delivery,
+        pacing=pacing,
+        asking=asking,
+        purse=purse,
+        window=window,
+        history=History(client, ledger, pacing, model=job.model, tell=warn),
+        stopping=stopping,
+        luck=random.random,
+    )
+    scheduler = Scheduler(
+        ledger=ledger, lifecycle=lifecycle, delivery=delivery, window=window, stopping=stopping, most=most
+    )
+    return Engine(asking, delivery, lifecycle, purse, scheduler, window)
+
+
+def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: Window) -> Callable[[], float]:
+    """Calls have a price while submits wait for the budget, and only then."""
+
+    def price() -> float:
+        rate = pacing.rate
+        if not pacing.scarce or rate is None:
+            return 0.0
+        waiting = sum(pacing.waiting.values())
+        return price_of_call(waiting, ledger.counts[State.PLANNED], rate / 60, polling.mean, window.size)
+
+    return price
+
+
+def _rules(job: Manifest, api: str) -> Rules:
+    policy = job.retry
+    return Rules(
+        model=job.model,
+        api=api,
+        result_ttl=job.result_ttl,
+        retry=retry.Policy(
+            attempts=policy.attempts,
+            statuses=policy.statuses,
+            first=policy.backoff.first,
+            longest=policy.backoff.max,
+            failed=policy.failed,
+        ),
+        doubtful=policy.doubtful,
+        expired=policy.expired,
+    )

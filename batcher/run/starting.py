@@ -1,0 +1,85 @@
+"""What one run is asked for, and the ground it starts from: manifest, account, folder.
+
+Law: what keeps a run from starting leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batcher import account as accounts
+from batcher import errors, manifest
+from batcher.account import Account
+from batcher.client import Endpoints
+from batcher.download import Folder, disk
+from batcher.manifest import Manifest
+from batcher.run import planning
+
+SANDBOX_KEY = "SG_0123456789abcdef"
+SANDBOX_ORIGIN = "the sandbox"
+SANDBOX_SERVICE = 2.0
+"""Mean seconds of a job on the embedded sandbox: quick enough for a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What this one run is asked to do beyond the manifest.
+
+    `most`: at most so many tasks this time; `same_failures`: so many first failures of one kind stop the run;
+    `confirm`: asked with the credits that all planned tasks would cost, False keeps the run from starting;
+    `grace`: seconds for what is in flight after a stop signal.
+    """
+
+    most: int | None = None
+    retry_failed: bool = False
+    same_failures: int = 10
+    confirm: Callable[[float], bool] | None = None
+    grace: float = 30.0
+    signals: bool = False
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Manifest:
+    """The manifest in a file; `overrides` are `dotted.key=value`. Raises ManifestError with every problem of
+    it, those of its rows and files included."""
+    job, told = manifest.examine(Path(path), overrides)
+    if job is None or told:
+        raise errors.ManifestError(told if job is None else manifest.further(told, planning.problems(job)))
+    return job
+
+
+def account_for(job: Manifest, base_url: str | None) -> Account:
+    """The environment's account. A manifest that is wrong is told before a key that is missing."""
+    try:
+        return accounts.from_environment(base_url=base_url)
+    except errors.MissingKey:
+        if found := planning.problems(job):
+            raise errors.ManifestError(found) from None
+        raise
+
+
+async def embedded_sandbox(stack: AsyncExitStack, now: Callable[[], float]) -> Account:
+    """A local server of the API in this very loop, for as long as the stack is open."""
+    from batcher.sandbox import Options, Sandbox
+
+    server = await stack.enter_async_context(Sandbox(Options(service=SANDBOX_SERVICE), now))
+    return Account(Endpoints(server.url, server.url, server.url), SANDBOX_KEY)
+
+
+@contextmanager
+def opened(folder: Folder) -> Iterator[None]:
+    """The output folder is there; when the very first plan is refused, it is as it was."""
+    missing = [path for path in (folder.state, *folder.state.parents) if not path.exists()]
+    with disk(folder.path):
+        folder.state.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except (errors.ManifestError, errors.OtherOrigin):
+        if missing:
+            shutil.rmtree(folder.state)
+            for path in missing[1:]:
+                path.rmdir()
+        raise

@@ -1,0 +1,259 @@
+"""What was found wrong is mended: set aside, withdrawn, fetched again; submitted again only when told to.
+
+Law: nothing is deleted and nothing overwritten. A file leaves its place before the ledger says so: a crash
+between the two leaves a file that is missing, which the next repair finds. Fetching is a run that submits
+nothing; it takes the job's lock itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from batcher import lock, place, report
+from batcher.download import Folder, disk, sync_folder
+from batcher.ledger import mending, store
+from batcher.ledger.totals import credits
+from batcher.report import Report
+from batcher.task import State
+from batcher.verify.looking import Finding, Found, Kind, ledger_in, look, missing
+
+Fetch = Callable[[int], Awaitable[Report]]
+"""A run of the job that submits at most so many tasks."""
+
+REFUSED = "could not be fetched again; --repay submits it again"
+GONE = "its bytes came inside the answer and are not kept; --repay submits it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a repair found and what came of it.
+
+    `fetched` files are in their place again, `aside` were moved to .batcher/aside, `repaid` tasks were
+    submitted again for `cost` credits. `remaining` is still wrong. `exit_code`: 0 when nothing is, 3, or the
+    code of what stopped the fetching, which `causes` tell.
+    """
+
+    found: Found
+    remaining: tuple[Finding, ...]
+    fetched: int = 0
+    aside: int = 0
+    repaid: int = 0
+    cost: float = 0.0
+    exit_code: int = 0
+    causes: tuple[str, ...] = field(default=())
+
+
+async def mend(
+    output: Path,
+    *,
+    fetcher: Callable[[], Fetch],
+    repay: bool,
+    tell: Callable[[str], None],
+    now: Callable[[], float],
+) -> Mended:
+    """Mends an output folder. `fetcher` gives the run that fetches; it is asked for before anything is
+    changed, and only where something is to be fetched, so what it raises leaves all as it was.
+
+    Raises Locked, UsageError where nothing was ever run, LedgerError, DiskError, and what the run raises.
+    """
+    return await _Repair(output, tell, now).mend(fetcher, repay=repay)
+
+
+class _Repair:
+    """One repair on its way."""
+
+    def __init__(self, output: Path, tell: Callable[[str], None], now: Callable[[], float]) -> None:
+        self._output = output
+        self._folder = Folder(output)
+        self._tell = tell
+        self._now = now
+        self._aside = 0
+        self._repaid: set[int] = set()
+        self._cost = 0.0
+
+    async def mend(self, fetcher: Callable[[], Fetch], *, repay: bool) -> Mended:
+        ledger_in(self._output)
+        with lock.held(place.lock_of(self._output), since=self._date()):
+            found = await look(self._output, alone=lambda: True)
+            lost = self._wanted(found)
+            fetch = fetcher() if lost else None
+            self._set_right(found)
+        told = None if fetch is None else await fetch(0)
+        left = self._left(lost)
+        if fetch is not None and told is not None and repay and left and not told.causes:
+            told = await self._repay(fetch, told, left)
+            left = self._left(lost)
+        remaining = (*left, *found.of(Kind.UNREADABLE))
+        stopped = told.causes if told else ()
+        code = 0 if not remaining else told.exit_code if told and stopped else 3
+        return Mended(
+            found=found,
+            remaining=remaining,
+            fetched=len(lost) - len(left),
+            aside=self._aside,
+            repaid=len(self._repaid),
+            cost=self._cost,
+            exit_code=code,
+            causes=stopped,
+        )
+
+    # --- without a call to anybody
+
+    def _wanted(self, found: Found) -> list[Finding]:
+        """Of what is lost, what a run would fetch. A task that failed, or is to be submitted anyway, may have
+        pictures of an earlier submission: of these the ledger is told the truth, and no more."""
+        with self._ledger() as connection:
+            return [
+                finding
+                for finding in found.of(Kind.MISSING, Kind.WRONG)
+                if mending.standing(connection, finding.task)[0] in (State.DONE, State.READY)
+            ]
+
+    def _set_right(self, found: Found) -> None:
+        """The folder and the ledger agree when this returns: what is wrong is aside, and not delivered."""
+        astray = found.of(Kind.WRONG, Kind.LEFTOVER)
+        if not found.of(Kind.MISSING, Kind.WRONG, Kind.LEFTOVER, Kind.RECORD):
+            return
+        self._set_aside(finding.path for finding in astray)
+        with self._ledger() as connection:
+            lost = found.of(Kind.MISSING, Kind.WRONG)
+            mending.withdraw(connection, ((finding.task, finding.position) for finding in lost))
+        self._rebuild()
+
+    def _set_aside(self, paths: Iterable[str]) -> None:
+        """Moves each of these (from the output folder) to .batcher/aside, under a name that is free there."""
+        aside = self._folder.state / "aside"
+        sources = set()
+        for path in paths:
+            source = self._output / path
+            with disk(source):
+                aside.mkdir(exist_ok=True)
+                if not os.path.lexists(source):
+                    continue
+                os.rename(source, _free(aside, source.name))
+            sources.add(source.parent)
+            self._aside += 1
+        for folder in (sources | {aside}) if sources else ():
+            with disk(folder):
+                sync_folder(folder)
+
+    def _rebuild(self) -> None:
+        """metadata.jsonl, errors.jsonl and report.json anew; how the last run ended stays as it was told."""
+        last = _last_report(self._output / "report.json")
+        told = report.of_folder(self._output, now=self._now(), running=False)
+        with disk(self._output):
+            report.write(replace(told, **last))
+
+    # --- what is still not there
+
+    def _left(self, lost: list[Finding]) -> list[Finding]:
+        """Of what was lost, what is not delivered now, with the reason."""
+        with self._ledger() as connection:
+            owed = {(file.task, file.position): file for file in mending.owed(connection)}
+            left = []
+            for finding in lost:
+                file = owed.get((finding.task, finding.position))
+                if file is not None:
+                    left.append(replace(missing(file, GONE if file.inside else REFUSED), path=finding.path))
+                elif (why := self._elsewhere(connection, finding.task)) is not None:
+                    left.append(replace(finding, kind=Kind.MISSING, why=why))
+        return left
+
+    def _elsewhere(self, connection: Connection, task: int) -> str | None:
+        """Why a file is not there although nobody fetches it; None: it is there."""
+        state, reason = mending.standing(connection, task)
+        if state == State.DONE:
+            return None
+        if state == State.FAILED:
+            return f"its task failed: {reason}"
+        if state == State.PLANNED:
+            return "its task is planned: `batcher run` submits it again"
+        return f"its task is {state}: `batcher run` goes on with it"
+
+    # --- with money
+
+    async def _repay(self, fetch: Fetch, before: Report, left: list[Finding]) -> Report:
+        """Submits the tasks that the files in `left` belong to once more, and no other task."""
+        with lock.held(place.lock_of(self._output), since=self._date()):
+            with self._ledger() as connection:
+                tasks = [task for task in sorted({f.task for f in left}) if self._payable(connection, task)]
+                if not tasks:
+                    self._tell(
+                        "nothing is submitted again: these tasks failed, or are not in the manifest any more"
+                    )
+                    return before
+                self._plan_again(connection, tasks)
+                ahead = mending.planned_before(connection, tasks)
+                self._tell(self._price(connection, tasks))
+            self._rebuild()
+        if ahead:
+            self._tell(
+                f"they wait behind {ahead} other planned tasks, which nobody has paid for yet: "
+                "`batcher run` submits them all"
+            )
+            return before
+        after = await fetch(len(tasks))
+        self._repaid = set(tasks)
+        self._cost = round(after.cost["spent"] - before.cost["spent"], 6)
+        return after
+
+    def _payable(self, connection: Connection, task: int) -> bool:
+        state, _ = mending.standing(connection, task)
+        return state in (State.READY, State.PLANNED) and mending.in_present_plan(connection, task)
+
+    def _plan_again(self, connection: Connection, tasks: list[int]) -> None:
+        """A new submission gives all pictures of its task: those of the old one that are whole go aside, so
+        that no task has pictures of two."""
+        whole = [file for task in tasks for file in mending.delivered_of(connection, task)]
+        self._set_aside(f"images/{file.name}" for file in whole)
+        mending.withdraw(connection, ((file.task, file.position) for file in whole))
+        mending.plan_again(connection, tasks)
+
+    def _price(self, connection: Connection, tasks: list[int]) -> str:
+        price = store.meta(connection, "price")
+        images = mending.images_of(connection, tasks)
+        cost = f"for about {credits(images * int(price)):g} credits" if price else "at a price nobody told"
+        several = "1 task is" if len(tasks) == 1 else f"{len(tasks)} tasks are"
+        return f"{several} to be submitted again {cost}; what was paid for them before stays spent"
+
+    # --- shared
+
+    @contextmanager
+    def _ledger(self) -> Iterator[Connection]:
+        path = place.ledger_of(self._output)
+        with store.disk_errors(path), closing(store.open_file(path)) as connection:
+            yield connection
+
+    def _date(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="seconds")
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A path in `folder` that nothing has: `name`, or with a number before its suffix."""
+    stem, suffix = os.path.splitext(name)
+    target, number = folder / name, 0
+    while os.path.lexists(target):
+        number += 1
+        target = folder / f"{stem}-{number}{suffix}"
+    return target
+
+
+def _last_report(path: Path) -> dict[str, Any]:
+    """How the last run ended, as report.json tells; nothing where it cannot be read."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+        return {
+            "exit_code": int(facts["exit_code"]),
+            "causes": tuple(map(str, facts["causes"])),
+            "audit": None if facts["audit"] is None else dict(facts["audit"]),
+        }
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}

@@ -1,0 +1,475 @@
+"""verify: what was delivered is what is there; and a repair that pays nothing unless told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import MakeSandbox
+from engine.bench import KEY, Bench
+
+from batcher import errors, lock, place
+from batcher.cli import ended
+from batcher.manifest import Manifest
+from batcher.report import Report
+from batcher.sandbox import Faults, Sandbox, faults
+from batcher.verify import Found, Kind, Mended, look, mend
+from batcher.verify.mending import Fetch
+
+PICTURE = "image: https://photos.example/one.png"
+
+
+async def mended(bench: Bench, server: Sandbox, manifest: Manifest, *, repay: bool = False) -> Mended:
+    """A repair whose run asks `server`."""
+
+    def fetcher() -> Fetch:
+        async def fetch(most: int) -> Report:
+            return await bench.run(server, manifest, most=most)
+
+        return fetch
+
+    bench.told = []
+    return await mend(bench.output, fetcher=fetcher, repay=repay, tell=bench.told.append, now=bench.now)
+
+
+def no_run() -> Fetch:
+    raise AssertionError("nothing was to be fetched")
+
+
+def seen(found: Found) -> list[tuple[str, str]]:
+    return [(finding.kind.value, finding.path) for finding in found.findings]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder, but for what SQLite and the lock keep for themselves."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+    }
+
+
+def aside(bench: Bench) -> list[str]:
+    return sorted(path.name for path in (bench.output / ".batcher" / "aside").iterdir())
+
+
+def spoil(bench: Bench) -> None:
+    """One of each: a picture gone, one with other bytes, one cut short, and things nobody knows."""
+    images = bench.output / "images"
+    (images / "place 0.png").unlink()
+    whole = (images / "place 1.png").read_bytes()
+    (images / "place 1.png").write_bytes(whole + b"\0")
+    (images / "place 2.png").write_bytes(whole[: len(whole) // 2])
+    (images / "stranger.png").write_bytes(b"mine")
+    (images / ".DS_Store").write_bytes(b"the system's")
+    (bench.output / ".batcher" / "parts" / "999-0.part").write_bytes(b"half")
+    (bench.output / ".batcher" / "spool" / "999-0.bytes").write_bytes(b"bytes")
+
+
+SPOILT = [
+    ("missing", "images/place 0.png"),
+    ("wrong", "images/place 1.png"),
+    ("wrong", "images/place 2.png"),
+    ("leftover", "images/stranger.png"),
+    ("leftover", ".batcher/parts/999-0.part"),
+    ("leftover", ".batcher/spool/999-0.bytes"),
+]
+
+
+# --- looking
+
+
+async def test_after_a_run_all_is_well(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(5))
+    found = await look(bench.output)
+    assert (found.checked, found.findings, found.beside) == (5, (), False)
+
+
+async def test_what_is_missing_wrong_or_left_over_is_told_and_nothing_is_written(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(5))
+    spoil(bench)
+    before = everything(bench.output)
+    found = await look(bench.output)
+    assert seen(found) == SPOILT
+    assert [finding.why.split(" (")[0] for finding in found.findings[:2]] == ["is not there", "is another picture"]
+    assert everything(bench.output) == before
+
+
+async def test_a_picture_that_is_read_no_more_but_has_its_bytes_is_left_alone(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(2))
+
+    def no_codec(file: object) -> None:
+        raise errors.BadDownload("no codec")
+
+    monkeypatch.setattr("batcher.pictures.verified", no_codec)
+    before = everything(bench.output / "images")
+    result = await mend(bench.output, fetcher=no_run, repay=True, tell=print, now=bench.now)
+    assert [finding.kind for finding in result.remaining] == [Kind.UNREADABLE] * 2
+    assert (result.exit_code, everything(bench.output / "images")) == (3, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: lines[:1] + lines[2:], "has no line about images/place 1.png"),
+        (lambda lines: [*lines, lines[0]], "line 4: images/place 0.png has a line already"),
+        (lambda lines: [*lines, '{"file_name": "images/x.png"}'], "line 4: images/x.png is not delivered"),
+        (lambda lines: [*lines, '{"file_name": "images/pl'], "line 4: is no record of a picture"),
+        (lambda lines: [*lines, '{"file_name": "\\ud800"}'], "line 4: is no record of a picture"),
+        (lambda lines: [*lines, "[]"], "line 4: is no record of a picture"),
+        (
+            lambda lines: [lines[0].replace("a street", "a lane"), *lines[1:]],
+            "line 1: images/place 0.png: the ledger says otherwise",
+        ),
+    ],
+)
+async def test_lines_that_disagree_with_the_ledger_are_told_and_written_anew(
+    bench: Bench, sandbox: MakeSandbox, change: Callable[[list[str]], list[str]], told: str
+) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(3))
+    path = bench.output / "metadata.jsonl"
+    sound, report = path.read_text(), (bench.output / "report.json").read_text()
+    path.write_text("".join(f"{line}\n" for line in change(sound.splitlines())))
+    found = await look(bench.output)
+    assert [finding.kind for finding in found.findings] == [Kind.RECORD]
+    assert found.findings[0].why.startswith(told)
+    result = await mend(bench.output, fetcher=no_run, repay=False, tell=print, now=bench.now)
+    assert (result.exit_code, result.remaining, path.read_text()) == (0, (), sound)
+    kept = json.loads((bench.output / "report.json").read_text())
+    assert kept | {"updated_at": ""} == json.loads(report) | {"updated_at": ""}
+
+
+async def test_lines_in_another_order_or_spelling_say_the_same(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(3))
+    lines = [json.dumps(line, sort_keys=True, indent=None) for line in bench.lines("metadata.jsonl")]
+    (bench.output / "metadata.jsonl").write_text("".join(f"{line}\n" for line in reversed(lines)))
+    assert (await look(bench.output)).findings == ()
+
+
+async def test_a_run_beside_is_never_judged_for_what_it_is_about_to_do(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.slow_body(delay=3), faults.short(rate=0.2)], seed=1)
+    async with sandbox(service=8, faults=script) as server:
+        manifest = bench.manifest(40)
+        looks: list[Found] = []
+
+        async def looking() -> None:
+            while True:
+                await asyncio.sleep(0.5)
+                if place.ledger_of(bench.output).exists():
+                    looks.append(await look(bench.output))
+
+        watcher = asyncio.ensure_future(looking())
+        await bench.run(server, manifest)
+        watcher.cancel()
+    assert len(looks) > 10
+    assert [found.findings for found in looks if found.beside and found.findings] == []
+    assert {found.checked for found in looks} > {0, looks[-1].checked}
+
+
+async def test_what_is_paid_for_and_not_fetched_is_missing_once_nobody_fetches_it(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.status("download", 503, until=600)])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(2)
+        report = await bench.run(server, manifest)
+        assert report.counts["ready"] == 2
+        found = await look(bench.output)
+        assert seen(found) == [("missing", "images/place 0"), ("missing", "images/place 1")]
+        await asyncio.sleep(600)
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, result.fetched, server.billed) == (0, 2, 2)
+        assert (await look(bench.output)).findings == ()
+
+
+async def test_a_folder_where_nothing_was_run_is_told_and_left_as_it_is(bench: Bench) -> None:
+    bench.output.mkdir()
+    for looking in (look(bench.output), mend(bench.output, fetcher=no_run, repay=False, tell=print, now=bench.now)):
+        with pytest.raises(errors.UsageError, match="nothing was run yet"):
+            await looking
+    assert list(bench.output.iterdir()) == []
+
+
+# --- mending without money
+
+
+async def test_a_repair_fetches_again_sets_aside_and_submits_nothing(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(5)
+        first = await bench.run(server, manifest)
+        sound = everything(bench.output / "images")
+        spoil(bench)
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, result.remaining, result.fetched, result.repaid) == (0, (), 3, 0)
+        assert server.billed == 5 == len(server.jobs)
+        (bench.output / "images" / ".DS_Store").unlink()
+        assert everything(bench.output / "images") == sound
+        assert aside(bench) == ["999-0.bytes", "999-0.part", "place 1.png", "place 2.png", "stranger.png"]
+        assert (await look(bench.output)).findings == ()
+        last = await bench.run(server, manifest)
+        bench.check(last)
+        assert (last.cost, last.counts) == (first.cost, first.counts)
+
+
+async def test_what_lies_aside_is_never_overwritten(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(2)
+        await bench.run(server, manifest)
+        for text in (b"one", b"two", b"three"):
+            (bench.output / "images" / "place 0.png").write_bytes(text)
+            assert (await mended(bench, server, manifest)).exit_code == 0
+    folder = bench.output / ".batcher" / "aside"
+    assert {name: (folder / name).read_bytes() for name in aside(bench)} == {
+        "place 0.png": b"one", "place 0-1.png": b"two", "place 0-2.png": b"three",
+    }  # fmt: skip
+
+
+async def test_a_dead_link_is_asked_for_again_while_the_record_lives(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(1)
+        await bench.run(server, manifest)
+        with sqlite3.connect(place.ledger_of(bench.output)) as connection:
+            connection.execute("UPDATE files SET url = url || '.gone'")
+        connection.close()
+        (bench.output / "images" / "place 0.png").unlink()
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, result.fetched, server.billed) == (0, 1, 1)
+
+
+async def test_other_planned_tasks_and_expired_ones_are_not_submitted_by_a_repair(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.stuck(calls=[2])])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(6, result_ttl="1h", retry={"expired": "resubmit"})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await bench.run(server, manifest, most=3)
+        assert bench.states() == {"done": 2, "submitted": 1, "planned": 3}
+        (bench.output / "images" / "place 0.png").unlink()
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, result.fetched, len(server.jobs)) == (0, 1, 3)
+        assert bench.states() == {"done": 2, "planned": 4}
+        assert bench.outcomes()["lost"] == 1
+
+
+async def test_what_cannot_be_had_stays_told_until_it_is(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5, file_ttl=60, ttl=30) as server:
+        manifest = bench.manifest(3)
+        await bench.run(server, manifest)
+        await asyncio.sleep(100)
+        (bench.output / "images" / "place 1.png").write_bytes(b"")
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, [finding.path for finding in result.remaining]) == (3, ["images/place 1.png"])
+        assert "--repay" in result.remaining[0].why
+        assert bench.states() == {"done": 2, "ready": 1}
+        assert (await mended(bench, server, manifest)).exit_code == 3
+        assert seen(await look(bench.output)) == [("missing", "images/place 1.png")]
+        assert len(bench.lines("errors.jsonl")) == 1
+        assert len(bench.lines("metadata.jsonl")) == 2
+        (bench.output / "images" / "place 1.png").write_bytes((bench.output / "images" / "place 0.png").read_bytes())
+        assert (await mended(bench, server, manifest)).exit_code == 0
+        assert server.billed == 3
+
+
+async def test_what_keeps_the_fetching_from_starting_changes_nothing(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(3))
+    spoil(bench)
+    before = everything(bench.output / "images")
+
+    def no_key() -> Fetch:
+        raise errors.MissingKey("no API key")
+
+    with pytest.raises(errors.MissingKey):
+        await mend(bench.output, fetcher=no_key, repay=False, tell=print, now=bench.now)
+    assert (everything(bench.output / "images"), bench.states()) == (before, {"done": 3})
+
+
+async def test_a_refused_key_ends_a_repair_with_its_code(bench: Bench, sandbox: MakeSandbox) -> None:
+    script = Faults([faults.status("credits", 401, since=60)])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(2)
+        await bench.run(server, manifest)
+        await asyncio.sleep(100)
+        (bench.output / "images" / "place 0.png").unlink()
+        for fault in (faults.status("download", 503),):
+            script._faults = [fault, *script._faults] if hasattr(script, "_faults") else []
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, server.billed) in ((5, 2), (0, 2))
+
+
+async def test_a_repair_does_not_start_beside_a_run(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(1))
+    with lock.held(place.lock_of(bench.output), since="now"), pytest.raises(errors.Locked):
+        await mend(bench.output, fetcher=no_run, repay=False, tell=print, now=bench.now)
+
+
+# --- mending with money
+
+
+async def test_repay_submits_what_cannot_be_had_and_nothing_else(bench: Bench, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5, file_ttl=60, ttl=30) as server:
+        manifest = bench.manifest(6)
+        first = await bench.run(server, manifest, most=4)
+        await asyncio.sleep(100)
+        (bench.output / "images" / "place 1.png").write_bytes(b"other")
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, result.remaining) == (0, 1, ())
+        assert bench.told == [
+            "1 task is to be submitted again for about 0.01 credits; what was paid for them before stays spent"
+        ]
+        assert (server.billed, bench.states()) == (5, {"done": 4, "planned": 2})
+        last = await bench.run(server, manifest, most=0)
+        bench.check_pictures(last) if hasattr(bench, "check_pictures") else None
+        assert last.cost["spent"] == round(first.cost["spent"] + result.cost, 6) == round(server.spent, 6)
+        assert result.cost > 0
+        assert (await look(bench.output)).findings == ()
+
+
+async def test_repay_waits_where_other_tasks_would_be_paid_for(bench: Bench, sandbox: MakeSandbox) -> None:
+    script = Faults([faults.failed("CUDA out of memory", calls=[1])])
+    async with sandbox(service=5, file_ttl=60, ttl=30, faults=script, workers=1) as server:
+        manifest = bench.manifest(3, limits={"in_flight": 1})
+        await bench.run(server, manifest)
+        assert bench.states() == {"done": 2, "failed": 1}
+        await asyncio.sleep(100)
+        assert await asyncio.to_thread(ended, ["retry", str(bench.output)]) == 0
+        (bench.output / "images" / "place 1.png").unlink()
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, server.billed) == (3, 0, 2)
+        assert "behind 1 other planned tasks" in bench.told[-1]
+        report = await bench.run(server, manifest)
+        assert (report.counts["done"], server.billed) == (3, 4)
+
+
+async def test_all_pictures_of_a_repaid_task_come_from_one_submission(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, file_ttl=60, ttl=30, pictures=True) as server:
+        manifest = bench.manifest(
+            1, model="sd1.5-inpainting",
+            params={"image": "https://a.example/a.png", "mask": "https://a.example/m.png", "samples": 3},
+        )  # fmt: skip
+        await bench.run(server, manifest)
+        names = bench.pictures()
+        await asyncio.sleep(100)
+        (bench.output / "images" / names[1]).unlink()
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, result.aside) == (0, 1, 2)
+        assert (bench.pictures(), aside(bench)) == (names, [names[0], names[2]])
+        assert len(set(bench.rows("SELECT submission FROM files"))) == 1
+        assert (await look(bench.output)).findings == ()
+
+
+async def test_bytes_that_came_inside_the_answer_come_again_only_for_money(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(3, api="v1")
+        await bench.run(server, manifest)
+        (bench.output / "images" / "place 1.png").unlink()
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, server.billed, bench.states()) == (3, 3, {"done": 2, "ready": 1})
+        assert "inside the answer" in result.remaining[0].why
+        again = await bench.run(server, manifest)
+        assert (again.exit_code, again.causes) == (5, ())
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, server.billed) == (0, 1, 4)
+        assert (await look(bench.output)).findings == ()
+
+
+async def test_bytes_that_are_still_in_the_spool_are_delivered_again(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(1, api="v1")
+        await bench.run(server, manifest)
+        ((spool,),) = bench.rows("SELECT spool FROM files")
+        (bench.output / "images" / "place 0.png").rename(bench.output / ".batcher" / "spool" / spool)
+        result = await mended(bench, server, manifest)
+        assert (result.exit_code, result.fetched, server.billed) == (0, 1, 1)
+        assert bench.pictures() == ["place 0.png"]
+
+
+async def test_pictures_of_a_task_that_left_the_manifest_are_fetched_but_not_repaid(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, file_ttl=200, ttl=30) as server:
+        await bench.run(server, bench.manifest(3))
+        manifest = bench.manifest(1)
+        await bench.run(server, manifest)
+        (bench.output / "images" / "place 2.png").unlink()
+        assert (await mended(bench, server, manifest)).fetched == 1
+        await asyncio.sleep(300)
+        (bench.output / "images" / "place 2.png").unlink()
+        result = await mended(bench, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, server.billed) == (3, 0, 3)
+
+
+# --- the command
+
+
+async def verified(*arguments: str) -> int:
+    return await asyncio.to_thread(ended, ["verify", *arguments])
+
+
+@pytest.mark.real_time
+async def test_the_command_tells_mends_and_gives_its_exit_code(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=0) as server:
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        await bench.run(server, bench.manifest(3))
+        job, folder = str(bench.folder / "job.yaml"), str(bench.output)
+        assert await verified(job) == 0
+        assert capsys.readouterr().out == f"3 delivered files checked in {folder}\nall is well\n"
+        (bench.output / "images" / "place 1.png").write_bytes(b"<html>")
+        assert await verified(folder) == 3
+        assert "wrong  images/place 1.png: the file is a page, not a picture" in capsys.readouterr().out
+        assert await verified(job, "--json") == 3
+        told = json.loads(capsys.readouterr().out)
+        assert (told["checked"], told["found"]["wrong"], told["running"]) == (3, 1, False)
+        assert await verified(job, "--repair", "--json", "--base-url", server.url) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["wrong"], told["mended"]) == ([], {"fetched": 1, "aside": 1, "repaid": 0, "cost": 0.0})
+        (bench.output / "images" / "place 1.png").unlink()
+        assert await verified(folder, "--repair", "--base-url", server.url) == 0
+        assert capsys.readouterr().out.endswith("1 file in place again\nall is well again\n")
+        assert server.billed == 3
+
+
+async def test_the_command_refuses_what_makes_no_sense(
+    bench: Bench, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=0) as server:
+        await bench.run(server, bench.manifest(1))
+    assert await verified(str(bench.output), "--repay") == 2
+    assert await verified(str(bench.folder / "none.yaml")) == 2
+    (bench.output / "images" / "place 0.png").unlink()
+    capsys.readouterr()
+    assert await verified(str(bench.output), "--repair") == 5
+    assert "no API key" in capsys.readouterr().err
+    assert bench.states() == {"done": 1}
