@@ -133,13 +133,12 @@ def retry_command(
 def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
     """The run that fetches for a repair; what keeps it from starting is raised here, before anything is
     changed: MissingKey, ManifestError, UsageError."""
-    from batcher import account
     from batcher.run import run
     from batcher.run.starting import SANDBOX_ORIGIN, Wishes
 
     embedded = _origin_of(where) == SANDBOX_ORIGIN
     manifest = _manifest_of(job, where)
-    who: Account | None = None if embedded else account.from_environment(base_url=base_url)
+    who: Account | None = None if embedded else account_for(manifest, base_url)
     output = where.with_name(where.name.removesuffix("-sandbox")) if embedded else where
 
     async def fetch(most: int) -> Report:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from batcher.progress import Listener
 
 
-ASKED_FROM = 1.0
-"""Credits; a run that costs less is begun without asking."""
+ASKED_OVER = 1.0
+"""Credits; at a terminal, a run that costs no more is begun without asking."""
 
 
 @click.command("run")
@@ -48,7 +48,20 @@ ASKED_FROM = 1.0
 @JSON
 @option("--log-json", is_flag=True, help="One JSON object per event on stderr.")
 @option("-q", "--quiet", is_flag=True, help="Only problems.")
-@option("-y", "--yes", is_flag=True, help=f"Do not ask before {ASKED_FROM:g} credit or more is spent.")
+@option(
+    "--confirm-over",
+    type=click.FloatRange(0),
+    metavar="X",
+    help=f"Ask before a run that would cost more than X credits. [{ASKED_OVER:g} at a terminal, else never]",
+)
+@option(
+    "--stop-after",
+    type=click.IntRange(1),
+    default=10,
+    metavar="N",
+    help="Stop when the first N tasks all fail for one reason. [10]",
+)
+@option("-y", "--yes", is_flag=True, help="Never ask.")
 def run_command(
     job: Path,
     dry_run: bool,
@@ -66,6 +79,8 @@ def run_command(
     as_json: bool,
     log_json: bool,
     quiet: bool,
+    confirm_over: float | None,
+    stop_after: int,
     yes: bool,
 ) -> int:
     """Run a job; the same command resumes it."""
@@ -85,7 +100,8 @@ def run_command(
     wishes = Wishes(
         most=limit,
         retry_failed=retry_failed,
-        confirm=None if yes or sandbox else _confirmation(listening),
+        same_failures=stop_after,
+        confirm=None if yes or sandbox else _confirmation(listening, confirm_over),
         grace=grace,
         signals=True,
     )
@@ -159,28 +175,39 @@ def _run(
 ) -> int:
     import asyncio
 
-    from batcher import account
     from batcher.run import run
 
-    who = None if sandbox else account.from_environment(base_url=base_url)
     with listening as listener:
         report = asyncio.run(
-            run(manifest, listener=listener, account=who, sandbox=sandbox, output=output, wishes=wishes)
+            run(
+                manifest,
+                listener=listener,
+                base_url=base_url,
+                sandbox=sandbox,
+                output=output,
+                wishes=wishes,
+            )
         )
     if as_json:
         click.echo(json.dumps(report.as_json()))
     return report.exit_code
 
 
-def _confirmation(listening: AbstractContextManager[Listener]) -> Callable[[float], bool] | None:
-    """Somebody at a terminal is asked before much is spent; a program is not."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+def _confirmation(
+    listening: AbstractContextManager[Listener], over: float | None
+) -> Callable[[float], bool] | None:
+    """Somebody at a terminal is asked before more than `over` credits are spent; a program is never asked,
+    and runs only where no limit was set or the cost keeps below it."""
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if over is None and not terminal:
         return None
     from batcher.progress.summary import credits
 
+    limit = ASKED_OVER if over is None else over
+
     def confirm(cost: float) -> bool:
-        if cost < ASKED_FROM:
-            return True
+        if cost <= limit or not terminal:
+            return cost <= limit
         listening.__exit__(None, None, None)  # a live block would draw over the question
         try:
             return click.confirm(f"about {credits(cost)} credits; go on?", err=True)

@@ -7,10 +7,11 @@ outcome and cost are never touched here.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from batcher.ledger.store import meta, transaction
+from batcher.task import State
 
 PAGE = 512
 
@@ -23,13 +24,10 @@ WHERE t.state = 'ready' AND f.delivered_at IS NULL
 ORDER BY f.task, f.position
 """
 
-# `<submission>-<position>.bytes`: kept for a file that is not delivered, or for a result that is on its way.
-SPOOL_NEEDED = """
-SELECT 1 FROM files f JOIN tasks t ON t.id = f.task WHERE f.spool = ?1 AND t.state = 'ready'
-UNION ALL
-SELECT 1 FROM tasks WHERE submission = ?2 AND state IN ('submitting', 'doubtful', 'submitted')
-LIMIT 1
-"""
+SPOOLED = "SELECT f.task, f.position, t.state FROM files f JOIN tasks t ON t.id = f.task WHERE f.spool = ?"
+
+# Bytes are in the spool before their result is in the ledger.
+ON_ITS_WAY = "SELECT 1 FROM tasks WHERE submission = ? AND state IN ('submitting', 'doubtful', 'submitted')"
 
 WITHDRAWN = """
 UPDATE files SET delivered_at = NULL, bytes = NULL, width = NULL, height = NULL
@@ -98,9 +96,15 @@ def is_ready(connection: sqlite3.Connection, task: int) -> bool:
     return found is not None
 
 
-def needs_spool(connection: sqlite3.Connection, name: str, submission: int) -> bool:
-    """Whether bytes in the spool are still to become a file."""
-    return connection.execute(SPOOL_NEEDED, (name, submission)).fetchone() is not None
+def needs_spool(
+    connection: sqlite3.Connection, name: str, submission: int, lost: Collection[tuple[int, int]]
+) -> bool:
+    """Whether bytes in the spool are still to become a file: one of a ready task, one of the `lost` (task,
+    position), or one of a result that is on its way."""
+    for task, position, state in connection.execute(SPOOLED, (name,)):
+        if state == State.READY or (task, position) in lost:
+            return True
+    return connection.execute(ON_ITS_WAY, (submission,)).fetchone() is not None
 
 
 def standing(connection: sqlite3.Connection, task: int) -> tuple[str, str]:

@@ -137,7 +137,9 @@ class _Run:
         if self.wishes.confirm is not None and self.price is not None:
             cost = credits(self.ledger.planned_images() * self.price)
             if not self.wishes.confirm(cost):
-                raise errors.UsageError(f"about {cost:g} credits were not confirmed; nothing was submitted")
+                raise errors.UsageError(
+                    f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"
+                )
 
     # --- during
 

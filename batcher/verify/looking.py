@@ -87,7 +87,7 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
         findings += leftovers
         idle = alone()
         if idle:
-            settled = list(_settled(connection, folder))
+            settled = list(_settled(connection, folder, findings))
             idle = alone()
         if idle:
             findings += settled
@@ -158,8 +158,9 @@ def _unnamed(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding
             yield Finding(Kind.LEFTOVER, f"images/{name}", "is named by nothing in the ledger")
 
 
-def _settled(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding]:
-    """What can be judged while nobody works here."""
+def _settled(connection: sqlite3.Connection, folder: Folder, found: Sequence[Finding]) -> Iterator[Finding]:
+    """What can be judged while nobody works here; `found`: the pictures that are missing or wrong."""
+    lost = {(finding.task, finding.position) for finding in found}
     for file in mending.owed(connection):
         yield missing(file, "is paid for and not fetched yet")
     for name in sorted(_listed(folder.parts)):
@@ -170,7 +171,7 @@ def _settled(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding
             )
     for name in sorted(_listed(folder.spool)):
         kept = SPOOLED.fullmatch(name)
-        if kept is None or not mending.needs_spool(connection, name, int(kept[1])):
+        if kept is None or not mending.needs_spool(connection, name, int(kept[1]), lost):
             yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nobody waits for")
     yield from _records(disagreements(connection, folder.path / "metadata.jsonl"))
 

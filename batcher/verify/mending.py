@@ -222,7 +222,7 @@ class _Repair:
         images = mending.images_of(connection, tasks)
         cost = f"for about {credits(images * int(price)):g} credits" if price else "at a price nobody told"
         several = "1 task is" if len(tasks) == 1 else f"{len(tasks)} tasks are"
-        return f"{several} to be submitted again {cost}; what was paid for them before stays spent"
+        return f"{several} to be submitted again {cost}; what was paid before stays spent"
 
     # --- shared
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import MakeSandbox
-from engine.bench import KEY, Bench
+from anyio.from_thread import start_blocking_portal
 
 from batcher import errors, lock, place
 from batcher.cli import ended
 from batcher.manifest import Manifest
 from batcher.report import Report
-from batcher.sandbox import Faults, Sandbox, faults
+from batcher.sandbox import Faults, Options, Sandbox, faults
 from batcher.verify import Found, Kind, Mended, look, mend
 from batcher.verify.mending import Fetch
+from conftest import MakeSandbox
+from engine.bench import KEY, Bench
 
-PICTURE = "image: https://photos.example/one.png"
 
-
-async def mended(bench: Bench, server: Sandbox, manifest: Manifest, *, repay: bool = False) -> Mended:
+async def mended(
+    bench: Bench,
+    server: Sandbox,
+    manifest: Manifest,
+    *,
+    repay: bool = False,
+    tell: Callable[[str], None] = print,
+) -> Mended:
     """A repair whose run asks `server`."""
 
     def fetcher() -> Fetch:
@@ -32,8 +39,7 @@ async def mended(bench: Bench, server: Sandbox, manifest: Manifest, *, repay: bo
 
         return fetch
 
-    bench.told = []
-    return await mend(bench.output, fetcher=fetcher, repay=repay, tell=bench.told.append, now=bench.now)
+    return await mend(bench.output, fetcher=fetcher, repay=repay, tell=tell, now=bench.now)
 
 
 def no_run() -> Fetch:
@@ -99,7 +105,10 @@ async def test_what_is_missing_wrong_or_left_over_is_told_and_nothing_is_written
     before = everything(bench.output)
     found = await look(bench.output)
     assert seen(found) == SPOILT
-    assert [finding.why.split(" (")[0] for finding in found.findings[:2]] == ["is not there", "is another picture"]
+    assert [finding.why.split(" (")[0] for finding in found.findings[:2]] == [
+        "is not there",
+        "is another picture",
+    ]
     assert everything(bench.output) == before
 
 
@@ -199,7 +208,10 @@ async def test_what_is_paid_for_and_not_fetched_is_missing_once_nobody_fetches_i
 
 async def test_a_folder_where_nothing_was_run_is_told_and_left_as_it_is(bench: Bench) -> None:
     bench.output.mkdir()
-    for looking in (look(bench.output), mend(bench.output, fetcher=no_run, repay=False, tell=print, now=bench.now)):
+    for looking in (
+        look(bench.output),
+        mend(bench.output, fetcher=no_run, repay=False, tell=print, now=bench.now),
+    ):
         with pytest.raises(errors.UsageError, match="nothing was run yet"):
             await looking
     assert list(bench.output.iterdir()) == []
@@ -279,14 +291,19 @@ async def test_what_cannot_be_had_stays_told_until_it_is(bench: Bench, sandbox: 
         await asyncio.sleep(100)
         (bench.output / "images" / "place 1.png").write_bytes(b"")
         result = await mended(bench, server, manifest)
-        assert (result.exit_code, [finding.path for finding in result.remaining]) == (3, ["images/place 1.png"])
+        assert (result.exit_code, [finding.path for finding in result.remaining]) == (
+            3,
+            ["images/place 1.png"],
+        )
         assert "--repay" in result.remaining[0].why
         assert bench.states() == {"done": 2, "ready": 1}
         assert (await mended(bench, server, manifest)).exit_code == 3
         assert seen(await look(bench.output)) == [("missing", "images/place 1.png")]
         assert len(bench.lines("errors.jsonl")) == 1
         assert len(bench.lines("metadata.jsonl")) == 2
-        (bench.output / "images" / "place 1.png").write_bytes((bench.output / "images" / "place 0.png").read_bytes())
+        (bench.output / "images" / "place 1.png").write_bytes(
+            (bench.output / "images" / "place 0.png").read_bytes()
+        )
         assert (await mended(bench, server, manifest)).exit_code == 0
         assert server.billed == 3
 
@@ -307,17 +324,19 @@ async def test_what_keeps_the_fetching_from_starting_changes_nothing(
     assert (everything(bench.output / "images"), bench.states()) == (before, {"done": 3})
 
 
-async def test_a_refused_key_ends_a_repair_with_its_code(bench: Bench, sandbox: MakeSandbox) -> None:
-    script = Faults([faults.status("credits", 401, since=60)])
+async def test_a_refused_key_ends_a_repair_with_its_code_and_pays_nothing(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    later: Any = {"since": 60.0}
+    script = Faults([faults.status("credits", 401, **later), faults.status("download", 503, **later)])
     async with sandbox(service=5, faults=script) as server:
         manifest = bench.manifest(2)
         await bench.run(server, manifest)
         await asyncio.sleep(100)
         (bench.output / "images" / "place 0.png").unlink()
-        for fault in (faults.status("download", 503),):
-            script._faults = [fault, *script._faults] if hasattr(script, "_faults") else []
         result = await mended(bench, server, manifest, repay=True)
-        assert (result.exit_code, server.billed) in ((5, 2), (0, 2))
+        assert (result.exit_code, result.repaid, server.billed) == (5, 0, 2)
+        assert result.causes[0].startswith("KEY:")
 
 
 async def test_a_repair_does_not_start_beside_a_run(bench: Bench, sandbox: MakeSandbox) -> None:
@@ -336,14 +355,14 @@ async def test_repay_submits_what_cannot_be_had_and_nothing_else(bench: Bench, s
         first = await bench.run(server, manifest, most=4)
         await asyncio.sleep(100)
         (bench.output / "images" / "place 1.png").write_bytes(b"other")
-        result = await mended(bench, server, manifest, repay=True)
+        told: list[str] = []
+        result = await mended(bench, server, manifest, repay=True, tell=told.append)
         assert (result.exit_code, result.repaid, result.remaining) == (0, 1, ())
-        assert bench.told == [
-            "1 task is to be submitted again for about 0.01 credits; what was paid for them before stays spent"
+        assert told == [
+            "1 task is to be submitted again for about 0.01 credits; what was paid before stays spent"
         ]
         assert (server.billed, bench.states()) == (5, {"done": 4, "planned": 2})
         last = await bench.run(server, manifest, most=0)
-        bench.check_pictures(last) if hasattr(bench, "check_pictures") else None
         assert last.cost["spent"] == round(first.cost["spent"] + result.cost, 6) == round(server.spent, 6)
         assert result.cost > 0
         assert (await look(bench.output)).findings == ()
@@ -358,9 +377,10 @@ async def test_repay_waits_where_other_tasks_would_be_paid_for(bench: Bench, san
         await asyncio.sleep(100)
         assert await asyncio.to_thread(ended, ["retry", str(bench.output)]) == 0
         (bench.output / "images" / "place 1.png").unlink()
-        result = await mended(bench, server, manifest, repay=True)
+        told: list[str] = []
+        result = await mended(bench, server, manifest, repay=True, tell=told.append)
         assert (result.exit_code, result.repaid, server.billed) == (3, 0, 2)
-        assert "behind 1 other planned tasks" in bench.told[-1]
+        assert "behind 1 other planned tasks" in told[-1]
         report = await bench.run(server, manifest)
         assert (report.counts["done"], server.billed) == (3, 4)
 
@@ -432,44 +452,110 @@ async def test_pictures_of_a_task_that_left_the_manifest_are_fetched_but_not_rep
 # --- the command
 
 
-async def verified(*arguments: str) -> int:
-    return await asyncio.to_thread(ended, ["verify", *arguments])
-
-
-@pytest.mark.real_time
-async def test_the_command_tells_mends_and_gives_its_exit_code(
-    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with sandbox(service=0) as server:
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox in a thread and a time of its own: a command brings its own loop to the main thread."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Sandbox(Options(service=0, pictures=False))) as server,
+    ):
         monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-        await bench.run(server, bench.manifest(3))
-        job, folder = str(bench.folder / "job.yaml"), str(bench.output)
-        assert await verified(job) == 0
-        assert capsys.readouterr().out == f"3 delivered files checked in {folder}\nall is well\n"
-        (bench.output / "images" / "place 1.png").write_bytes(b"<html>")
-        assert await verified(folder) == 3
-        assert "wrong  images/place 1.png: the file is a page, not a picture" in capsys.readouterr().out
-        assert await verified(job, "--json") == 3
-        told = json.loads(capsys.readouterr().out)
-        assert (told["checked"], told["found"]["wrong"], told["running"]) == (3, 1, False)
-        assert await verified(job, "--repair", "--json", "--base-url", server.url) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (told["wrong"], told["mended"]) == ([], {"fetched": 1, "aside": 1, "repaid": 0, "cost": 0.0})
-        (bench.output / "images" / "place 1.png").unlink()
-        assert await verified(folder, "--repair", "--base-url", server.url) == 0
-        assert capsys.readouterr().out.endswith("1 file in place again\nall is well again\n")
-        assert server.billed == 3
+        monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+        yield server
 
 
-async def test_the_command_refuses_what_makes_no_sense(
-    bench: Bench, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with sandbox(service=0) as server:
-        await bench.run(server, bench.manifest(1))
-    assert await verified(str(bench.output), "--repay") == 2
-    assert await verified(str(bench.folder / "none.yaml")) == 2
-    (bench.output / "images" / "place 0.png").unlink()
+@pytest.fixture
+def delivered(tmp_path: Path, api: Sandbox, capsys: pytest.CaptureFixture[str]) -> tuple[str, Path]:
+    """A manifest whose three tasks are done, and their folder."""
+    Bench(tmp_path, lambda: 0.0).manifest(3, poll={"every": "20ms"})
+    job = str(tmp_path / "job.yaml")
+    assert ended(["run", job, "--json"]) == 0
     capsys.readouterr()
-    assert await verified(str(bench.output), "--repair") == 5
+    return job, tmp_path / "out"
+
+
+def test_the_command_says_that_all_is_well(
+    delivered: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, folder = delivered
+    assert ended(["verify", job]) == 0
+    assert capsys.readouterr().out == f"3 delivered files checked in {folder}\nall is well\n"
+
+
+def test_the_command_tells_mends_and_gives_its_exit_code(
+    delivered: tuple[str, Path], api: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, folder = delivered
+    (folder / "images" / "place 1.png").write_bytes(b"<html>")
+    assert ended(["verify", str(folder)]) == 3
+    assert "  wrong  images/place 1.png: the file is a page, not a picture\n" in capsys.readouterr().out
+    assert ended(["verify", job, "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["checked"], told["found"]["wrong"], told["running"]) == (3, 1, False)
+    assert ended(["verify", job, "--repair", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["wrong"], told["mended"]) == ([], {"fetched": 1, "aside": 1, "repaid": 0, "cost": 0.0})
+    assert ended(["verify", job]) == 0
+    assert api.billed == 3
+
+
+def test_an_output_folder_is_repaired_by_the_manifest_that_its_run_left_there(
+    delivered: tuple[str, Path], api: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, folder = delivered
+    Path(job).unlink()
+    (folder / "images" / "place 1.png").unlink()
+    assert ended(["verify", str(folder), "--repair"]) == 0
+    assert capsys.readouterr().out.endswith("1 file in place again\nall is well again\n")
+    assert (api.billed, ended(["verify", str(folder)])) == (3, 0)
+
+
+def test_a_folder_whose_manifest_gives_other_tasks_now_is_not_planned_anew(
+    delivered: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = delivered
+    (folder / "images" / "place 1.png").unlink()
+    manifest = folder / ".batcher" / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("a street in", "a lane in"))
+    assert ended(["verify", str(folder), "--repair"]) == 2
+    assert "name the manifest itself" in capsys.readouterr().err
+
+
+def test_without_a_key_nothing_is_changed(
+    delivered: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, folder = delivered
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    (folder / "images" / "place 0.png").write_bytes(b"")
+    before = everything(folder)
+    assert ended(["verify", job, "--repair"]) == 5
     assert "no API key" in capsys.readouterr().err
-    assert bench.states() == {"done": 1}
+    assert everything(folder) | {".batcher/lock": b""} == before | {".batcher/lock": b""}
+
+
+def test_leftovers_are_set_aside_without_a_key(
+    delivered: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, folder = delivered
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    (folder / "images" / "stranger.txt").write_bytes(b"mine")
+    assert ended(["verify", job, "--repair"]) == 0
+    assert (folder / ".batcher" / "aside" / "stranger.txt").read_bytes() == b"mine"
+
+
+def test_what_the_embedded_sandbox_made_is_planned_again_for_its_server_has_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Bench(tmp_path, lambda: 0.0).manifest(1)
+    job, images = str(tmp_path / "job.yaml"), tmp_path / "out-sandbox" / "images"
+    assert ended(["run", job, "--sandbox", "-q"]) == 0
+    (picture,) = images.iterdir()
+    picture.unlink()
+    assert ended(["verify", job, "--sandbox", "--repair"]) == 3
+    assert f"  missing  images/{picture.name}: its task is planned" in capsys.readouterr().out
+
+
+def test_repay_without_repair_and_jobs_that_are_none_are_refused(tmp_path: Path) -> None:
+    assert ended(["verify", str(tmp_path), "--repay"]) == 2
+    assert ended(["verify", str(tmp_path / "none.yaml")]) == 2
+    assert ended(["verify", str(tmp_path)]) == 2

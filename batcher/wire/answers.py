@@ -1,0 +1,158 @@
+"""Answers that say yes: submit, status, result, sync, credits, upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from batcher.wire.pictures import Output, outputs_of
+from batcher.wire.reading import (
+    Unreadable,
+    absolute,
+    excerpt,
+    header,
+    is_url,
+    metrics_of,
+    number,
+    object_of,
+    parsed,
+    text,
+    total_time,
+)
+from batcher.wire.refusals import failed
+
+
+class Accepted(NamedTuple):
+    """A submit's answer: the job exists from here on. URLs are absolute."""
+
+    request_id: str
+    status_url: str
+    response_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status answer; `finished` when it is COMPLETED (FAILED is an error, InferenceFailed)."""
+
+    finished: bool
+    word: str
+    total_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A completed job: its pictures and its accounting. Times in seconds, money in credits."""
+
+    outputs: tuple[Output, ...]
+    request_id: str | None = None
+    cost: float | None = None
+    remaining_credits: float | None = None
+    seed: int | str | None = None
+    queue_time: float | None = None
+    inference_time: float | None = None
+    total_time: float | None = None
+    excerpt: str = ""
+    """The start of an answer in which no picture was found."""
+
+
+def accepted(body: bytes, base: str) -> Accepted:
+    """A submit's 2xx. Raises Unreadable."""
+    answer = object_of(body)
+    request_id = answer.get("request_id")
+    status_url = answer.get("status_url") or answer.get("poll_url")
+    if not (isinstance(request_id, str) and request_id):
+        raise Unreadable("the submit's answer has no request_id")
+    return Accepted(request_id, absolute(status_url, base), absolute(answer.get("response_url"), base))
+
+
+def status(body: bytes, *, code: int = 200) -> Status:
+    """A status answer with HTTP status `code`, 2xx or 422.
+
+    Raises Unreadable, or InferenceFailed when it says FAILED or is a 422 that says no other word.
+    """
+    answer = object_of(body)
+    word = answer.get("status")
+    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
+        raise failed(answer)
+    if not isinstance(word, str):
+        raise Unreadable("the answer has no status")
+    return Status(word == "COMPLETED", word, total_time(metrics_of(answer)))
+
+
+def result(body: bytes, *, code: int = 200) -> Result:
+    """A result answer with HTTP status `code`, 2xx or 422. Raises as `status`, and when it is not COMPLETED:
+    what shows neither that word nor a picture is no result, and may be asked for again."""
+    answer = object_of(body)
+    word = answer.get("status")
+    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
+        raise failed(answer)
+    if isinstance(word, str) and word != "COMPLETED":
+        raise Unreadable(f"the result is still {word[:40]}")
+    metrics = metrics_of(answer)
+    outputs = outputs_of(answer)
+    if word != "COMPLETED" and not outputs:
+        raise Unreadable("the answer has neither a status nor a picture")
+    seed = answer.get("seed")
+    return Result(
+        outputs,
+        request_id=text(answer.get("request_id")),
+        cost=number(metrics.get("cost")),
+        remaining_credits=number(metrics.get("remaining_credits")),
+        seed=seed if isinstance(seed, int | str) and not isinstance(seed, bool) else None,
+        queue_time=number(metrics.get("queue_time")),
+        inference_time=number(metrics.get("inference_time")),
+        total_time=total_time(metrics),
+        excerpt="" if outputs else excerpt(body),
+    )
+
+
+def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
+    """A v1 answer: picture bytes, or JSON with base64 or URLs; accounting in headers.
+
+    Raises Unreadable; InferenceFailed when it says FAILED.
+    """
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not body:
+        raise Unreadable("the answer is empty")
+    if kind.endswith("json") or body[:1] in b"{[":
+        answer = parsed(body)
+        if isinstance(answer, dict) and answer.get("status") == "FAILED":
+            raise failed(answer)
+        outputs = outputs_of(answer)
+    elif kind.startswith("text/"):
+        raise Unreadable(f"the answer is {kind}, not a picture")
+    else:
+        outputs = (Output(data=body),)
+    return Result(
+        outputs,
+        request_id=header(headers, "x-request-id"),
+        cost=number(headers.get("x-cost")),
+        remaining_credits=number(headers.get("x-remaining-credits")),
+        seed=header(headers, "x-seed-value"),
+        inference_time=number(headers.get("x-generation-time")),
+        total_time=number(headers.get("x-generation-time")),
+        excerpt="" if outputs else excerpt(body),
+    )
+
+
+def credits_left(body: bytes) -> float:
+    """The account's credits, paid and free. Raises Unreadable."""
+    answer = object_of(body)
+    found = [number(answer.get(key)) for key in ("credits", "free-credits")]
+    if found[0] is None:
+        raise Unreadable("the answer has no credits")
+    return sum(number for number in found if number is not None)
+
+
+def uploaded_urls(body: bytes) -> list[str]:
+    """An upload's URLs: `file_urls` (SDK) or `urls` (documentation). Raises Unreadable."""
+    answer = object_of(body)
+    urls = answer.get("file_urls") or answer.get("urls")
+    if (
+        not isinstance(urls, list)
+        or not urls
+        or not all(isinstance(url, str) and is_url(url) for url in urls)
+    ):
+        raise Unreadable("the upload's answer has no file_urls")
+    return urls

@@ -1,0 +1,86 @@
+"""Answers that say no, by their meaning: the status is not enough, the words tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from batcher import errors
+from batcher.wire.reading import DEEPEST, Unreadable, excerpt, parsed
+
+CREDITS = re.compile(
+    r"credit|\bbalance\b|spend(ing)?[ _-]?limit|\bbudget\b|\bquota\b|top.?up|payment|billing", re.IGNORECASE
+)
+CONTENT = re.compile(
+    r"\brai\b|nsfw|safety|moderat|content (policy|filter|block)|inappropriate|(?<![-\w])sensitive",
+    re.IGNORECASE,
+)
+
+
+def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
+    """What an answer that is not 2xx means. `call` is submit, sync, status, result, upload or credits.
+
+    A 406 is "Invalid content type", "Insufficient credits", a spend limit or a rejected parameter: the
+    text tells. A 404 on a submit is the model, elsewhere the record. 429 is not decided here: its stamp
+    is in the headers.
+    """
+    message = message_of(body) or f"HTTP {status}"
+    paying = call in ("submit", "sync")
+    if status == 401:
+        return errors.BadKey(message, status=status)
+    if status == 402 or (status == 406 and CREDITS.search(message)):
+        return errors.OutOfCredits(message, status=status)
+    if status == 403:
+        return errors.Forbidden(message, status=status)
+    if status in (404, 410):
+        kind = errors.ModelGone if paying else errors.RecordGone
+        return kind(message, status=status)
+    if status in (502, 503, 504) or 520 <= status <= 527:  # 52x: a proxy's words for the same
+        return errors.Gateway(f"HTTP {status}", status=status)
+    if status >= 500:
+        return errors.ServerError(message, status=status)
+    if status == 422 and call == "sync":
+        return failed({"error": message})
+    return errors.Rejected(
+        f"HTTP {status}: {message}" if not message.startswith("HTTP") else message, status=status
+    )
+
+
+def failed(answer: Mapping[str, Any]) -> errors.InferenceFailed:
+    """FAILED, with the provider's own words; content blocks apart from machine faults."""
+    message = words(answer) or "no reason given"
+    kind = errors.ContentBlocked if CONTENT.search(message) else errors.InferenceFailed
+    return kind(message, status=422)
+
+
+def message_of(body: bytes) -> str:
+    """The words of an error answer: JSON's error, message or detail; of a page, its title."""
+    try:
+        answer = parsed(body)
+    except Unreadable:
+        return _page_title(body)
+    return words(answer) or excerpt(body)
+
+
+WORD_KEYS = ("error", "message", "detail", "error_message", "msg")
+
+
+def words(value: Any, depth: int = 0) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if depth > DEEPEST:
+        return ""
+    if isinstance(value, dict):
+        return next(filter(None, (words(value.get(key), depth + 1) for key in WORD_KEYS)), "")
+    if isinstance(value, list):
+        return "; ".join(filter(None, (words(item, depth + 1) for item in value[:3])))
+    return ""
+
+
+def _page_title(body: bytes) -> str:
+    text = body[:20_000].decode("utf-8", "replace")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    if title is not None:
+        return " ".join(title.group(1).split())[:200]
+    return "" if "<" in text else " ".join(text.split())[:200]

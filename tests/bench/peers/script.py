@@ -1,0 +1,65 @@
+"""What a user would write in an afternoon: gather, a semaphore, a status call every second, ten tries.
+
+No ledger: what it knows dies with it. `python -m bench.peers.script URL TASKS IN_FLIGHT FOLDER`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+TRIES = 10
+PAUSE = 1.0
+
+
+async def call(session: aiohttp.ClientSession, method: str, url: str, **more: Any) -> Any:
+    for _ in range(TRIES):
+        async with session.request(method, url, **more) as response:
+            if response.status == 429 or response.status >= 500:
+                await asyncio.sleep(PAUSE)
+                continue
+            response.raise_for_status()
+            return await response.json()
+    raise RuntimeError(f"gave up on {url}")
+
+
+async def one(session: aiohttp.ClientSession, files: aiohttp.ClientSession, url: str, number: int, folder: Path) -> None:
+    body = {"image": "https://photos.example/one.png", "prompt": f"picture {number}"}
+    accepted = await call(session, "POST", f"{url}/v2/sd1.5-outpaint", json=body)
+    while (await call(session, "GET", accepted["status_url"]))["status"] != "COMPLETED":
+        await asyncio.sleep(PAUSE)
+    result = await call(session, "GET", accepted["response_url"])
+    async with files.get(result["output"]) as response:
+        response.raise_for_status()
+        (folder / f"{number}.png").write_bytes(await response.read())
+
+
+async def main(url: str, tasks: int, in_flight: int, folder: Path) -> int:
+    room = asyncio.Semaphore(in_flight)
+    failed = 0
+
+    async def guarded(number: int) -> None:
+        nonlocal failed
+        async with room:
+            try:
+                await one(session, files, url, number, folder)
+            except Exception as error:
+                failed += 1
+                print(f"{number}: {error}", file=sys.stderr)
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        aiohttp.ClientSession(connector=connector, headers={"x-api-key": "SG_0123456789abcdef"}) as session,
+        aiohttp.ClientSession() as files,
+    ):
+        await asyncio.gather(*(guarded(number) for number in range(tasks)))
+    return failed
+
+
+if __name__ == "__main__":
+    target, tasks, in_flight, out = sys.argv[1:]
+    sys.exit(3 if asyncio.run(main(target, int(tasks), int(in_flight), Path(out))) else 0)
