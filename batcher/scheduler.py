@@ -44,7 +44,6 @@ class Scheduler:
         self._delivery = delivery
         self._window = window
         self._stopping = stopping
-        self._submits = most != 0
         self._left = math.inf if most is None else most
         self._claimed: deque[Entry] = deque()
         self._cursor = 0
@@ -146,8 +145,6 @@ class Scheduler:
 
     def _again(self, entry: Entry) -> None:
         """Back in the queue. One that was resumed in flight and lies ahead will be claimed in its turn."""
-        if not self._submits:
-            return
         if entry.id <= self._cursor:
             self._put_off(entry)
         else:

@@ -134,7 +134,7 @@ def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
     """The run that fetches for a repair; what keeps it from starting is raised here, before anything is
     changed: MissingKey, ManifestError, UsageError."""
     from batcher.run import run
-    from batcher.run.starting import SANDBOX_ORIGIN, Wishes
+    from batcher.run.starting import SANDBOX_ORIGIN, Wishes, account_for
 
     embedded = _origin_of(where) == SANDBOX_ORIGIN
     manifest = _manifest_of(job, where)

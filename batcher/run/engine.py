@@ -20,7 +20,7 @@ from batcher.doubt import History
 from batcher.download import Folder
 from batcher.ledger.totals import micro
 from batcher.ledger.writer import Ledger
-from batcher.lifecycle import Lifecycle, Rules
+from batcher.lifecycle import Endings, Fetching, Lifecycle, Rules, Submitting
 from batcher.manifest import Manifest
 from batcher.pacing import Pacing
 from batcher.polling import Polling, price_of_call
@@ -70,20 +70,31 @@ def wired(
         changed=lambda: scheduler.look(),
     )
     asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
-    lifecycle = Lifecycle(
-        rules=_rules(job, api),
+    rules = _rules(job, api)
+    endings = Endings(rules, ledger, delivery, luck=random.random)
+    submitting = Submitting(
+        rules,
+        endings,
         ledger=ledger,
         client=client,
         uploads=Uploads(client, ledger, pacing, mode=job.uploads),
+        pacing=pacing,
+        purse=purse,
+        history=History(client, ledger, pacing, model=job.model, tell=warn),
+        stopping=stopping,
+    )
+    fetching = Fetching(
+        rules,
+        endings,
+        ledger=ledger,
+        client=client,
         delivery=delivery,
         pacing=pacing,
         asking=asking,
-        purse=purse,
         window=window,
-        history=History(client, ledger, pacing, model=job.model, tell=warn),
-        stopping=stopping,
         luck=random.random,
     )
+    lifecycle = Lifecycle(ledger, submitting, fetching, stopping)
     scheduler = Scheduler(
         ledger=ledger, lifecycle=lifecycle, delivery=delivery, window=window, stopping=stopping, most=most
     )

@@ -33,6 +33,8 @@ def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
         return errors.OutOfCredits(message, status=status)
     if status == 403:
         return errors.Forbidden(message, status=status)
+    if status in (404, 405, 410) and call == "upload":
+        return errors.Forbidden(f"the storage answers {status} to uploads; is its URL right?", status=status)
     if status in (404, 410):
         kind = errors.ModelGone if paying else errors.RecordGone
         return kind(message, status=status)

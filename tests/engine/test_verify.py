@@ -324,6 +324,23 @@ async def test_what_keeps_the_fetching_from_starting_changes_nothing(
     assert (everything(bench.output / "images"), bench.states()) == (before, {"done": 3})
 
 
+async def test_a_crash_between_the_folder_and_the_ledger_is_found_by_the_next_repair(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(2)
+        await bench.run(server, manifest)
+        (bench.output / "images" / "place 0.png").write_bytes(b"other")
+        with monkeypatch.context() as patch:
+            patch.setattr("batcher.ledger.mending.withdraw", lambda connection, files: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                await mended(bench, server, manifest)
+        assert (bench.states(), aside(bench)) == ({"done": 2}, ["place 0.png"])
+        assert seen(await look(bench.output)) == [("missing", "images/place 0.png")]
+        assert (await mended(bench, server, manifest)).exit_code == 0
+        assert server.billed == 2
+
+
 async def test_a_refused_key_ends_a_repair_with_its_code_and_pays_nothing(
     bench: Bench, sandbox: MakeSandbox
 ) -> None:

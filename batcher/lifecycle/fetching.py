@@ -1,0 +1,155 @@
+"""From a request_id to files: asking, the result, and the pictures.
+
+Law: asking never gives up before the record's end, whatever fails. The result is on disk before any byte of
+a picture is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from batcher import errors, retry
+from batcher.admission import Window
+from batcher.asking import Asking
+from batcher.client import Client
+from batcher.delivery import Delivery
+from batcher.ledger.entries import Entry
+from batcher.ledger.writer import Ledger
+from batcher.lifecycle.endings import Endings, in_force
+from batcher.lifecycle.rules import Rules
+from batcher.pacing import Kind, Pacing
+
+LAST_CALL_SECONDS = 30.0
+LAST_CALL_SHARE = 0.05
+"""So long (or this share of its life) before its record ends, a task is looked at whatever was learned."""
+
+
+class Fetching:
+    """The steps of submitted and ready tasks. `luck` draws the jitter, in [0, 1)."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        endings: Endings,
+        *,
+        ledger: Ledger,
+        client: Client,
+        delivery: Delivery,
+        pacing: Pacing,
+        asking: Asking,
+        window: Window,
+        luck: Callable[[], float],
+    ) -> None:
+        self._rules = rules
+        self._endings = endings
+        self._ledger = ledger
+        self._client = client
+        self._delivery = delivery
+        self._pacing = pacing
+        self._asking = asking
+        self._window = window
+        self._luck = luck
+
+    async def ask(self, entry: Entry) -> Entry:
+        submission = in_force(entry)
+        deadline = submission.submitted_at + self._rules.result_ttl
+        failures = 0
+        with self._asking.sleeper(submission.submitted_at) as sleeper:
+            while True:
+                await sleeper.due(self._last_call(deadline))
+                turn = await self._pacing.turn(Kind.STATUS, deadline)
+                age = self._ledger.now() - submission.submitted_at
+                try:
+                    status = await self._client.status(submission.status_url or "", turn)
+                except errors.InferenceFailed as error:
+                    return self._endings.ran_and_failed(entry, error)
+                except errors.StopsTheRun:
+                    raise
+                except errors.ApiError as error:
+                    if self._too_late(error, deadline):
+                        return self._endings.expired(entry, error)
+                    await self._breathe(error, failures, deadline)
+                    failures += 1
+                    continue
+                if status.finished:
+                    break
+                if self._ledger.now() >= deadline:
+                    return self._endings.expired(
+                        entry, errors.RecordGone(f"still {status.word} after its record's life")
+                    )
+                failures = 0
+                sleeper.pending(age)
+        return await self._fetch_result(entry, deadline, pending=sleeper.asked, found=age)
+
+    async def _fetch_result(self, entry: Entry, deadline: float, *, pending: float, found: float) -> Entry:
+        submission = in_force(entry)
+        failures = 0
+        while True:
+            turn = await self._pacing.turn(Kind.RESULT, deadline)
+            try:
+                result = await self._client.result(submission.response_url or "", turn)
+                break
+            except errors.InferenceFailed as error:
+                return self._endings.ran_and_failed(entry, error)
+            except errors.StopsTheRun:
+                raise
+            except errors.ApiError as error:
+                if self._too_late(error, deadline):
+                    return self._endings.expired(entry, error)
+                await self._breathe(error, failures, deadline)
+                failures += 1
+        total = result.total_time if result.total_time is not None else (pending + found) / 2
+        self._asking.learned(total)
+        self._window.completed(submission.submitted_at + total, result.queue_time, total)
+        return await self._endings.completed(entry, result)
+
+    async def fetch_files(self, entry: Entry) -> Entry:
+        policy = self._rules.retry
+        for round_ in range(policy.attempts):
+            try:
+                return await self._delivery.deliver(entry)
+            except errors.DeadLink:
+                await self._relink(entry)
+            except errors.NotAnImage as error:
+                # Bytes that came inside the answer cannot be had another way.
+                return self._ledger.failed(entry, error.reason)
+            except errors.TaskError as error:
+                self._delivery.missed(entry, error)
+            if round_ + 1 < policy.attempts:
+                await anyio.sleep(retry.again_asking(round_, luck=self._luck()))
+        return entry
+
+    async def _relink(self, entry: Entry) -> None:
+        """A dead link is asked for again through the result, as long as its record may live."""
+        submission = in_force(entry)
+        if submission.response_url is None:
+            return
+        turn = await self._pacing.turn(Kind.RESULT, submission.submitted_at + self._rules.result_ttl)
+        try:
+            result = await self._client.result(submission.response_url, turn)
+        except errors.StopsTheRun:
+            raise
+        except errors.ApiError as error:
+            self._delivery.missed(entry, error)
+            return
+        self._ledger.relinked(entry, result.outputs)
+        await self._ledger.committed()
+
+    def _last_call(self, deadline: float) -> float:
+        """A result found at the very deadline could no longer be fetched: one look comes before."""
+        early = deadline - min(LAST_CALL_SECONDS, LAST_CALL_SHARE * self._rules.result_ttl)
+        return early if self._ledger.now() < early else deadline
+
+    def _too_late(self, error: errors.ApiError, deadline: float) -> bool:
+        """Before the deadline a 404 is no expiry; behind it every failure is."""
+        return not isinstance(error, errors.Throttled) and self._ledger.now() >= deadline
+
+    async def _breathe(self, error: errors.ApiError, failures: int, deadline: float) -> None:
+        """A pause before the same question is asked again; one last time at the deadline."""
+        if isinstance(error, errors.Throttled) and error.reset_at is not None:
+            return
+        left = deadline - self._ledger.now()
+        pause = retry.again_asking(failures, luck=self._luck())
+        await anyio.sleep(min(pause, left) if left > 0 else pause)
