@@ -142,7 +142,7 @@ def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
     output = where.with_name(where.name.removesuffix("-sandbox")) if embedded else where
 
     async def fetch(most: int) -> Report:
-        wishes = Wishes(most=most, signals=True)
+        wishes = Wishes(most=most, replan=False, signals=True)
         return await run(
             manifest, listener=_warn, account=who, sandbox=embedded, output=output, wishes=wishes
         )
@@ -151,22 +151,11 @@ def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
 
 
 def _manifest_of(job: Path, where: Path) -> Manifest:
-    """The job's manifest; for an output folder the one that its last run left there, if that still gives the
-    same tasks."""
-    from batcher import errors
-    from batcher.report import of_folder
-    from batcher.run import load, outlook
+    """The job's manifest; for an output folder the one that its last run left there. Its limits and retries
+    are what a repair needs; the plan stays as it is."""
+    from batcher.run import load
 
-    if not job.is_dir():
-        return load(job)
-    manifest = load(where / ".batcher" / "manifest.yaml")
-    plan = outlook(manifest, where)
-    if plan.new or plan.total != of_folder(where, now=0.0).total:
-        raise errors.UsageError(
-            f"the manifest that the last run left in {where} does not give the same tasks any more; "
-            "name the manifest itself: `batcher verify JOB.yaml --repair`"
-        )
-    return manifest
+    return load(where / ".batcher" / "manifest.yaml" if job.is_dir() else job)
 
 
 def _origin_of(where: Path) -> str | None:

@@ -111,9 +111,11 @@ class _Run:
 
     def _plan(self) -> None:
         self.ledger.end_run()
-        planned = planning.into(
-            self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
-        )
+        planned = None
+        if self.wishes.replan:
+            planned = planning.into(
+                self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
+            )
         self.folder.prepare()
         facts = {"job": self.job.name, "model": self.job.model, "price": self.price}
         for key, value in facts.items():

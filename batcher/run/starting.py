@@ -29,12 +29,14 @@ SANDBOX_SERVICE = 2.0
 class Wishes:
     """What this one run is asked to do beyond the manifest.
 
-    `most`: at most so many tasks this time; `same_failures`: so many first failures of one kind stop the run;
-    `confirm`: asked with the credits that all planned tasks would cost, False keeps the run from starting;
-    `grace`: seconds for what is in flight after a stop signal.
+    `most`: at most so many tasks this time; `replan` False: the plan stays as the ledger has it, whatever
+    became of manifest and sources (a repair fetches what was paid for); `same_failures`: so many first
+    failures of one kind stop the run; `confirm`: asked with the credits that all planned tasks would cost,
+    False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal.
     """
 
     most: int | None = None
+    replan: bool = True
     retry_failed: bool = False
     same_failures: int = 10
     confirm: Callable[[float], bool] | None = None
