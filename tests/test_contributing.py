@@ -58,3 +58,12 @@ def test_every_dependency_has_its_reason(kind: str) -> None:
     explained = re.findall(rf"^\| ([^|]+) \| {kind} \| \S", PAGE, re.MULTILINE)
     names = {name.strip() for row in explained for name in row.split(",")}
     assert names == {re.split(r"[^\w.-]", requirement)[0] for requirement in declared}
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    section = PAGE.split("## Promises")[1].split("\n## ")[0]
+    named = re.findall(r"\| `([\w/.]+)(?:::(\w+))?` \|$", section, re.MULTILINE)
+    assert len(named) == len(re.findall(r"^\| [^|]+ \| [^|]+ \|$", section, re.MULTILINE)) - 1
+    for file, test in named:
+        source = (ROOT / "tests" / file).read_text("utf-8")
+        assert f"def {test or 'test_'}" in source, f"{file} has no {test}"
