@@ -47,6 +47,12 @@ ASKED_OVER = 1.0
 )
 @JSON
 @option("--log-json", is_flag=True, help="One JSON object per event on stderr.")
+@option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Keep the run as Prometheus metrics in FILE (node_exporter's textfile).",
+)
 @option("-q", "--quiet", is_flag=True, help="Only problems.")
 @option(
     "--confirm-over",
@@ -78,6 +84,7 @@ def run_command(
     grace: float,
     as_json: bool,
     log_json: bool,
+    metrics: Path | None,
     quiet: bool,
     confirm_over: float | None,
     stop_after: int,
@@ -106,7 +113,14 @@ def run_command(
         signals=True,
     )
     return _run(
-        manifest, listening, wishes, output=output, sandbox=sandbox, base_url=base_url, as_json=as_json
+        manifest,
+        listening,
+        wishes,
+        output=output,
+        sandbox=sandbox,
+        base_url=base_url,
+        as_json=as_json,
+        metrics=metrics,
     )
 
 
@@ -172,12 +186,18 @@ def _run(
     sandbox: bool,
     base_url: str | None,
     as_json: bool,
+    metrics: Path | None = None,
 ) -> int:
     import asyncio
 
     from batcher.run import run
 
     with listening as listener:
+        if metrics is not None:
+            from batcher.progress import both
+            from batcher.progress.metrics import Metrics
+
+            listener = both(listener, Metrics(metrics, now=time.time))  # noqa: TID251  # the wall clock of metrics
         report = asyncio.run(
             run(
                 manifest,

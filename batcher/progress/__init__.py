@@ -2,6 +2,7 @@
 
     terminal.py  one live block on a terminal
     lines.py     one line a minute where there is none; JSON lines
+    metrics.py   a Prometheus textfile
 
 Law: the engine tells, others print. A listener is a function of one event; it must not block.
 """
@@ -92,6 +93,16 @@ class Finished:
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished
 Listener = Callable[[Event], None]
+
+
+def both(first: Listener, second: Listener) -> Listener:
+    """Two listeners as one."""
+
+    def heard(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return heard
 
 
 def silent(event: Event) -> None:
