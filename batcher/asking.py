@@ -16,6 +16,9 @@ from batcher.polling import Polling
 
 LOOK_AGAIN = 0.05
 """Seconds between two looks at all sleepers after something was learned."""
+FIRST_LOOKS = (0.3, 1.0)
+"""Seconds: where nothing is known of a model, its oldest task is looked at early, twice. Should its jobs be
+much quicker than guessed, all know it at once."""
 LONGEST_LOOK = 5.0
 """Seconds: the price of a call moves without telling."""
 
@@ -91,6 +94,8 @@ class Asking:
         nearest = LONGEST_LOOK
         for sleeper, rank in self._asleep():
             at = sleeper.until
+            if rank == 0 and self.polling.guessing and sleeper.polls < len(FIRST_LOOKS):
+                at = min(at, sleeper.submitted_at + FIRST_LOOKS[sleeper.polls])
             if self.polling.may_ask(rank, now - sleeper.submitted_at):
                 due = self.polling.next_poll(sleeper.asked, sleeper.polls, price)
                 at = min(at, sleeper.submitted_at + due)

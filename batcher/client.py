@@ -10,9 +10,11 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 
@@ -38,6 +40,8 @@ class Endpoints:
 
     def may_see_the_key(self, url: str) -> bool:
         """Whether `url` is at one of our hosts, by the same scheme."""
+        if url.startswith((f"{self.api}/v2/", f"{self.api}/v1/")):
+            return True
         asked = _origin(url)
         if asked is None:
             return False
@@ -93,8 +97,7 @@ class Client:
             # How many calls are under way is bounded by limits.in_flight, not by the pool.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             headers={"User-Agent": "batcher/0.1", "Accept": "application/json, image/*;q=0.9"},
-            auto_decompress=True,
-            trust_env=True,
+            trust_env=behind_a_proxy(),
         )
         return self
 
@@ -203,10 +206,9 @@ class Client:
         headers = {"x-api-key": self._key}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         with transport_errors():
             async with self._session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=_timeout(seconds), allow_redirects=False
             ) as response:
                 return Answer(response.status, response.headers, await read_limited(response, LARGEST_ANSWER))
 
@@ -216,6 +218,11 @@ class Client:
         reset_at = reset_stamp(answer.headers, now, self.skew)
         self._pacing.throttled(kind, reset_at, now, turn)
         return errors.Throttled(wire.message_of(answer.body) or "rate limited", reset_at=reset_at)
+
+
+@cache
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
 
 
 def body_of(params: Mapping[str, Any]) -> bytes:
@@ -282,12 +289,17 @@ def _plain(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def behind_a_proxy() -> bool:
+    """Whether the environment names a proxy. Where it does not, no call need look for one."""
+    return bool(getproxies())
+
+
 @asynccontextmanager
 async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
     """A session that has no key: for file hosts."""
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=64, ttl_dns_cache=300),
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
         headers={"User-Agent": "batcher/0.1"},
-        trust_env=True,
+        trust_env=behind_a_proxy(),
     ) as session:
         yield session

@@ -65,17 +65,17 @@ class Delivery:
             files = self._ledger.files(entry)
             for file in files:
                 if file.delivered_at is None:
-                    async with self._room:
-                        await self._deliver_one(entry, file, many=len(files) > 1)
+                    await self._deliver_one(entry, file, many=len(files) > 1)
         finally:
             self.under_way -= 1
             self._changed()
         self.unfetched.pop(entry.id, None)
         entry = self._ledger.done(entry)
-        await self._ledger.committed()
-        for file in files:
-            if file.spool is not None:
-                (self._folder.spool / file.spool).unlink(missing_ok=True)
+        spooled = [file.spool for file in files if file.spool is not None]
+        if spooled:
+            await self._ledger.committed()
+            for name in spooled:
+                (self._folder.spool / name).unlink(missing_ok=True)
         return entry
 
     def missed(self, entry: Entry, error: errors.TaskError) -> None:
@@ -87,7 +87,8 @@ class Delivery:
             landed = await adopt(self._folder.images / file.name)
             self._delivered(entry, file, landed)
             return
-        landed = await self._landed(entry, file)
+        async with self._room:
+            landed = await self._landed(entry, file)
         stem = f"{entry.task.name}-{file.position}" if many else entry.task.name
         for name in (
             stem,
@@ -114,17 +115,16 @@ class Delivery:
 
     async def _settled(self, entry: Entry, file: File, landed: Landed, name: str) -> bool:
         """Whether the picture stands under `name` now. Another file's name is never taken."""
-        if self._folder.taken(name) and not self._folder.holds(name, landed.sha256):
-            return False
         try:
             self._ledger.named(entry, file.position, name, landed.sha256)
             await self._ledger.committed()
-            if self._folder.holds(name, landed.sha256):
-                landed.part.unlink(missing_ok=True)
-            else:
-                await asyncio.to_thread(self._folder.settle, landed, name)
-        except (ValueError, FileExistsError):
+            await self._folder.settle(landed, name)
+        except ValueError:
             return False
+        except FileExistsError:
+            if not self._folder.holds(name, landed.sha256):
+                return False
+            landed.part.unlink(missing_ok=True)
         return True
 
     def _delivered(self, entry: Entry, file: File, landed: Landed) -> None:

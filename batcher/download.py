@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -25,7 +26,10 @@ from batcher.pictures import Picture
 
 CONNECT_SECONDS = 10.0
 STALLED_SECONDS = 30.0
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALLED_SECONDS)
 LARGEST_FILE = 512 * 1024 * 1024
+HELD = 8 * 1024 * 1024
+"""Bytes of a file that are held in memory until all are there; a larger one is written as it comes."""
 CHUNK = 1 << 20
 
 __all__ = ["Folder", "Landed", "fetch", "plain_session"]
@@ -44,8 +48,8 @@ class Landed:
 async def fetch(
     session: aiohttp.ClientSession, url: str, part: Path, called: Callable[[str], None]
 ) -> Landed:
-    """Downloads `url` to `part` and verifies it. No progress for 30 s is an end; what is no whole picture
-    is thrown away.
+    """Downloads `url` to `part`, verified and on disk. No progress for 30 s is an end; what is no whole
+    picture is thrown away.
 
     Raises DeadLink when the link is gone, BadDownload when what came is not a whole picture, AnswerLost or
     Refused when the line failed, DiskError when the disk refuses.
@@ -53,13 +57,12 @@ async def fetch(
     called("download")
     try:
         with _transport_errors():
-            digest, size = await _download(session, url, part)
-        picture = await asyncio.to_thread(_verify, part)
+            held = await _download(session, url, part)
+        return await asyncio.to_thread(_land, held, part)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    return Landed(part, digest, size, picture)
 
 
 async def adopt(spooled: Path) -> Landed:
@@ -67,9 +70,8 @@ async def adopt(spooled: Path) -> Landed:
     return await asyncio.to_thread(_adopt, spooled)
 
 
-async def _download(session: aiohttp.ClientSession, url: str, part: Path) -> tuple[str, int]:
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALLED_SECONDS)
-    async with session.get(url, timeout=timeout) as response:
+async def _download(session: aiohttp.ClientSession, url: str, part: Path) -> bytes | None:
+    async with session.get(url, timeout=TIMEOUT) as response:
         _check_answer(response)
         return await _receive(response, part)
 
@@ -93,28 +95,39 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
         raise errors.DeadLink(f"the file host answers {response.status}")
     if response.status != 200:
         raise errors.AnswerLost(f"the file host answers {response.status}", status=response.status)
-    if (response.content_length or 0) > LARGEST_FILE:
+    _check_size(response.content_length or 0)
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_FILE:
         raise errors.BadDownload(f"the file is larger than {LARGEST_FILE >> 20} MB")
 
 
-async def _receive(response: aiohttp.ClientResponse, part: Path) -> tuple[str, int]:
-    """Bytes to `part`, in few large writes; the digest (hex) and the size."""
-    digest = hashlib.sha256()
-    size = 0
-    waiting = bytearray()
+async def _receive(response: aiohttp.ClientResponse, part: Path) -> bytes | None:
+    """The bytes of a small file; of a large one nothing: it went to `part` as it came."""
+    held = bytearray()
+    async for chunk in response.content.iter_any():
+        held += chunk
+        _check_size(len(held))
+        if len(held) > HELD:
+            await _stream(response, held, part)
+            return None
+    return bytes(held)
+
+
+async def _stream(response: aiohttp.ClientResponse, waiting: bytearray, part: Path) -> None:
+    """What was held so far and the rest to `part`, in few large writes."""
+    size = len(waiting)
     with disk(part):
         async with _written(part) as file:
             async for chunk in response.content.iter_any():
                 size += len(chunk)
-                if size > LARGEST_FILE:
-                    raise errors.BadDownload(f"the file is larger than {LARGEST_FILE >> 20} MB")
-                digest.update(chunk)
+                _check_size(size)
                 waiting += chunk
                 if len(waiting) >= CHUNK:
                     await file.write(bytes(waiting))
                     waiting.clear()
             await file.write(bytes(waiting))
-    return digest.hexdigest(), size
 
 
 @asynccontextmanager
@@ -129,11 +142,22 @@ async def _written(part: Path) -> AsyncIterator[AsyncBufferedIOBase]:
             await file.close()
 
 
-def _verify(part: Path) -> Picture:
-    with disk(part), open(part, "r+b") as file:
-        picture = pictures.verified(file)
-        os.fsync(file.fileno())
-    return picture
+def _land(held: bytes | None, part: Path) -> Landed:
+    """Verified, and on disk in `part`; one trip to a thread does it all."""
+    with disk(part):
+        if held is None:
+            with open(part, "r+b") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
+                file.seek(0)
+                picture = pictures.verified(file)
+                os.fsync(file.fileno())
+            return Landed(part, digest, size, picture)
+        picture = pictures.verified(io.BytesIO(held))
+        with open(part, "wb", buffering=0) as file:
+            file.write(held)
+            os.fsync(file.fileno())
+    return Landed(part, hashlib.sha256(held).hexdigest(), len(held), picture)
 
 
 def _adopt(spooled: Path) -> Landed:
@@ -164,6 +188,8 @@ class Folder:
         self.state = path / ".batcher"
         self.parts = self.state / "parts"
         self.spool = self.state / "spool"
+        self._turns: list[_Turn] = []
+        self._settling = asyncio.Lock()
 
     def prepare(self) -> None:
         """Makes the folders; what an earlier process left half-fetched is thrown away. Raises DiskError."""
@@ -201,21 +227,49 @@ class Folder:
         except OSError:
             return False
 
-    def taken(self, name: str) -> bool:
-        """Whether some file has this final name."""
-        return os.path.lexists(self.images / name)
+    async def settle(self, landed: Landed, name: str) -> None:
+        """Gives the picture its final name, durably. Raises FileExistsError; never overwrites.
 
-    def settle(self, landed: Landed, name: str) -> None:
-        """Gives the picture its final name, durably. Raises FileExistsError; never overwrites."""
-        final = self.images / name
-        with disk(final):
-            settled = _settle(landed.part, final)
-        if not settled:
-            raise FileExistsError(str(final))
+        Those who come together share one sync of the folder: whoever finds nobody at work does it for all.
+        """
+        turn = _Turn(landed.part, self.images / name)
+        self._turns.append(turn)
+        async with self._settling:
+            if turn.settled is None:
+                turns, self._turns = self._turns, []
+                with anyio.CancelScope(shield=True):
+                    await asyncio.to_thread(_settle_all, turns, self.images)
+        if isinstance(turn.settled, BaseException):
+            raise turn.settled
 
 
-def _settle(part: Path, final: Path) -> bool:
-    """Moves `part` to `final`, durably; False when something has that name."""
+@dataclass(slots=True)
+class _Turn:
+    """One move from `part` to `final`; `settled` is True, or what went wrong, once it was tried."""
+
+    part: Path
+    final: Path
+    settled: bool | BaseException | None = None
+
+
+def _settle_all(turns: list[_Turn], folder: Path) -> None:
+    for turn in turns:
+        try:
+            with disk(turn.final):
+                moved = _move(turn.part, turn.final)
+            turn.settled = True if moved else FileExistsError(str(turn.final))
+        except errors.DiskError as error:
+            turn.settled = error
+    try:
+        with disk(folder):
+            sync_folder(folder)
+    except errors.DiskError as error:
+        for turn in turns:
+            turn.settled = error
+
+
+def _move(part: Path, final: Path) -> bool:
+    """Moves `part` to `final`; False when something has that name."""
     try:
         os.link(part, final)
     except FileExistsError:
@@ -228,7 +282,6 @@ def _settle(part: Path, final: Path) -> bool:
         os.rename(part, final)
     else:
         os.unlink(part)
-    sync_folder(final.parent)
     return True
 
 

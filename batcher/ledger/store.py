@@ -21,14 +21,27 @@ from batcher.task import TRANSITIONS
 APPLICATION_ID = 0x62746368
 """Marks the file as ours, in SQLite's own header field."""
 
-GROUP_SECONDS = 0.002
-"""How long a group of writes gathers before its one commit: a POST waits at most this long for its intent."""
+SHORTEST_GROUP = 0.002
+LONGEST_GROUP = 0.020
+"""Seconds for which writes gather before their one commit: a POST waits at most so long for its intent."""
+GATHERING_PER_WRITE = 0.0001
+"""A group gathers the longer, the more the last one held: a busy run makes few large commits, an idle one
+answers at once."""
 
 CHECKED_BYTES = 64 * 1024 * 1024
 """Larger ledgers are not read through at every start: a resume must not wait for it."""
 
 Migration = Callable[[sqlite3.Connection], None]
-MIGRATIONS: tuple[Migration, ...] = ()
+
+
+def _source_pictures(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE source_pictures "
+        "(task INTEGER PRIMARY KEY REFERENCES tasks (id), facts TEXT NOT NULL) STRICT"
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_source_pictures,)
 """MIGRATIONS[n] brings schema n+1 to n+2; `schema.sql` is always the newest."""
 
 
@@ -193,9 +206,11 @@ class GroupCommit:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._group: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._failure: errors.BatcherError | None = None
+        self._writes = 0
+        self._gathering = SHORTEST_GROUP
 
     def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Executes `statement` inside the open group. It reaches the disk with the group's commit,
@@ -211,23 +226,26 @@ class GroupCommit:
             # A full disk may roll the whole group back: nobody in it may believe in a later commit.
             self._failure = error
             raise
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self._commit_quietly)
+        finally:
+            self._writes += 1
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(self._gathering, self._commit_quietly)
         return cursor
 
     async def committed(self) -> None:
         """Waits until all that was written is on disk. Raises DiskError or LedgerError if it cannot be."""
         if self._failure is not None:
             raise self._failure
-        if self._timer is None:
-            return
-        if self._group is None:
-            self._group = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._group)
+        if self._timer is not None:
+            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(told)
+            await told
 
     def commit(self) -> None:
         """Ends the group now. After a failure nothing more is written: what is on disk is whole."""
-        group, self._group = self._group, None
+        waiting, self._waiting = self._waiting, []
+        self._gathering = min(LONGEST_GROUP, max(SHORTEST_GROUP, GATHERING_PER_WRITE * self._writes))
+        self._writes = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -239,12 +257,13 @@ class GroupCommit:
                     self._connection.execute("COMMIT")
         except errors.BatcherError as error:
             self._failure = error
-            if group is not None:
-                group.set_exception(error)
-                group.exception()
+            for told in waiting:
+                if not told.done():
+                    told.set_exception(error)
             raise
-        if group is not None:
-            group.set_result(None)
+        for told in waiting:
+            if not told.done():
+                told.set_result(None)
 
     def _commit_quietly(self) -> None:
         try:

@@ -6,6 +6,7 @@ says; a move that finds another state than it expects raises Overtaken and chang
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -120,15 +121,13 @@ class Ledger(Book):
     def named(self, entry: Entry, position: int, name: str, sha256: str) -> None:
         """What a file is about to be called, before it is: a crash after the rename finds its own file again.
         Raises ValueError when another task's file has the name."""
-        if self._rows(
-            "SELECT 1 FROM files WHERE name = ? AND NOT (task = ? AND position = ?)",
-            (name, entry.id, position),
-        ):
-            raise ValueError(name)
-        self._group.write(
-            "UPDATE files SET name = ?, sha256 = ? WHERE task = ? AND position = ?",
-            (name, sha256, entry.id, position),
-        )
+        try:
+            self._group.write(
+                "UPDATE files SET name = ?, sha256 = ? WHERE task = ? AND position = ?",
+                (name, sha256, entry.id, position),
+            )
+        except sqlite3.IntegrityError as error:
+            raise ValueError(name) from error
 
     def delivered(self, entry: Entry, position: int, *, size: int, width: int, height: int) -> None:
         """One file stands under its final name; told twice, it counts once."""

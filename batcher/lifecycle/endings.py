@@ -5,7 +5,7 @@ Law: between an answer and its record nothing is awaited but the bytes that came
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -33,10 +33,12 @@ class Endings:
         if not result.outputs:
             reason = f"NO_PICTURE: the result has no picture in it: {result.excerpt[:120]}"
             return self._ledger.failed(entry, reason, "completed", cost=result.cost)
-        with anyio.CancelScope(shield=True):
-            outputs = await self._delivery.spooled(in_force(entry).id, result.outputs)
-            entry = self._ledger.ready(entry, result, outputs)
-            await self._ledger.committed()
+        outputs: Sequence[tuple[wire.Output, str | None]] = [(output, None) for output in result.outputs]
+        if any(output.data is not None for output in result.outputs):
+            with anyio.CancelScope(shield=True):
+                outputs = await self._delivery.spooled(in_force(entry).id, result.outputs)
+        entry = self._ledger.ready(entry, result, outputs)
+        await self._ledger.committed()
         return entry
 
     def ran_and_failed(self, entry: Entry, error: errors.InferenceFailed) -> Entry:

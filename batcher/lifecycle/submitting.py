@@ -76,9 +76,8 @@ class Submitting:
             self._ledger.doubtful(entry, "stopped while its answer was awaited")
             raise
         self.outage.answered()
-        entry = self._ledger.submitted(entry, accepted)
-        await self._ledger.committed()
-        return entry
+        # Written at once, and on disk with its group within milliseconds: long before it is asked about.
+        return self._ledger.submitted(entry, accepted)
 
     async def _body(self, entry: Entry) -> dict[str, Any] | Entry:
         """The request body, its files uploaded; or the task as it is after that came to nothing."""

@@ -44,10 +44,14 @@ class Skew:
 
     def __init__(self) -> None:
         self._differences: deque[float] = deque(maxlen=_REMEMBERED)
+        self._last: str | None = None
 
     def observe(self, headers: Mapping[str, str], now: float) -> None:
         """Learn from one answer that arrived at wall time `now`; without a readable Date it says nothing."""
         date = _header(headers, "date")
+        if date == self._last:
+            return
+        self._last = date
         moment = _http_date(date) if date else None
         if moment is not None:
             self._differences.append(moment - now)

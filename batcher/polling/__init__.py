@@ -113,6 +113,11 @@ class Polling:
         return bool(self._recent)
 
     @property
+    def guessing(self) -> bool:
+        """Whether polls are placed by a mere guess, which an early look may correct."""
+        return not self.known and self._every is None
+
+    @property
     def version(self) -> int:
         """Changes with what is believed: sleepers are worth another look."""
         return self._version

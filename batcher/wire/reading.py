@@ -69,6 +69,8 @@ def absolute(url: Any, base: str) -> str:
     """A URL of an answer, which may be relative to the API."""
     if not isinstance(url, str) or not url:
         raise Unreadable("the submit's answer has no status_url or response_url")
+    if url.startswith(f"{base}/v2/"):
+        return url
     try:
         joined = urljoin(base + "/", url)
         host = urlsplit(joined).hostname

@@ -60,8 +60,8 @@ def mortal(points: Points) -> type[store.GroupCommit]:
                 super()._commit_quietly()
 
         def _nobody_hears_of_it(self) -> None:
-            if self._group is not None and not self._group.done():
-                self._group.set_exception(Crash())
-                self._group.exception()
+            for told in self._waiting:
+                if not told.done():
+                    told.set_exception(Crash())
 
     return Mortal
