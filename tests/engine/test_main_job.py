@@ -61,11 +61,11 @@ async def test_throttling_gateway_errors_and_cut_lines_lose_nothing(
 ) -> None:
     script = Faults(
         [
-            faults.throttle("submit", rate=0.1, reset_in=3),
-            faults.status("submit", 502, rate=0.05),
+            faults.throttle(["submit", "status", "result"], rate=0.1, reset_in=3),
+            faults.status(["submit", "status", "result"], 502, rate=0.05),
             faults.status(["submit", "status", "result"], 504, rate=0.05),
             faults.cut(["submit", "status", "result"], rate=0.05),
-            faults.cut("submit", accepted=True, rate=0.05),
+            faults.cut(["submit", "status", "result"], accepted=True, rate=0.05),
             faults.short(rate=0.1),
         ],
         seed=3,
