@@ -6,7 +6,10 @@ a picture is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from typing import TypeVar
 
 import anyio
 
@@ -24,6 +27,8 @@ from batcher.pacing import Kind, Pacing
 LAST_CALL_SECONDS = 30.0
 LAST_CALL_SHARE = 0.05
 """So long (or this share of its life) before its record ends, a task is looked at whatever was learned."""
+
+Told = TypeVar("Told")
 
 
 class Fetching:
@@ -53,44 +58,45 @@ class Fetching:
         self._luck = luck
 
     async def ask(self, entry: Entry) -> Entry:
+        """Asks until the job is done, then for its result, which is recorded."""
         submission = in_force(entry)
         deadline = submission.submitted_at + self._rules.result_ttl
-        failures = 0
+        url = submission.status_url or ""
         with self._asking.sleeper(submission.submitted_at) as sleeper:
             while True:
                 await sleeper.due(self._last_call(deadline))
-                turn = await self._pacing.turn(Kind.STATUS, deadline)
+                status = await self._answered(entry, Kind.STATUS, partial(self._client.status, url), deadline)
+                if isinstance(status, Entry):
+                    return status
                 age = self._ledger.now() - submission.submitted_at
-                try:
-                    status = await self._client.status(submission.status_url or "", turn)
-                except errors.InferenceFailed as error:
-                    return self._endings.ran_and_failed(entry, error)
-                except errors.StopsTheRun:
-                    raise
-                except errors.ApiError as error:
-                    if self._too_late(error, deadline):
-                        return self._endings.expired(entry, error)
-                    await self._breathe(error, failures, deadline)
-                    failures += 1
-                    continue
                 if status.finished:
                     break
                 if self._ledger.now() >= deadline:
-                    return self._endings.expired(
-                        entry, errors.RecordGone(f"still {status.word} after its record's life")
-                    )
-                failures = 0
+                    error = errors.RecordGone(f"still {status.word} after its record's life")
+                    return self._endings.expired(entry, error)
                 sleeper.pending(age)
         return await self._fetch_result(entry, deadline, pending=sleeper.asked, found=age)
 
     async def _fetch_result(self, entry: Entry, deadline: float, *, pending: float, found: float) -> Entry:
         submission = in_force(entry)
-        failures = 0
-        while True:
-            turn = await self._pacing.turn(Kind.RESULT, deadline)
+        url = submission.response_url or ""
+        result = await self._answered(entry, Kind.RESULT, partial(self._client.result, url), deadline)
+        if isinstance(result, Entry):
+            return result
+        total = result.total_time if result.total_time is not None else (pending + found) / 2
+        self._asking.learned(total)
+        self._window.completed(submission.submitted_at + total, result.queue_time, total)
+        return await self._endings.completed(entry, result)
+
+    async def _answered(
+        self, entry: Entry, kind: Kind, call: Callable[[float], Awaitable[Told]], deadline: float
+    ) -> Told | Entry:
+        """The API's answer, however often it must be asked for; or the task as it is after FAILED, or after
+        its record was gone."""
+        for failures in count():
+            turn = await self._pacing.turn(kind, deadline)
             try:
-                result = await self._client.result(submission.response_url or "", turn)
-                break
+                return await call(turn)
             except errors.InferenceFailed as error:
                 return self._endings.ran_and_failed(entry, error)
             except errors.StopsTheRun:
@@ -99,11 +105,7 @@ class Fetching:
                 if self._too_late(error, deadline):
                     return self._endings.expired(entry, error)
                 await self._breathe(error, failures, deadline)
-                failures += 1
-        total = result.total_time if result.total_time is not None else (pending + found) / 2
-        self._asking.learned(total)
-        self._window.completed(submission.submitted_at + total, result.queue_time, total)
-        return await self._endings.completed(entry, result)
+        raise AssertionError("counting has no end")
 
     async def fetch_files(self, entry: Entry) -> Entry:
         policy = self._rules.retry
