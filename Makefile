@@ -8,7 +8,7 @@ PYTHON_IS_NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_i
 	"batcher needs Python 3.11 or later, and $(PYTHON) is older; name another: make PYTHON=python3.12 demo")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports diagram test-lowest sandbox clean
+.PHONY: help demo test test-browser check check-deploy lint types imports diagram test-lowest bench bench-quick sandbox clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,14 @@ $(VENV)/.installed-check: $(VENV)/.installed-test
 	$(BIN)/python $(PIP_INSTALL) --editable '.[test,check]'
 	@touch $@
 
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(BIN)/python $(PIP_INSTALL) --editable '.[test,browser]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python $(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
 $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 	@$(PYTHON_IS_NEW_ENOUGH)
 	$(PYTHON) -m venv --clear $(LOWEST)
@@ -42,6 +50,9 @@ demo: $(VENV)/.installed ## install, then run the main job on the embedded sandb
 test: $(VENV)/.installed-test ## install what the tests need, then run them all
 	$(BIN)/python -m pytest
 
+test-browser: $(VENV)/.installed-browser ## the report and the live page in headless Chromium (Debian: chromium chromium-driver)
+	$(BIN)/python -m pytest -m browser tests/browser
+
 check: lint types imports ## ruff, mypy --strict, import-linter
 
 lint: $(VENV)/.installed-check ## ruff
@@ -54,11 +65,20 @@ types: $(VENV)/.installed-check ## mypy --strict
 imports: $(VENV)/.installed-check ## import-linter: imports only go downstairs
 	$(BIN)/lint-imports
 
+check-deploy: $(VENV)/.installed-check ## lint examples/deploy; needs the system's shellcheck and systemd-analyze
+	$(BIN)/python tests/check_deploy.py
+
 diagram: $(VENV)/.installed ## draw the states in CONTRIBUTING.md anew, from the code
 	$(BIN)/python tests/diagram.py
 
 test-lowest: $(LOWEST)/.installed ## the tests on the oldest versions that pyproject.toml declares
 	$(LOWEST)/bin/python -m pytest
+
+bench: $(VENV)/.installed-bench ## every row of the bar, beside what a user would run today (half an hour)
+	PYTHONPATH=tests $(BIN)/python -m bench --json tests/bench/results.json --pictures tests/bench/pictures
+
+bench-quick: $(VENV)/.installed-bench ## the same, fewer and smaller (two minutes)
+	PYTHONPATH=tests $(BIN)/python -m bench --quick
 
 sandbox: $(VENV)/.installed ## a local server of the API
 	$(BIN)/batcher sandbox

@@ -36,6 +36,23 @@ def verified(file: IO[bytes]) -> Picture:
     return _open(file, whole=True)
 
 
+def upright_size(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height as a person sees it: an EXIF orientation applied. Reads the header only.
+
+    Raises BadDownload with what is wrong in words.
+    """
+    from PIL import ExifTags, Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except UnidentifiedImageError as error:
+        raise errors.BadDownload(_what_it_is(file)) from error
+    except Exception as error:
+        raise errors.BadDownload(f"the picture is damaged: {error}") from error
+
+
 def _open(file: IO[bytes], *, whole: bool) -> Picture:
     from PIL import Image, UnidentifiedImageError
 

@@ -51,7 +51,7 @@ def test_every_module_has_its_room_in_the_house() -> None:
     assert {f"batcher.{module}" for module in modules - {"__init__", "sandbox"}} == rooms
 
 
-@pytest.mark.parametrize("kind", ["base", "test", "check"])
+@pytest.mark.parametrize("kind", ["base", "test", "check", "browser"])
 def test_every_dependency_has_its_reason(kind: str) -> None:
     project = PROJECT["project"]
     declared = project["dependencies"] if kind == "base" else project["optional-dependencies"][kind]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from batcher.geometry import Geometry
+
 Type = Literal["string", "integer", "number", "boolean"]
 Media = Literal["image", "mask"]
 Role = Literal["seed", "count"]
@@ -42,7 +44,7 @@ class Model:
 
     `api` is the endpoint version to submit to, `seconds` the typical time of one request, `price` the
     credits of one image (None: the page does not say), `source` the page's address, `example` the
-    page's example request.
+    page's example request. `geometry` says where the source lies in the output (None: not known).
     """
 
     slug: str
@@ -54,6 +56,7 @@ class Model:
     description: str = field(default="", hash=False)
     source: str = field(default="", hash=False)
     example: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    geometry: Geometry | None = field(default=None, hash=False)
 
     @property
     def media(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import yaml
@@ -16,11 +17,14 @@ import yaml
 from batcher.catalog.checking import KINDS, check
 from batcher.catalog.model import Api, Media, Model, Parameter, Role, Type, nearest
 from batcher.errors import ManifestError, Problem
+from batcher.geometry import Geometry
+from batcher.geometry.placing import Fit
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _TYPES: tuple[Type, ...] = get_args(Type)
+SIDES = ("left", "top", "right", "bottom")
 MAX_LENGTH = 1_000_000
 MAX_DEPTH = 20
 
@@ -60,11 +64,11 @@ class _Reader:
         self.problems.append(Problem(message, self.file, line, column, key))
 
     def model(self, root: yaml.Node | None) -> Model | None:
-        keys = ("slug", "title", "description", "source", "api", "seconds", "price", "parameters", "example")
+        keys = ("slug", "title", "description", "source", "api", "seconds", "price")
         if root is None:
             self.problem("is empty; a model file has `slug` and `parameters`", None)
             return None
-        top = self.mapping(root, "", keys)
+        top = self.mapping(root, "", (*keys, "parameters", "example", "geometry"))
         slug = self.text(top, "slug")
         told = any(problem.key == "slug" for problem in self.problems)
         if "slug" in top and not told and not _SLUG.fullmatch(slug):
@@ -86,6 +90,8 @@ class _Reader:
             source=self.text(top, "source"),
             example=self.values(top.get("example"), "example"),
         )
+        if "geometry" in top:
+            model = replace(model, geometry=self.geometry(top["geometry"], model))
         self.one_per_role(model, top["parameters"])
         self.example_fits(model, top.get("example"))
         return model
@@ -123,6 +129,37 @@ class _Reader:
         )
         self.makes_sense(parameter, fields, path)
         return parameter
+
+    def geometry(self, node: yaml.Node, model: Model) -> Geometry | None:
+        """Where the source lies; every word of it but `fit` and the numbers names a parameter."""
+        path, before = "geometry", len(self.problems)
+        names = ("input", "scale", "sides", "x", "y")
+        fields = self.mapping(node, path, (*names, "fit", "canvas", "square", "share", "margins"))
+        pictures = [name for name in model.media if model.parameters[name].media == "image"]
+        margins = self.mapping(fields["margins"], f"{path}.margins", SIDES) if "margins" in fields else {}
+        around = tuple(self.text(margins, side, f"{path}.margins") for side in SIDES) if margins else ()
+        canvas = tuple(str(name) for name in self.sequence(fields.get("canvas"), f"{path}.canvas"))
+        words: dict[str, Any] = {name: self.text(fields, name, path) for name in names}
+        words["input"] = words["input"] or next(iter(pictures), "")
+        rule = Geometry(
+            **words,
+            fit=self.one_of(fields, "fit", get_args(Fit), path) or "stretch",
+            canvas=canvas,
+            square=self.number(fields, "square", path),
+            share=self.number(fields, "share", path) or 0.0,
+            margins=around,
+        )
+        for name in (rule.input, *rule.parameters):
+            if name not in model.parameters:
+                self.problem(f"{name or 'input'!r} is not a parameter of the model", node.start_mark, path)
+        if "" in around or len(canvas) > 2:
+            self.problem(
+                "`margins` has left, top, right, bottom; `canvas` one or two names", node.start_mark, path
+            )
+        if len(self.problems) > before:
+            return None
+        defaults = {name: model.parameters[name].default for name in rule.parameters}
+        return replace(rule, defaults={name: value for name, value in defaults.items() if value is not None})
 
     def makes_sense(self, parameter: Parameter, fields: Mapping[str, yaml.Node], path: str) -> None:
         """What each key may be by itself is known; this is how they go together."""

@@ -3,6 +3,8 @@
     running.py   run, demo, plan, validate
     reading.py   status, models
     mending.py   retry, verify
+    reporting.py report, watch
+    exporting.py export
     serving.py   sandbox
 
 Law: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
@@ -29,6 +31,9 @@ COMMANDS = {
     "status": "reading",
     "retry": "mending",
     "verify": "mending",
+    "report": "reporting",
+    "watch": "reporting",
+    "export": "exporting",
     "models": "reading",
     "sandbox": "serving",
 }

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, duration, optio
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
     from batcher.progress import Listener
+    from batcher.report import Report
 
 
 ASKED_OVER = 1.0
@@ -53,6 +55,7 @@ ASKED_OVER = 1.0
     metavar="FILE",
     help="Keep the run as Prometheus metrics in FILE (node_exporter's textfile).",
 )
+@option("--watch", is_flag=True, help="Serve the live page beside the run; its address is told on stderr.")
 @option("-q", "--quiet", is_flag=True, help="Only problems.")
 @option(
     "--confirm-over",
@@ -85,6 +88,7 @@ def run_command(
     as_json: bool,
     log_json: bool,
     metrics: Path | None,
+    watch: bool,
     quiet: bool,
     confirm_over: float | None,
     stop_after: int,
@@ -121,6 +125,7 @@ def run_command(
         base_url=base_url,
         as_json=as_json,
         metrics=metrics,
+        watch=watch,
     )
 
 
@@ -187,10 +192,9 @@ def _run(
     base_url: str | None,
     as_json: bool,
     metrics: Path | None = None,
+    watch: bool = False,
 ) -> int:
     import asyncio
-
-    from batcher.run import run
 
     with listening as listener:
         if metrics is not None:
@@ -199,8 +203,9 @@ def _run(
 
             listener = both(listener, Metrics(metrics, now=time.time))  # noqa: TID251  # the wall clock of metrics
         report = asyncio.run(
-            run(
+            _watched(
                 manifest,
+                watch=watch,
                 listener=listener,
                 base_url=base_url,
                 sandbox=sandbox,
@@ -211,6 +216,34 @@ def _run(
     if as_json:
         click.echo(json.dumps(report.as_json()))
     return report.exit_code
+
+
+async def _watched(
+    manifest: Manifest, *, watch: bool, output: Path | None, sandbox: bool, **more: Any
+) -> Report:
+    """The run, with the live page beside it if asked for; the page sees the run's end."""
+    from batcher.run import run
+
+    if not watch:
+        return await run(manifest, output=output, sandbox=sandbox, **more)
+    import anyio
+
+    from batcher import dashboard, place
+    from batcher.errors import BatcherError
+
+    where = place.output_of(manifest.path, output=output or manifest.output.dir, sandbox=sandbox)
+    ended: Report | BatcherError
+    async with anyio.create_task_group() as beside:
+        tell = partial(click.echo, err=True)
+        beside.start_soon(partial(dashboard.serve, where, port=0, announce=tell))
+        try:
+            ended = await run(manifest, output=output, sandbox=sandbox, **more)
+        except BatcherError as error:
+            ended = error
+        beside.cancel_scope.cancel()
+    if isinstance(ended, BatcherError):
+        raise ended
+    return ended
 
 
 def _confirmation(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.ledger import planning, records, store, totals
+from batcher.ledger import labels, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.totals import Money, micro
@@ -43,8 +43,10 @@ class Book:
         self._connection = store.open_file(path)
         self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         self._group = store.GroupCommit(self._connection, path)
+        self._sources = labels.Sources(self._connection)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None
+        self._model: str | None = None
         self.run = 0
         self._money_before = Money()
         try:
@@ -231,9 +233,14 @@ class Book:
         return [File(*row) for row in rows]
 
     def metadata(self, entry: Entry) -> list[dict[str, Any]]:
-        """The metadata lines of a task that is done."""
+        """The metadata lines of a task that is done; what they need to know of its source is kept first."""
         with store.disk_errors(self.path):
-            return list(records.delivered(self._connection, self.meta("model") or "", entry.id))
+            facts = self._sources.observed(entry.task)
+            if facts:
+                self._group.write(labels.KEEP, (entry.id, facts))
+        if self._model is None:
+            self._model = self.meta("model") or ""
+        return list(records.delivered(self._connection, self._model, entry.id))
 
     def missed(self, entry: Entry) -> list[dict[str, Any]]:
         """The errors line of a task that is not delivered."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,7 @@ from batcher.ledger.store import meta, set_meta, transaction
 from batcher.plan import name_key
 from batcher.task import Task
 
-BATCH = 20_000
+BATCH = 2_000
 COLLISIONS_TOLD = 20
 
 INDICES = {
@@ -122,7 +123,11 @@ def _row(task: Task, number: int) -> tuple[Any, ...]:
 
 def compact(value: Any) -> str:
     """JSON as it stands in the ledger."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODE(value)
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: json.dumps would make an encoder for every value."""
 
 
 def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:
@@ -166,19 +171,52 @@ def _columns(connection: sqlite3.Connection, identity: int) -> str:
 
 
 class Occurrences:
-    """How many times an identity was seen before in this plan; kept on disk, not in memory."""
+    """How many times an identity was seen before in this plan.
+
+    A filter in memory (8 MB) knows almost every new identity for what it is, up to some million; only where
+    it is not sure all are written to disk and looked up. Memory does not grow beyond WAITING of them.
+    """
+
+    BITS = 26
+    SHIFTS = (0, 9, 18, 27, 36)
+    WAITING = 1_000_000
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._filter = bytearray(1 << self.BITS - 3)
+        self._waiting = array("q")
         connection.execute("DROP TABLE IF EXISTS temp.seen")
         connection.execute("CREATE TEMP TABLE seen (identity INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
 
     def __call__(self, identity: bytes) -> int:
         number = int.from_bytes(identity[:8], "little", signed=True)
+        if self._is_new(number):
+            self._waiting.append(number)
+            if len(self._waiting) >= self.WAITING:
+                self._write()
+            return 0
+        self._write()
         row = self._connection.execute(
             "INSERT INTO temp.seen VALUES (?, 0) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n", (number,)
         ).fetchone()
         return int(row[0])
+
+    def _is_new(self, number: int) -> bool:
+        """Whether it was certainly not seen; from now on it was."""
+        filter_, last, new = self._filter, len(self._filter) - 1, False
+        for shift in self.SHIFTS:
+            window = number >> shift
+            place, bit = window >> 3 & last, 1 << (window & 7)
+            if not filter_[place] & bit:
+                filter_[place] |= bit
+                new = True
+        return new
+
+    def _write(self) -> None:
+        """In the order of the tree, so that a page is written once and not for each of its rows."""
+        rows = ((number,) for number in sorted(self._waiting))
+        self._connection.executemany("INSERT INTO temp.seen VALUES (?, 0)", rows)
+        self._waiting = array("q")
 
 
 class Digests:

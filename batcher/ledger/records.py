@@ -10,19 +10,26 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from batcher.ledger import labels
 from batcher.ledger.store import meta
 from batcher.ledger.totals import credits
 
 DELIVERED = """
-SELECT f.name, f.sha256, f.width, f.height, t.key, t.columns, t.params, t.media, s.request_id, s.result_seed,
-       s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id), s.submitted_at, s.queue_time,
-       s.inference_time, s.total_time
-FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission
+SELECT t.name, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
+       s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
+       s.submitted_at, s.queue_time, s.inference_time, s.total_time
+FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
 WHERE f.delivered_at IS NOT NULL AND t.state = 'done' {only}
 ORDER BY t.id, f.position
 """
+KEPT = "LEFT JOIN source_pictures k ON k.task = t.id"
+
+OF_THE_SOURCE = frozenset({"boxes", "box_classes", "mask", "placement"})
+"""Columns that speak of the source: true of the delivered picture only where its geometry carries them."""
 
 MISSED = """
 SELECT t.id, t.key, t.name, t.state, t.attempts, t.columns, t.params,
@@ -38,25 +45,49 @@ FROM submissions WHERE task = ? GROUP BY outcome
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One delivered picture: its metadata line, and the task it came from (its name, and what it was of)."""
+
+    task: str
+    columns: Mapping[str, Any]
+    params: Mapping[str, Any]
+    media: Mapping[str, str]
+    line: Mapping[str, Any]
+
+
 def delivered(
     connection: sqlite3.Connection, model: str, task: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """The metadata line of each delivered picture, in the plan's order; of one task only, if given."""
+    return (dict(picture.line) for picture in pictures(connection, model, task))
+
+
+def pictures(connection: sqlite3.Connection, model: str, task: int | None = None) -> Iterator[Picture]:
+    """Each delivered picture, in the plan's order; of one task only, if given."""
     only = "" if task is None else f"AND t.id = {int(task)}"
-    for row in connection.execute(DELIVERED.format(only=only)):
-        yield _line(model, *row)
+    # A ledger of the first schema that is only read has no such table yet; a run's own has it.
+    look = "SELECT 1 FROM sqlite_master WHERE name = 'source_pictures'"
+    kept = task is not None or connection.execute(look).fetchone()
+    query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
+    rule = cache(lambda: labels.geometry_of(connection))
+    for name, columns, params, media, facts, *row in connection.execute(query):
+        of, asked, inputs = json.loads(columns), json.loads(params), json.loads(media)
+        line = _line(model, of, asked, inputs, *row)
+        line |= labels.of_picture(rule, facts, of, asked, (line["width"], line["height"]))
+        yield Picture(name, of, asked, inputs, line)
 
 
 def _line(
     model: str,
+    columns: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    media: Mapping[str, str],
     name: str,
     sha256: str,
     width: int,
     height: int,
     key: str,
-    columns: str,
-    params: str,
-    media: str,
     request_id: str | None,
     result_seed: str | None,
     cost: int | None,
@@ -66,8 +97,7 @@ def _line(
     inference_time: float | None,
     total_time: float | None,
 ) -> dict[str, Any]:
-    asked: dict[str, Any] = json.loads(params)
-    made_of = set(json.loads(media)) | {"image", "file_name"}  # kept as source_image, source_file_name...
+    made_of = set(media) | {"image", "file_name"}  # kept as source_image, source_file_name...
     body = {param: value for param, value in asked.items() if param not in made_of}
     facts: dict[str, Any] = {
         "model": model,
@@ -84,9 +114,10 @@ def _line(
         "sha256": sha256,
     }
     line: dict[str, Any] = {"file_name": f"images/{name}"}
-    for column, value in json.loads(columns).items():
+    for column, value in columns.items():
         differs = column in body and body[column] != value
-        clashes = column in ("image", "file_name") or column in facts or differs
+        labelled = column in OF_THE_SOURCE or (column == "labels" and labels.names_file(value))
+        clashes = column in ("image", "file_name") or column in facts or labelled or differs
         line[f"source_{column}" if clashes else column] = value
     for param in made_of & asked.keys():
         line.setdefault(f"source_{param}", asked[param])

@@ -99,6 +99,13 @@ CREATE TABLE files (
 
 CREATE UNIQUE INDEX file_names ON files (name) WHERE name IS NOT NULL;
 
+-- What was known of a task's source picture when the task was done, where its model's geometry is known:
+-- the picture and its labels may be gone when a line is built again.
+CREATE TABLE source_pictures (
+  task  INTEGER PRIMARY KEY REFERENCES tasks (id),
+  facts TEXT NOT NULL                    -- JSON: width, height (upright); of a YOLO file: boxes, classes
+) STRICT;
+
 CREATE TABLE calls (
   kind TEXT PRIMARY KEY,
   n    INTEGER NOT NULL

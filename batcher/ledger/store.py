@@ -65,7 +65,7 @@ def open_file(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("PRAGMA cache_size=-16384")
+            connection.execute("PRAGMA cache_size=-4096")
             connection.execute("PRAGMA busy_timeout=10000")
             _migrate(connection)
         except BaseException:

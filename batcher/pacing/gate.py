@@ -23,6 +23,8 @@ LONGEST_PAUSE = 120.0
 """Seconds; whatever a stamp says, after that long one call tries."""
 CATCH_UP = 0.010
 """Seconds of lateness that are made good; above 6,000 calls a minute also the length of a burst."""
+LONGEST_CATCH_UP = 0.050
+"""At slower rates more is made good, up to the time of one call: a busy machine wakes us late at times."""
 JITTER = 0.002
 """Share left of a rate that was told: calls may travel 0.12 s unevenly, and no minute holds one too many."""
 AFTER_RESET = 0.05
@@ -222,9 +224,10 @@ class Pacing:
         """Wait for the next token. A new limiter takes over the spacing since the last call: no change of
         rate, no pause and no idle time is followed by a burst."""
         pace = self._pace()
-        idle = at - self._last_sent > 1 / pace + CATCH_UP
+        late = min(max(CATCH_UP, 1 / pace), LONGEST_CATCH_UP)
+        idle = at - self._last_sent > 1 / pace + late
         if self._limiter is None or pace != self._limiter_pace or idle:
-            catch_up = CATCH_UP * pace
+            catch_up = late * pace
             owed = min(1.0, max(0.0, 1 - (at - self._last_sent) * pace))
             self._limiter = AsyncLimiter(1 + catch_up, (1 + catch_up) / pace)
             self._limiter_pace = pace

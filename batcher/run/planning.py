@@ -1,6 +1,7 @@
 """A manifest's tasks: into the ledger, or only looked at (`plan`, `validate`).
 
-Law: looking writes nothing. Planning is skipped when manifest and sources are as they were.
+Law: looking writes nothing. Planning is skipped when manifest and sources are as they were. A row that is
+left out is told to `skipped`; where nobody listens for that, one wrong row is an error of the whole.
 """
 
 from __future__ import annotations
@@ -8,22 +9,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from batcher import catalog, errors, place, plan, sources
+from batcher import catalog, errors, place, plan, sources, stores
 from batcher.catalog import Model
 from batcher.ledger import planning, store
 from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.writer import Ledger
 from batcher.manifest import Manifest
 from batcher.polling import Polling
+from batcher.sources import Skipped
 from batcher.task import Task
 
 CALLS_PER_TASK = {"v1": 1, "v2": 4}
 """v2: submit, result and, as learned polling does it, about two status calls."""
 SAMPLE = 3
+TOLD = 20
+"""Rows left out that an outlook names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Outlook:
     seconds: float
     sample: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...] = field(default=())
+    left_out: tuple[errors.Problem, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
         """The object of `plan --json`."""
@@ -72,13 +77,22 @@ def price_of(manifest: Manifest, model: Model | None) -> float | None:
 
 
 def into(
-    ledger: Ledger, manifest: Manifest, *, note: Callable[[str], None], noticed: Callable[[int], None]
+    ledger: Ledger,
+    manifest: Manifest,
+    *,
+    note: Callable[[str], None],
+    noticed: Callable[[int], None],
+    skipped: Skipped | None = None,
 ) -> Planned | None:
-    """Plans `manifest` into the ledger; None when nothing changed since. Raises ManifestError."""
-    fingerprint = sources.fingerprint(manifest)
+    """Plans `manifest` into the ledger; None when nothing changed since.
+
+    `skipped` takes each row that is left out, with file and line; None: one wrong row is an error.
+    Raises ManifestError.
+    """
+    fingerprint = sources.fingerprint(manifest, strict=skipped is None)
     if ledger.meta("fingerprint") == fingerprint:
         return None
-    tasks = _tasks(manifest, ledger.digests(), ledger.occurrences(), note)
+    tasks = _tasks(manifest, ledger.digests(), ledger.occurrences(), note, skipped)
     try:
         planned = ledger.plan(tasks, fingerprint, noticed=noticed)
     except errors.ManifestError as error:
@@ -88,18 +102,24 @@ def into(
     return planned
 
 
-def outlook(manifest: Manifest, output: Path) -> Outlook:
-    """What `manifest` would do beside what its ledger already holds. Raises ManifestError, LedgerError."""
+def outlook(manifest: Manifest, output: Path, *, strict: bool = True) -> Outlook:
+    """What `manifest` would do beside what its ledger already holds; unless `strict`, without the rows that
+    would be left out. Raises ManifestError, LedgerError."""
     warnings: list[str] = []
+    left_out = _First(warnings.append)
     with closing(store.blank()) as connection:
-        tasks = _tasks(manifest, Digests(connection), Occurrences(connection), warnings.append)
+        occurrences = Occurrences(connection)
+        skipped = None if strict else left_out
+        tasks = _tasks(manifest, Digests(connection), occurrences, warnings.append, skipped)
         try:
             planned = planning.plan(connection, tasks, "")
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
         new, done, images = _compared(connection, place.ledger_of(output), planned.total)
         sample = _sample(connection)
-    return _estimated(manifest, planned.total, new, done, images, sample, tuple(warnings))
+    left_out.finish()
+    found = _estimated(manifest, planned.total, new, done, images, sample, tuple(warnings))
+    return replace(found, left_out=tuple(left_out.problems))
 
 
 def problems(manifest: Manifest) -> tuple[errors.Problem, ...]:
@@ -111,13 +131,50 @@ def problems(manifest: Manifest) -> tuple[errors.Problem, ...]:
     return ()
 
 
+class _First:
+    """The first rows that are left out, and how many there were."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.problems: list[errors.Problem] = []
+        self._number = 0
+        self._note = note
+
+    def __call__(self, problem: errors.Problem) -> None:
+        self._number += 1
+        if len(self.problems) < TOLD:
+            self.problems.append(problem)
+
+    def finish(self) -> None:
+        """Tells them as a warning."""
+        if self._number:
+            rows = "1 row is" if self._number == 1 else f"{self._number} rows are"
+            self._note(f"{rows} left out (first: {self.problems[0]}); --strict makes that an error")
+
+
 def _tasks(
-    manifest: Manifest, digests: Digests, occurrences: Occurrences, note: Callable[[str], None]
+    manifest: Manifest,
+    digests: Digests,
+    occurrences: Occurrences,
+    note: Callable[[str], None],
+    skipped: Skipped | None,
 ) -> Iterator[Task]:
-    rows = sources.rows(manifest, note)
+    measure = sources.measurer()
     return plan.expand(
-        manifest, model_of(manifest), rows, digest=digests.of, occurrence=occurrences, note=note
+        manifest,
+        model_of(manifest),
+        sources.rows(manifest, note, measure=measure, skipped=skipped),
+        digest=_digest(digests),
+        occurrence=occurrences,
+        note=note,
+        measure=measure,
+        point=sources.Pointer(manifest),
+        skipped=skipped,
     )
+
+
+def _digest(digests: Digests) -> Callable[[str], str]:
+    """Files of this disk are remembered by size and time, those of a store by what it says of them."""
+    return lambda path: stores.digest(path) if plan.is_stored(path) else digests.of(path)
 
 
 def _placed(manifest: Manifest, error: errors.ManifestError) -> errors.ManifestError:

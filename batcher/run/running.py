@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import yaml
 
-from batcher import errors, lock, place, report
+from batcher import errors, geometry, lock, place, report
 from batcher.account import Account
 from batcher.client import Client
 from batcher.download import Folder, plain_session
@@ -117,7 +117,8 @@ class _Run:
                 self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
             )
         self.folder.prepare()
-        facts = {"job": self.job.name, "model": self.job.model, "price": self.price}
+        rule = geometry.as_text(self.model.geometry if self.model else None)
+        facts = {"job": self.job.name, "model": self.job.model, "price": self.price, "geometry": rule}
         for key, value in facts.items():
             if value is not None:
                 self.ledger.note(key, str(value))

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,23 +17,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.allowed import Terms
 from bench.server import Server, environment
 
 KEY = "SG_0123456789abcdef"
 MODEL = "sd1.5-outpaint"
+MEANT = (0, 3, -signal.SIGKILL)
+"""Exit codes of a program that did its work: all done, some tasks failed, or cut off by us."""
+LIVE: set[subprocess.Popen[bytes]] = set()
+"""Programs that were started and not yet waited for: they do not outlive the benchmark."""
+LONGEST = 300.0
+"""Seconds after which a contender is cut off; what it delivered until then counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outing:
-    """One program's run. Seconds and bytes; `makespan` is from the first submit to the last file, as the
-    server saw it; `seen` is the server's statistics, `mock_share` the share of a core that the server used
-    meanwhile."""
+    """One program's run on `terms`. Seconds and bytes; `makespan` is from the first submit to the last file,
+    as the server saw it; `seen` is the server's statistics, `mock_share` the share of a core that the server
+    used meanwhile."""
 
+    terms: Terms
     code: int
     wall: float
     cpu: float
@@ -121,7 +129,7 @@ def manifest(folder: Path, tasks: int, **changes: Any) -> Path:
     return path
 
 
-def outing(command: Command, terms: Terms, *, seconds: float = 900.0) -> Outing:
+def outing(command: Command, terms: Terms, *, seconds: float = LONGEST) -> Outing:
     """Runs one program to its end against a mock of its own; killed after so many `seconds`."""
     with scratch() as folder, Server(terms) as server:
         before, began = server.statistics()["cpu"], time.perf_counter()
@@ -131,6 +139,7 @@ def outing(command: Command, terms: Terms, *, seconds: float = 900.0) -> Outing:
         moments = [*seen["last"].values()]
         span = max(moments, default=0.0) - seen["first"].get("submit", 0.0) if moments else 0.0
         return Outing(
+            terms=terms,
             code=code,
             wall=wall,
             cpu=used.ru_utime + used.ru_stime,
@@ -142,38 +151,64 @@ def outing(command: Command, terms: Terms, *, seconds: float = 900.0) -> Outing:
         )
 
 
-def side_by_side(commands: Mapping[str, Command], terms: Terms) -> dict[str, Outing]:
-    """All of them at once, each with its own mock: for rows that wait far more than they work."""
-    with ThreadPoolExecutor(len(commands)) as pool:
-        began = {name: pool.submit(outing, command, terms) for name, command in commands.items()}
-        return {name: future.result() for name, future in began.items()}
-
-
-def in_turn(commands: Mapping[str, Command], terms: Terms, times: int) -> dict[str, list[Outing]]:
-    """A B C A B C: for rows that work as fast as they can, so that the hour is the same for all."""
+def side_by_side(commands: Mapping[str, Command], terms: Terms, times: int = 1) -> dict[str, list[Outing]]:
+    """All of them at once, each with its own mock: for rows that wait far more than they work. The first of
+    them runs so many `times`, each time with other jobs."""
+    first, *peers = commands
+    jobs = [(first, replace(terms, seed=terms.seed + n)) for n in range(times)]
+    jobs += [(name, terms) for name in peers]
     found: dict[str, list[Outing]] = {name: [] for name in commands}
-    for _ in range(times):
-        for name, command in commands.items():
-            found[name].append(outing(command, terms))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        runs = pool.map(lambda job: (job[0], outing(commands[job[0]], job[1])), jobs)
+        for name, run in runs:
+            found[name].append(run)
     return found
 
 
-def run(command: Sequence[str], *, seconds: float = 900.0) -> tuple[int, resource.struct_rusage]:
-    """Runs a program to its end; its exit code, and what it and its children used."""
+def in_turn(commands: Mapping[str, Command], terms: Terms, times: int) -> dict[str, list[Outing]]:
+    """A B C A B C: for rows that work as fast as they can, so that the hour is the same for all. Each round
+    has other jobs."""
+    found: dict[str, list[Outing]] = {name: [] for name in commands}
+    for n in range(times):
+        for name, command in commands.items():
+            found[name].append(outing(command, replace(terms, seed=terms.seed + n)))
+    return found
+
+
+class Broken(RuntimeError):
+    """A program of the benchmark died of an error of its own: there is nothing to measure."""
+
+
+def run(command: Sequence[str], *, seconds: float = LONGEST) -> tuple[int, resource.struct_rusage]:
+    """Runs a program to its end; its exit code, and what it and its children used. Raises Broken."""
+    with tempfile.TemporaryFile() as said:
+        process = started(command, said)
+        code, used = waited(process, seconds)
+        if code not in MEANT:
+            said.seek(0)
+            words = " ".join(command[1:4])
+            raise Broken(f"{words} ended with {code}: {said.read()[-1500:].decode(errors='replace')}")
+    return code, used
+
+
+def started(command: Sequence[str], said: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Starts a program with the mock's key; what it says on stderr goes to `said`."""
     process = subprocess.Popen(
         command, env=environment(SEGMIND_API_KEY=KEY), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=said,
     )  # fmt: skip
-    return waited(process, seconds)
+    LIVE.add(process)
+    return process
 
 
-def waited(process: subprocess.Popen[Any], seconds: float) -> tuple[int, resource.struct_rusage]:
+def waited(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, resource.struct_rusage]:
     """Waits for a program's end (it is killed after so many seconds); its exit code and its use."""
     until = time.monotonic() + seconds
     while True:
         number, status, used = os.wait4(process.pid, os.WNOHANG)
         if number:
             process.returncode = os.waitstatus_to_exitcode(status)
+            LIVE.discard(process)
             return process.returncode, used
         if time.monotonic() > until:
             process.kill()

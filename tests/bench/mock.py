@@ -77,10 +77,8 @@ class Api:
         return refused(404, "no such path")
 
     def _metered(self, method: bytes, path: str, body: bytes, now: float) -> bytes:
-        if method == b"POST":
-            kind = "submit"
-        else:
-            kind = "status" if path.endswith("/status") else "result"
+        asked = "status" if path.endswith("/status") else "result"
+        kind = "submit" if method == b"POST" else asked
         self._seen(kind, now)
         if self._limit is not None and (kind == "submit" or self.terms.metered == "all"):
             again = self._limit.admit(now)

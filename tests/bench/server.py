@@ -24,7 +24,8 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith(("SEGMIND_", "BATCHER_")) and not name.lower().endswith("_proxy")
     }
-    return {**kept, "PYTHONPATH": str(TESTS), "NO_COLOR": "1", **more}
+    path = os.pathsep.join(filter(None, (str(TESTS), kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, "NO_COLOR": "1", **more}
 
 
 class Server:

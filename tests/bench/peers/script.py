@@ -27,7 +27,9 @@ async def call(session: aiohttp.ClientSession, method: str, url: str, **more: An
     raise RuntimeError(f"gave up on {url}")
 
 
-async def one(session: aiohttp.ClientSession, files: aiohttp.ClientSession, url: str, number: int, folder: Path) -> None:
+async def one(
+    session: aiohttp.ClientSession, files: aiohttp.ClientSession, url: str, number: int, folder: Path
+) -> None:
     body = {"image": "https://photos.example/one.png", "prompt": f"picture {number}"}
     accepted = await call(session, "POST", f"{url}/v2/sd1.5-outpaint", json=body)
     while (await call(session, "GET", accepted["status_url"]))["status"] != "COMPLETED":

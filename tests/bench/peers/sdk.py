@@ -39,7 +39,9 @@ def main(url: str, tasks: int, threads: int, folder: Path, tries: int) -> int:
         prompt = f"picture {number}"
         try:
             job = patiently(
-                lambda: client.submit_async("sd1.5-outpaint", image="https://photos.example/one.png", prompt=prompt),
+                lambda: client.submit_async(
+                    "sd1.5-outpaint", image="https://photos.example/one.png", prompt=prompt
+                ),
                 tries,
             )
             result = patiently(job.wait, tries)

@@ -1,14 +1,12 @@
-"""The ledger told as totals: the one JSON object of `run --json`, `status --json` and report.json.
+"""Where a job stands: the one JSON object of `run --json`, `status --json` and report.json.
 
 Law: nothing is invented. Every number is a count over the ledger's rows, and the counts add up to the total.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors, lock, place
-from batcher.ledger import records, store, totals
+from batcher.ledger import store, totals
 from batcher.task import IN_FLIGHT, State
 
 CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled")
@@ -25,7 +23,8 @@ CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled"
 @dataclass(frozen=True, slots=True)
 class Report:
     """What came of a job, so far. Money in credits; `exit_code`, `causes` and `audit`
-    (opening, spent, closing, difference) tell how the run ended."""
+    (opening, spent, closing, difference) tell how the run ended. `per_image` is what an image costs:
+    the mean of those that were paid, else the price."""
 
     job: str
     state: str
@@ -40,6 +39,8 @@ class Report:
     exit_code: int = 0
     causes: tuple[str, ...] = field(default=())
     audit: Mapping[str, float] | None = None
+    model: str = ""
+    per_image: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -68,12 +69,15 @@ def of_folder(output: Path, *, now: float, running: bool | None = None) -> Repor
         running = lock.holder(place.lock_of(output)) is not None
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
         connection.execute("BEGIN")
-        return _read(connection, output, now=now, running=running)
+        return of_ledger(connection, output, now=now, running=running)
 
 
-def _read(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
+def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
+    """The same of a ledger that is open, inside whatever transaction is."""
     counts = totals.counts(connection)
-    price = store.meta(connection, "price")
+    told = store.meta(connection, "price")
+    price = int(told) if told else None
+    money = totals.money(connection)
     unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
     calls = totals.calls(connection)
     return Report(
@@ -82,45 +86,11 @@ def _read(connection: sqlite3.Connection, output: Path, *, now: float, running: 
         total=sum(counts.values()),
         counts={state.value: n for state, n in counts.items()},
         images=totals.images(connection),
-        cost=totals.money(connection).in_credits(int(price) if price else None),
+        cost=money.in_credits(price),
         calls={kind: calls[kind] for kind in CALLS},
         failures=totals.failures(connection),
         updated_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         output=output,
+        model=store.meta(connection, "model") or "",
+        per_image=totals.credits(money.per_image(price)),
     )
-
-
-def write(report: Report) -> None:
-    """Writes report.json, metadata.jsonl and errors.jsonl anew from the ledger, each atomically.
-
-    Raises DiskError.
-    """
-    output = report.output
-    path = place.ledger_of(output)
-    with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
-        model = store.meta(connection, "model") or ""
-        replace(output / "metadata.jsonl", map(line, records.delivered(connection, model)))
-        replace(output / "errors.jsonl", map(line, records.missed(connection)))
-        facts = {
-            **report.as_json(),
-            "model": model,
-            "exit_code": report.exit_code,
-            "causes": list(report.causes),
-            "audit": None if report.audit is None else dict(report.audit),
-        }
-        replace(output / "report.json", [json.dumps(facts, ensure_ascii=False, indent=2) + "\n"])
-
-
-def line(record: Mapping[str, Any]) -> str:
-    """One line of JSON."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def replace(path: Path, lines: Iterable[str]) -> None:
-    """The file as a whole, or as it was."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with open(unfinished, "w", encoding="utf-8") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)

@@ -1,0 +1,96 @@
+"""report, watch: a job as a page, written once or live."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from batcher.cli.options import JOB, JSON, SANDBOX, option
+
+FOLDER = option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Output folder of the job, if not its own.",
+)
+OPEN = option("--open", "opened", is_flag=True, help="Open the page in a browser.")
+
+
+@click.command("report", short_help="Write the report page of a job.")
+@JOB
+@option(
+    "-o",
+    "--file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to. [report.html in the output folder]",
+)
+@option(
+    "--thumbnails",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Tasks whose thumbnails travel inside the page. [240]",
+)
+@FOLDER
+@SANDBOX
+@JSON
+@OPEN
+def report_command(
+    job: Path,
+    file: Path | None,
+    thumbnails: int | None,
+    output: Path | None,
+    sandbox: bool,
+    as_json: bool,
+    opened: bool,
+) -> int:
+    """Write the report page of a job: figures, money, failures and a gallery. Works while it runs."""
+    from batcher import place, report
+    from batcher.report.page import TRAVELLING, write_page
+
+    where = place.output_of(job, output=output, sandbox=sandbox)
+    found = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
+    page = write_page(found, file, thumbnails=TRAVELLING if thumbnails is None else thumbnails)
+    if as_json:
+        facts = {**found.as_json(), "model": found.model, "per_image": found.per_image, "page": str(page)}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        click.echo(page)
+    if opened:
+        click.launch(page.as_uri())
+    return 0
+
+
+@click.command("watch", short_help="Watch a job live in a browser.")
+@JOB
+@option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
+@FOLDER
+@SANDBOX
+@OPEN
+def watch_command(job: Path, port: int, output: Path | None, sandbox: bool, opened: bool) -> int:
+    """Watch a job live in a browser, beside whatever run there is. The first line on stdout is the page's
+    address; only this machine can open it, and only with the token in it."""
+    import asyncio
+
+    from batcher import place
+    from batcher.dashboard import serve
+
+    where = place.output_of(job, output=output, sandbox=sandbox)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(where, port=port, announce=_announcing(opened)))
+    return 0
+
+
+def _announcing(opened: bool) -> Callable[[str], None]:
+    def announce(address: str) -> None:
+        click.echo(address)
+        if opened:
+            click.launch(address)
+
+    return announce

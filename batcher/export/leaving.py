@@ -1,0 +1,237 @@
+"""A delivered picture, and its original, as they leave: file, columns, mask.
+
+Law: paths of this machine stay here; a file is named by its place in the export, or by its name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from batcher.export.exclusion import Exclusion
+from batcher.export.splits import Splits
+from batcher.geometry import Geometry
+from batcher.ledger import labels, records, store
+from batcher.ledger.records import Picture
+from batcher.plan.names import safe_name
+from batcher.plan.rows import PICTURE_SUFFIXES, is_url
+
+PICTURE_INPUTS = ("image", "input_image", "init_image")
+"""What the source is called where no geometry says it."""
+SAYS_WHICH = "is_original"
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask of the source, and where it is to be laid; `placement` None: it leaves as it is."""
+
+    path: str
+    placement: Mapping[str, int] | None
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture that leaves: the file at `path` as `folder/name`, its columns, its mask.
+
+    `sha256` is given where the file is not ours and has to be looked at.
+    """
+
+    split: str
+    folder: str
+    name: str
+    path: Path
+    values: Mapping[str, Any]
+    mask: Mask | None = None
+    sha256: str = ""
+
+
+class Leaving:
+    """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        output: Path,
+        splits: Splits,
+        exclusion: Exclusion,
+        *,
+        originals: bool,
+    ) -> None:
+        self._connection = connection
+        self._output = output
+        self._splits = splits
+        self._exclusion = exclusion
+        self._originals = _Originals() if originals else None
+        self._model = store.meta(connection, "model") or ""
+        self._rule = labels.geometry_of(connection)
+        self.excluded = 0
+        self.unreadable: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._originals is not None:
+            self._originals.close()
+
+    def looked(self) -> Iterator[Item]:
+        """Every variant, to be learned from."""
+        for picture in records.pictures(self._connection, self._model):
+            if self._exclusion.excludes(picture):
+                self.excluded += 1
+                continue
+            if "labels_problem" in picture.line:
+                self.unreadable.append(str(picture.line["labels_problem"]))
+            item = self._variant(picture)
+            if self._originals is not None:
+                self._originals.learn(source_of(picture, self._rule).group, picture, item.values)
+            yield item
+
+    def items(self) -> Iterator[Item]:
+        """Every variant, and after the first of each source the source itself, where it is a local file."""
+        for picture in records.pictures(self._connection, self._model):
+            if self._exclusion.excludes(picture):
+                continue
+            item = self._variant(picture)
+            yield item
+            if self._originals is not None:
+                source = source_of(picture, self._rule)
+                if source.path is not None and self._originals.first(source.group):
+                    yield self._original(source, picture, item)
+
+    def _variant(self, picture: Picture) -> Item:
+        source = source_of(picture, self._rule)
+        line = dict(picture.line)
+        name = Path(str(line.pop("file_name"))).name
+        line.pop("labels_problem", None)
+        values = {_plain(column): _here(value) for column, value in line.items()}
+        if source.path is not None:
+            values["source_sha256"] = source.group
+            if self._originals is not None:
+                values["source_image"] = f"originals/{_original_name(source)}"
+        if self._originals is not None:
+            values[SAYS_WHICH] = False
+        size = (line["width"], line["height"])
+        path = mask_of(picture)
+        mask = Mask(path, line["placement"], size) if path and "placement" in line else None
+        return Item(
+            self._splits.of(source.group), "images", name, self._output / "images" / name, values, mask
+        )
+
+    def _original(self, source: Source, picture: Picture, variant: Item) -> Item:
+        assert source.path is not None
+        assert self._originals is not None
+        values = {
+            column: value
+            for column, value in variant.values.items()
+            if column in self._originals.common(source.group)
+        }
+        values |= {"sha256": source.group, "source_sha256": source.group, SAYS_WHICH: True}
+        for column in ("boxes", "box_classes"):
+            if f"source_{column}" in picture.line:
+                values[column] = values[f"source_{column}"] = picture.line[f"source_{column}"]
+        name = _original_name(source)
+        values["source_image"] = f"originals/{name}"
+        path = mask_of(picture)
+        mask = Mask(path, None, (0, 0)) if path else None
+        return Item(variant.split, "originals", name, Path(source.path), values, mask, sha256=source.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a picture was made from: `group` is the same for all its variants; `path` where it is a file."""
+
+    group: str
+    path: str | None = None
+
+
+def source_of(picture: Picture, rule: Geometry | None) -> Source:
+    """The source of a delivered picture: the media input that the model's geometry names, or the likeliest;
+    a picture made from nothing is its own source."""
+    likely = (*((rule.input,) if rule else ()), *PICTURE_INPUTS)
+    others = sorted(picture.media, key=lambda name: ("mask" in name, name))
+    for name in (*likely, *others):
+        value = picture.params.get(name)
+        if name in picture.media:
+            return Source(picture.media[name], str(value))
+        if isinstance(value, str) and is_url(value):
+            return Source(value)
+    return Source(str(picture.line["key"]))
+
+
+def mask_of(picture: Picture) -> str | None:
+    """The mask of a picture's source: a local file that a column or a parameter `mask` names."""
+    beside = picture.columns.get("mask")
+    if isinstance(beside, str) and os.path.isabs(beside):
+        return beside
+    return str(picture.params["mask"]) if "mask" in picture.media else None
+
+
+def _original_name(source: Source) -> str:
+    stem, suffix = os.path.splitext(os.path.basename(source.path or ""))
+    return f"{safe_name(stem)}-{source.group[:8]}{suffix.lower()}"
+
+
+def _plain(column: str) -> str:
+    """Readers of image folders take every `..._file_name` for a picture, and `mask` is the export's own."""
+    if column == "mask":
+        return "source_mask"
+    for ending in ("_file_name", "_file_names"):
+        if column.endswith(ending):
+            return f"{column.removesuffix(ending)}_file"
+    return "files" if column == "file_names" else column
+
+
+def _here(value: Any) -> Any:
+    """A path of this machine says nothing elsewhere: its last part does."""
+    if isinstance(value, str) and os.path.isabs(value) and "\n" not in value:
+        suffix = os.path.splitext(value)[1].lower()
+        if suffix in PICTURE_SUFFIXES or suffix == ".txt":
+            return os.path.basename(value)
+    return value
+
+
+class _Originals:
+    """Which columns speak of a source itself: those that are the same in all its variants, for every source.
+    Kept in a temporary database, for memory does not grow with the number of pictures."""
+
+    def __init__(self) -> None:
+        self._kept = sqlite3.connect("", isolation_level=None)
+        self._kept.execute("PRAGMA synchronous=OFF")
+        self._kept.execute(
+            "CREATE TABLE sources "
+            "(name TEXT PRIMARY KEY, columns TEXT NOT NULL, taken INTEGER DEFAULT 0) WITHOUT ROWID"
+        )
+        self._kept.execute("BEGIN")
+        self._varying: set[str] = set()
+
+    def close(self) -> None:
+        self._kept.close()
+
+    def learn(self, group: str, picture: Picture, values: Mapping[str, Any]) -> None:
+        of_rows = {column for column in picture.columns if column in values}
+        mine = {column: values[column] for column in of_rows}
+        row = self._kept.execute("SELECT columns FROM sources WHERE name = ?", (group,)).fetchone()
+        if row is None:
+            self._kept.execute("INSERT INTO sources (name, columns) VALUES (?, ?)", (group, json.dumps(mine)))
+            return
+        first = json.loads(row[0])
+        self._varying |= {
+            column for column in first.keys() | mine.keys() if first.get(column) != mine.get(column)
+        }
+
+    def common(self, group: str) -> set[str]:
+        """The columns of this source that are its own."""
+        row = self._kept.execute("SELECT columns FROM sources WHERE name = ?", (group,)).fetchone()
+        return set(json.loads(row[0])) - self._varying
+
+    def first(self, group: str) -> bool:
+        """Whether nobody has asked this of the source before."""
+        found = self._kept.execute("UPDATE sources SET taken = 1 WHERE name = ? AND taken = 0", (group,))
+        return found.rowcount == 1

@@ -1,0 +1,101 @@
+"""Small pictures for the page, made once per content and kept under `.batcher/thumbs/`.
+
+Law: a thumbnail shows the content whose digest it bears, or there is none. Foreign bytes: whatever a decoder
+raises means no thumbnail, never a failed report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from batcher.pictures import SUFFIXES
+
+EDGE = 240
+"""Pixels of the longer side."""
+QUALITY = 60
+THREADS = 4
+LARGEST = 256 * 1024 * 1024
+"""Bytes; larger files have no thumbnail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture on this disk and the sha256 (hex) that its bytes should have."""
+
+    digest: str
+    path: Path
+
+
+class Thumbnails:
+    """The thumbnails of one output folder."""
+
+    def __init__(self, output: Path) -> None:
+        self._folder = output / ".batcher" / "thumbs"
+
+    def of(self, source: Source) -> bytes | None:
+        """A WebP of at most EDGE pixels; None where the picture is gone, changed or none. Thread-safe."""
+        kept = self._folder / source.digest[:2] / f"{source.digest}.webp"
+        try:
+            return kept.read_bytes()
+        except OSError:
+            made = _made(source)
+        if made is not None:
+            _keep(kept, made)
+        return made
+
+    def several(self, sources: Iterable[Source], *, seconds: float) -> dict[str, bytes]:
+        """Thumbnails by digest, as many as can be had within `seconds`; the rest is simply not there."""
+        ends = time.monotonic() + seconds
+        wanted = {source.digest: source for source in sources}
+
+        def one(source: Source) -> bytes | None:
+            return self.of(source) if time.monotonic() < ends else None
+
+        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), "thumbnails") as pool:
+            found = zip(wanted, pool.map(one, wanted.values()), strict=True)
+            return {digest: made for digest, made in found if made is not None}
+
+
+def _made(source: Source) -> bytes | None:
+    from PIL import Image, ImageOps
+
+    try:
+        if source.path.stat().st_size > LARGEST:
+            return None
+        content = source.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != source.digest:
+            return None
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format not in SUFFIXES:
+                return None
+            image.draft("RGB", (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a fraction of its size
+            upright = ImageOps.exif_transpose(image)
+            upright.thumbnail((EDGE, EDGE), reducing_gap=2.0)
+            small = io.BytesIO()
+            upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(
+                small, "WEBP", quality=QUALITY, method=2
+            )
+            return small.getvalue()
+    except Exception:
+        return None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """On a disk that is full or read-only the next report makes it anew."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()

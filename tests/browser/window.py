@@ -1,0 +1,77 @@
+"""What the tests do in a browser: open, wait, look, and keep what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+PATIENCE = 30.0
+"""Real seconds after which a page that should have come so far is given up."""
+
+
+class Window:
+    """One page at a time."""
+
+    def __init__(self, chromium: Chrome, artefacts: Path) -> None:
+        self.chromium = chromium
+        self.artefacts = artefacts
+
+    def open(self, address: str) -> None:
+        """Opens it and waits until it is loaded."""
+        self.chromium.get(address)
+
+    def look(self, *, width: int, height: int, dark: bool) -> None:
+        """The window's size in CSS pixels, and the colours that the person prefers."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+
+    def all(self, selector: str) -> list[WebElement]:
+        """Every element that a CSS selector finds."""
+        return list(self.chromium.find_elements("css selector", selector))
+
+    def text(self, selector: str) -> str:
+        """The text of the first."""
+        return str(self.all(selector)[0].text)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """The value of a script."""
+        return self.chromium.execute_script(script, *arguments)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """Waits for something to become true."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        return WebDriverWait(self.chromium, PATIENCE, 0.1).until(lambda _: condition())
+
+    def press(self, *keys: str) -> None:
+        """Keys, to whatever has the focus."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.chromium).send_keys(*keys).perform()
+
+    def focused(self) -> str:
+        """The id, else the tag, of what has the focus."""
+        return str(self.run("return document.activeElement.id || document.activeElement.tagName"))
+
+    def seen(self, selector: str) -> bool:
+        """Whether the pictures that it finds are there and decoded."""
+        script = """
+            const found = [...document.querySelectorAll(arguments[0])];
+            return found.length > 0 && found.every((image) => image.complete && image.naturalWidth > 0);
+        """
+        return bool(self.run(script, selector))
+
+    def keep(self, name: str) -> None:
+        """A screenshot among the artefacts."""
+        self.chromium.save_screenshot(str(self.artefacts / f"{name}.png"))
+
+    def complaints(self) -> list[str]:
+        """Warnings and errors of the console since it was last asked."""
+        return [entry["message"] for entry in self.chromium.get_log("browser") if entry["level"] != "INFO"]
