@@ -456,7 +456,8 @@ def test_unmetered_calls_do_not_wait_for_the_budget_and_metered_ones_do() -> Non
 
         return await with_gate(gate, calls)
 
-    assert simulate(story("auto")) == 0
+    assert simulate(story("submits")) == 0
+    assert 0 < simulate(story("auto")) <= 12 / 8, "they may count after all: few are under way at once"
     assert simulate(story("all")) == pytest.approx(11, rel=0.01), "uploads and history go to other hosts"
 
 
@@ -465,7 +466,7 @@ def test_unmetered_calls_do_not_wait_for_the_budget_and_metered_ones_do() -> Non
 
 def test_a_stamped_429_pauses_every_call_to_the_api_and_the_restart_is_no_herd() -> None:
     async def story() -> tuple[list[float], list[float], float]:
-        gate = Pacing(rpm=600, now=wall)
+        gate = Pacing(rpm=600, metered="submits", now=wall)
 
         async def calls() -> tuple[list[float], list[float], float]:
             sent = await gate.turn(Kind.SUBMIT)

@@ -232,15 +232,18 @@ class Book:
         )
         return [File(*row) for row in rows]
 
-    def metadata(self, entry: Entry) -> list[dict[str, Any]]:
-        """The metadata lines of a task that is done; what they need to know of its source is kept first."""
+    def observe(self, entry: Entry) -> None:
+        """Keeps what the metadata of a task that is done needs to know of its source picture."""
         with store.disk_errors(self.path):
             facts = self._sources.observed(entry.task)
             if facts:
                 self._group.write(labels.KEEP, (entry.id, facts))
+
+    def metadata(self, *entries: Entry) -> list[dict[str, Any]]:
+        """The metadata lines of tasks that are done and observed."""
         if self._model is None:
             self._model = self.meta("model") or ""
-        return list(records.delivered(self._connection, self._model, entry.id))
+        return list(records.delivered(self._connection, self._model, [entry.id for entry in entries]))
 
     def missed(self, entry: Entry) -> list[dict[str, Any]]:
         """The errors line of a task that is not delivered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -57,18 +57,20 @@ class Picture:
 
 
 def delivered(
-    connection: sqlite3.Connection, model: str, task: int | None = None
+    connection: sqlite3.Connection, model: str, tasks: Collection[int] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The metadata line of each delivered picture, in the plan's order; of one task only, if given."""
-    return (dict(picture.line) for picture in pictures(connection, model, task))
+    """The metadata line of each delivered picture, in the plan's order; of these tasks only, if given."""
+    return (dict(picture.line) for picture in pictures(connection, model, tasks))
 
 
-def pictures(connection: sqlite3.Connection, model: str, task: int | None = None) -> Iterator[Picture]:
-    """Each delivered picture, in the plan's order; of one task only, if given."""
-    only = "" if task is None else f"AND t.id = {int(task)}"
+def pictures(
+    connection: sqlite3.Connection, model: str, tasks: Collection[int] | None = None
+) -> Iterator[Picture]:
+    """Each delivered picture, in the plan's order; of these tasks only, if given."""
+    only = "" if tasks is None else f"AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
     # A ledger of the first schema that is only read has no such table yet; a run's own has it.
     look = "SELECT 1 FROM sqlite_master WHERE name = 'source_pictures'"
-    kept = task is not None or connection.execute(look).fetchone()
+    kept = tasks is not None or connection.execute(look).fetchone()
     query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
     rule = cache(lambda: labels.geometry_of(connection))
     for name, columns, params, media, facts, *row in connection.execute(query):

@@ -36,6 +36,10 @@ MOST_BEHIND = 2.5
 its stamp is past before its call went out."""
 LAST_CHANCE = 0.25
 """Seconds between two results that go out within a pause since they would not survive it."""
+CAUTIOUS = 8.0
+"""Calls that may turn out to count leave at no more than so many times the rate..."""
+LONGEST_CAUTION = 0.25
+"""...and at most so many seconds apart."""
 SPREAD = 2.0
 """Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
 SAME_STAMP = 0.02
@@ -75,7 +79,7 @@ class Pacing:
         self._paced, self._free = Queue(), Queue()
         self._limiter: AsyncLimiter | None = None
         self._limiter_pace = 0.0
-        self._last_sent = -math.inf
+        self._last_sent = self._last_free = -math.inf
         self._waiting: Counter[Kind] = Counter()
         self._granted: Counter[Kind] = Counter()
         self._throttled = self._resets = 0
@@ -99,7 +103,7 @@ class Pacing:
         other hosts and never wait.
         """
         at = asyncio.get_running_loop().time()
-        if kind in BESIDE or (not self._is_paced(kind) and not len(self._free) and not self._left(at)):
+        if kind in BESIDE or (not self._is_paced(kind) and self._passes_at_once(at)):
             return self._let_out(kind, at)
         waiter = Waiter(deadline, kind, at, asyncio.get_running_loop().create_future())
         self._queue_of(kind).push(waiter)
@@ -111,6 +115,18 @@ class Pacing:
             raise
         finally:
             self._waiting[kind] -= 1
+
+    def _passes_at_once(self, at: float) -> bool:
+        """Whether a call that is not paced need not wait for others, a pause, or caution."""
+        return not len(self._free) and not self._left(at) and at - self._last_free >= self._caution
+
+    @property
+    def _caution(self) -> float:
+        """Seconds between calls that, as far as is known, do not count. As long as they may, after all, few
+        must be under way when the first 429 proves it."""
+        if not self._auto or self._found_out or not math.isfinite(self._rate.per_second):
+            return 0.0
+        return min(LONGEST_CAUTION, 1 / (CAUTIOUS * self._rate.per_second))
 
     def accepted(self, kind: Kind) -> None:
         """The API took a call of this kind: any answer but 429. Errors raise no rate; nor does this alone."""
@@ -179,7 +195,7 @@ class Pacing:
         loop = asyncio.get_running_loop()
         while True:
             await self._until_open(self._free)
-            gap = LAST_CHANCE if self._left(loop.time()) else self._gap
+            gap = LAST_CHANCE if self._left(loop.time()) else max(self._gap, self._caution)
             if self._grant(self._free, loop.time()):
                 await asyncio.sleep(gap)
 
@@ -209,6 +225,8 @@ class Pacing:
             self._last_sent = at
             self._rate.sent(at)
             self._tell_rate("more passes than before")
+        elif kind not in BESIDE:
+            self._last_free = at
         return at
 
     def _withdraw(self, waiter: Waiter) -> None:

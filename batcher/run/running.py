@@ -200,6 +200,7 @@ class _Run:
             beside.start_soon(pacing.run)
             beside.start_soon(engine.asking.run)
             beside.start_soon(self.watch.notice_others)
+            beside.start_soon(self.records.run)
             if self.tell is not silent:
                 beside.start_soon(self.watch.tell, self.tell)
             if self.job.limits.max_duration is not None:

@@ -5,6 +5,8 @@ Law: the ledger is the truth; what stands here is written anew from it at the en
 
 from __future__ import annotations
 
+import anyio
+
 from batcher import report
 from batcher.download import Folder, disk
 from batcher.ledger.entries import Entry
@@ -12,31 +14,48 @@ from batcher.ledger.totals import credits
 from batcher.ledger.writer import Ledger
 from batcher.task import State
 
+TELLING_SECONDS = 1.0
 AUDIT_TOLERANCE = 100
 """Micro-credits: balances are told with few digits."""
 
 
 class Records:
-    """metadata.jsonl and errors.jsonl grow during the run; at its end they are written anew."""
+    """metadata.jsonl and errors.jsonl grow during the run; at its end they are written anew.
+
+    Lines of delivered pictures follow within a second: asked for together, they cost the ledger a tenth.
+    """
 
     def __init__(self, folder: Folder, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._done: list[Entry] = []
         with disk(folder.path):
             self._metadata = open(folder.path / "metadata.jsonl", "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
             self._errors = open(folder.path / "errors.jsonl", "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
 
     def ended(self, entry: Entry) -> None:
         """One task was delivered or failed."""
-        file, found = (
-            (self._metadata, self._ledger.metadata(entry))
-            if entry.state is State.DONE
-            else (self._errors, self._ledger.missed(entry))
-        )
-        file.writelines(map(report.line, found))
-        file.flush()
+        if entry.state is State.DONE:
+            self._ledger.observe(entry)
+            self._done.append(entry)
+            return
+        self._errors.writelines(map(report.line, self._ledger.missed(entry)))
+        self._errors.flush()
+
+    async def run(self) -> None:
+        """Writes the lines of what was delivered, once a second, until it is cancelled."""
+        while True:
+            await anyio.sleep(TELLING_SECONDS)
+            self._tell_delivered()
+
+    def _tell_delivered(self) -> None:
+        done, self._done = self._done, []
+        if done:
+            self._metadata.writelines(map(report.line, self._ledger.metadata(*done)))
+            self._metadata.flush()
 
     def close(self) -> None:
-        """No more lines."""
+        """The last lines, and no more."""
+        self._tell_delivered()
         self._metadata.close()
         self._errors.close()
 

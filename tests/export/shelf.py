@@ -83,4 +83,4 @@ class Shelf:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             ledger.named(entry, file.position, name, digest)
             ledger.delivered(entry, file.position, size=path.stat().st_size, width=size[0], height=size[1])
-        ledger.metadata(ledger.done(entry))
+        ledger.observe(ledger.done(entry))

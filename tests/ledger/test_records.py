@@ -35,7 +35,9 @@ def delivered(
         name = "rome.png" if len(result.outputs) == 1 else f"rome-{file.position}.png"
         ledger.named(entry, file.position, name, "0" * 64)
         ledger.delivered(entry, file.position, size=9, width=640, height=480)
-    return ledger.metadata(ledger.done(entry))
+    finished = ledger.done(entry)
+    ledger.observe(finished)
+    return ledger.metadata(finished)
 
 
 async def test_a_line_says_where_a_picture_came_from_how_it_was_asked_for_and_what_it_cost(

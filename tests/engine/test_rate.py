@@ -1,0 +1,58 @@
+"""The limit is kept, and used up: asserted on the arrival times that the sandbox saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from conftest import MakeSandbox
+
+from batcher.sandbox import Arrival
+from engine.bench import Bench
+
+COUNTED = ("submit", "status", "result")
+
+
+def busiest(arrivals: Iterable[Arrival], kinds: tuple[str, ...], seconds: float = 60.0) -> int:
+    """The most calls of these kinds that fell into any stretch of so many seconds."""
+    times = [arrival.at for arrival in arrivals if arrival.kind in kinds]
+    most, first = 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+async def test_told_right_no_minute_holds_more_than_the_limit_and_nothing_is_throttled(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=3, sigma=0.5, rpm=120) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(300, limits={"rpm": 120}))
+        assert (report.exit_code, report.counts["done"], report.calls["throttled"]) == (0, 300, 0)
+        assert busiest(server.arrivals, ("submit",)) <= 120
+        assert bench.now() - began <= 1.03 * 300 / 2 + 10
+
+
+async def test_told_ten_times_too_much_the_real_limit_is_found_at_the_price_of_a_few_429s(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=3, sigma=0.5, rpm=60) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(300, limits={"rpm": 600}))
+        assert (report.exit_code, report.counts["done"]) == (0, 300)
+        assert report.calls["throttled"] <= 0.015 * 300
+        assert bench.now() - began <= 1.05 * 300 + 10
+
+
+@pytest.mark.parametrize("rpm", [60, 120])
+async def test_where_every_call_counts_and_nobody_said_so_three_calls_make_a_picture(
+    bench: Bench, sandbox: MakeSandbox, rpm: int
+) -> None:
+    async with sandbox(service=15, rpm=rpm, metered="all", workers=64) as server:
+        report = await bench.run(server, bench.manifest(150, limits={"rpm": rpm}))
+        assert (report.exit_code, report.counts["done"]) == (0, 150)
+        calls = sum(report.calls[kind] for kind in COUNTED)
+        assert calls / 150 <= 3.7
+        assert report.calls["throttled"] <= 12
