@@ -1,4 +1,4 @@
-"""A local file becomes something the API can read: a URL, uploaded once per content, or a data URI.
+"""A file becomes something the API can read: a URL, uploaded once per content, or a data URI.
 
 Law: a file that no decoder reads is told before it costs a call, and fails its own task only.
 """
@@ -11,11 +11,12 @@ import hashlib
 import io
 from typing import Any, Literal
 
-from batcher import errors, pictures
+from batcher import errors, pictures, stores
 from batcher.client import Client
 from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
+from batcher.plan import is_stored
 from batcher.task import Task
 
 LARGEST_UPLOAD = 48 * 1024 * 1024
@@ -90,14 +91,21 @@ class Uploads:
 
 def read(path: str, digest: str) -> bytes:
     """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it is no longer as planned."""
+    stored = is_stored(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_UPLOAD + 1)
+        if stored:
+            same = stores.digest(path, fresh=True) == digest
+            content = stores.content(path, LARGEST_UPLOAD + 1)
+        else:
+            with open(path, "rb") as file:
+                content = file.read(LARGEST_UPLOAD + 1)
     except OSError as error:
         raise errors.NotAnImage(f"{path}: {error.strerror}") from error
     if len(content) > LARGEST_UPLOAD:
         raise errors.UploadRejected(f"{path} is larger than {LARGEST_UPLOAD >> 20} MB")
-    if hashlib.sha256(content).hexdigest() != digest:
+    if not stored:
+        same = hashlib.sha256(content).hexdigest() == digest
+    if not same:
         raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
     try:
         kind = pictures.kind_of(io.BytesIO(content))

@@ -180,8 +180,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "cell of a table": (
         'params: {image: "{{ image }}", prompt: "{{ place }}", num_inference_steps: "{{ strength }}"}',
         [
-            r"words\.csv:2: params\.num_inference_steps: row 1, column `strength`: 1 is out of range",
-            r"words\.csv:3: params\.num_inference_steps: row 2, column `strength`: '0\.5' is .*whole number",
+            r"words\.csv:2:7: params\.num_inference_steps: row 1, column `strength`: 1 is out of range",
+            r"words\.csv:3:7: params\.num_inference_steps: row 2, column `strength`: '0\.5' is .*whole number",
         ],
     ),
     "exclude by an unknown axis": (

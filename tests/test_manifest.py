@@ -286,6 +286,35 @@ def test_a_wrong_set_is_told_by_its_text(override: str, says: str) -> None:
     problem = only("model: x\ninputs: [{images: a.png}]", override)
     assert problem.file == f"--set {override}"
     assert says in problem.message
+    assert (problem.excerpt, problem.line) == (override, 0)
+
+
+@pytest.mark.parametrize(
+    ("override", "column"),
+    [
+        ("limits.rpm=fast", 12),
+        ("limits.rmp=5", 1),
+        ("seed=[1", 6),
+        ("params.p={{ x", 10),
+        ("matrix.a=[]", 10),
+    ],
+)
+def test_a_caret_stands_under_what_is_wrong_with_a_set(override: str, column: int) -> None:
+    problem = problems("model: x", override)[0]
+    assert problem.column == column
+    assert str(problem).splitlines()[1:] == [f"    {override}", f"    {' ' * (column - 1)}^"]
+
+
+def test_every_problem_of_a_manifest_has_its_line_and_a_caret() -> None:
+    text = (
+        "limits: {rmp: 5, in_flight: many}\nrepeat: 0\nrepeat: 1\nresult_ttl: soon\nmodel: sd1.5-outpaint\n"
+        "params: {prompt: '{{ x', image: '{{ y }}', strength: 7, sed: 1, canvas: '16:9'}\n"
+        "matrix: {repeat: [1], exclude: [{b: 1}]}\ninputs: {images: a, filter: 'x', order: 5}\n"
+    )
+    for problem in problems(text):
+        assert problem.line, problem
+        assert problem.column, problem
+        assert problem.excerpt, problem
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,6 @@ def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) 
         ("../photos/*.gif", "inputs.0.images", "no file matches; `empty: allow` lets that pass"),
         ("../nowhere/*.gif", "inputs.0.images", "no file matches"),
         ("../photos/none.png", "inputs.0.images.0", "there is no file or folder"),
-        ("s3://bucket/*.jpg", "inputs.0.images.0", "s3:// cannot be read yet"),
     ],
 )
 def test_what_is_not_there_is_told(folder: Path, images: str, key: str, says: str) -> None:
@@ -292,15 +291,16 @@ def test_a_broken_json_is_told(folder: Path, content: str, says: str) -> None:
     ("table", "says"),
     [
         ("none.csv", "there is no file"),
-        ("t.parquet", "Parquet cannot be read yet"),
+        ("none.parquet", "there is no file"),
+        ("latin.parquet", "is not Parquet that can be read"),
         ("t.xlsx", ".xlsx is no table"),
-        ("s3://b/t.csv", "s3:// cannot be read yet"),
         ("latin.csv", "is not UTF-8 text"),
         ("folder.csv", "cannot be read"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told_at_its_key(folder: Path, table: str, says: str) -> None:
-    write(folder, "latin.csv", b"p\n\xe9\n")
+    for name in ("latin.csv", "latin.parquet"):
+        write(folder, name, b"p\n\xe9\n")
     (folder / "folder.csv").mkdir()
     (problem,) = problems(folder, f"{{table: '{table}'}}")
     assert (problem.file, problem.line, problem.key) == ("job.yaml", 2, "inputs.0.table")

@@ -34,7 +34,7 @@ def read(text: str, file: str) -> Model:
 
     Raises ManifestError with every problem found.
     """
-    reader = _Reader(file)
+    reader = _Reader(file, text.splitlines())
     if len(text) > MAX_LENGTH:
         reader.problem(f"is longer than {MAX_LENGTH} characters: no model file is", None)
         raise ManifestError(reader.problems)
@@ -55,13 +55,16 @@ def read(text: str, file: str) -> Model:
 class _Reader:
     """Walks the nodes of one file and collects its problems."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, lines: list[str]) -> None:
         self.file = file
+        self._lines = lines
         self.problems: list[Problem] = []
 
     def problem(self, message: str, mark: Any, key: str = "") -> None:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        self.problems.append(Problem(message, self.file, line, column, key))
+        excerpt = self._lines[line - 1].replace("\t", " ") if 0 < line <= len(self._lines) else ""
+        shown = len(excerpt) <= 200 and excerpt.isprintable()
+        self.problems.append(Problem(message, self.file, line, column, key, excerpt if shown else ""))
 
     def model(self, root: yaml.Node | None) -> Model | None:
         keys = ("slug", "title", "description", "source", "api", "seconds", "price")

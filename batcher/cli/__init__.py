@@ -6,6 +6,7 @@
     reporting.py report, watch
     exporting.py export
     serving.py   sandbox
+    schema.py    schema
 
 Law: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
 """
@@ -35,6 +36,7 @@ COMMANDS = {
     "watch": "reporting",
     "export": "exporting",
     "models": "reading",
+    "schema": "schema",
     "sandbox": "serving",
 }
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from batcher.catalog import Model, check, nearest
+from batcher.catalog import Model, canvas, check, nearest
 from batcher.errors import Problem
 from batcher.manifest.grammar import RESERVED
 from batcher.manifest.reading import Document, KeyPath
-from batcher.manifest.templates import TemplateError, compile_template
+from batcher.manifest.templates import Template, TemplateError, compile_template
 
 IMAGE_COLUMNS = ("image", "stem", "name", "suffix", "folder")
 """The columns that every picture of an `images:` source has."""
+SIZES = ("width", "height")
+"""Columns that a picture gets when a template names them and nothing else has them."""
 
 
 def problems(document: Document, model: Model | None) -> list[Problem]:
@@ -61,14 +63,14 @@ class _Known:
         includes = [one for one in _list(matrix.get("include")) if isinstance(one, dict)]
         self.included = {key for entry in includes for key in entry}
         self.seeded = data.get("seed") is not None
-        self.variables = {*self.columns, *self.axes, *self.included, "repeat"} | (
-            {"seed"} if self.seeded else set()
-        )
+        sizes = SIZES if "image" in self.columns else ()
+        seed = ("seed",) if self.seeded else ()
+        self.variables = {*self.columns, *self.axes, *self.included, "repeat", *sizes, *seed}
 
 
 def _columns(source: Any) -> set[str] | None:
     """The columns of a source; None where only the disk can tell."""
-    if not isinstance(source, dict) or source.get("table") is not None:
+    if not isinstance(source, dict) or any(source.get(kind) is not None for kind in ("table", "dataset")):
         return None
     companions = source.get("companions")
     names = set(companions) if isinstance(companions, dict) else set()
@@ -83,30 +85,57 @@ def _columns(source: Any) -> set[str] | None:
 def _templates(document: Document, known: _Known) -> Iterator[Problem]:
     data = document.data
     for path, text in _texts(data.get("params"), ("params",)):
-        yield from _template(document, path, text, known.variables, known)
+        yield from _template(document, path, text, known.variables, known, picks=True)
     output = data.get("output")
     for path, text in _texts(output.get("name") if isinstance(output, dict) else None, ("output", "name")):
         yield from _template(document, path, text, known.variables, known)
     for index, source in enumerate(known.sources):
         columns = _columns(source)
-        companions = source.get("companions") if isinstance(source, dict) else None
+        if not isinstance(source, dict):
+            continue
+        companions = source.get("companions")
+        own = None if columns is None else columns - set(companions or ())
+        if own is not None and "image" in own:
+            own |= set(SIZES)
         for path, text in _texts(companions, ("inputs", index, "companions")):
-            own = None if columns is None else columns - set(companions or ())
             yield from _template(document, path, text, own, known)
+        for path, text in _texts(source.get("filter"), ("inputs", index, "filter")):
+            yield from _template(document, path, text, own, known, expression=True)
 
 
 def _template(
-    document: Document, path: KeyPath, text: str, variables: set[str] | None, known: _Known
+    document: Document,
+    path: KeyPath,
+    text: str,
+    variables: set[str] | None,
+    known: _Known,
+    *,
+    picks: bool = False,
+    expression: bool = False,
 ) -> Iterator[Problem]:
     try:
         template = compile_template(text)
     except TemplateError as error:
         yield document.problem(path, str(error))
         return
+    if message := _misplaced(template, known, picks=picks, expression=expression):
+        yield document.problem(path, message)
+        return
     if variables is None or known.is_open:
         return  # a table brings columns that only the disk knows; the plan tells what is missing
     for name in sorted(template.required - variables):
         yield document.problem(path, unknown_variable(name, variables, seeded=known.seeded))
+
+
+def _misplaced(template: Template, known: _Known, *, picks: bool, expression: bool) -> str:
+    """What is wrong with a template as such at this place; empty: nothing."""
+    if template.picks and not picks:
+        return "`choice`, `uniform` and `randint` draw values for `params`, and only there"
+    if template.picks and not known.seeded:
+        return "`choice`, `uniform` and `randint` need a top-level `seed:`, as `seed: 42`; the job has none"
+    if expression and not template.expression:
+        return 'is not one {{ }} that is true or false, as filter: "{{ width >= 512 }}"'
+    return ""
 
 
 def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -155,6 +184,10 @@ def _values(document: Document, model: Model, known: _Known) -> Iterator[Problem
     if not isinstance(params, dict) or not isinstance(unchecked, list | tuple | str):
         return
     unchecked = [unchecked] if isinstance(unchecked, str) else unchecked
+    if canvas.KEY in params and canvas.applies(model):
+        yield from _canvas(document, model, params)
+        params = {name: value for name, value in params.items() if name != canvas.KEY}
+        unchecked = [*unchecked, *canvas.parameters(model)]
     for finding in check(model, params, unchecked):
         name = finding.parameter
         constant = not any(_is_template(text) for _, text in _texts(params.get(name), ()))
@@ -167,6 +200,21 @@ def _values(document: Document, model: Model, known: _Known) -> Iterator[Problem
             for finding in check(model, {name: one}, unchecked):
                 if finding.parameter == name and name in model.parameters and not finding.warning:
                     yield document.problem(("matrix", str(axis), index), f"{name}: {finding.message}")
+
+
+def _canvas(document: Document, model: Model, params: Mapping[str, Any]) -> Iterator[Problem]:
+    """What can be said of a canvas before there is a picture."""
+    for name in canvas.parameters(model):
+        if name in params:
+            message = f"`{name}` is worked out by `{canvas.KEY}`; keep one of them"
+            yield document.problem(("params", name), message, at_key=True)
+    asked = params[canvas.KEY]
+    if any(_is_template(text) for _, text in _texts(asked, ())):
+        return
+    try:
+        canvas.read(model, asked)
+    except ValueError as error:
+        yield document.problem(("params", canvas.KEY), str(error))
 
 
 def _is_template(text: str) -> bool:

@@ -96,16 +96,23 @@ Strings = Annotated[tuple[StrictStr, ...], BeforeValidator(_as_tuple)]
 Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A frozen section of the manifest that knows its keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Source(_Part):
-    """Where rows come from: exactly one of `images`, `table` and `rows`."""
+class Source(Part):
+    """Where rows come from: exactly one of `images`, `table`, `dataset` and `rows`; and which of them."""
 
     images: Strings | None = None
     table: StrictStr | None = None
+    dataset: StrictStr | None = None
     rows: tuple[dict[StrictStr, Any], ...] | None = None
+    filter: StrictStr | None = None
+    sample: Count | None = None
+    order: Strings = ()
+    limit: Count | None = None
     companions: dict[Name, StrictStr] = {}
     missing: Literal["error", "skip"] = "error"
     empty: Literal["error", "allow"] = "error"
@@ -115,13 +122,18 @@ class Source(_Part):
         given = [kind for kind in SOURCE_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             found = f"it has {' and '.join(given)}" if given else "it has none of them"
-            raise ValueError(f"a source is one of images, table and rows; {found}")
+            raise ValueError(f"a source is one of images, table, dataset and rows; {found}")
         if "missing" in self.model_fields_set and not self.companions:
             raise ValueError("`missing` says what to do without a companion; this source has no `companions`")
         return self
 
+    @property
+    def kind(self) -> str:
+        """The one of SOURCE_KINDS that it is."""
+        return next(kind for kind in SOURCE_KINDS if getattr(self, kind) is not None)
 
-SOURCE_KINDS = ("images", "table", "rows")
+
+SOURCE_KINDS = ("images", "table", "dataset", "rows")
 
 
 class Matrix(BaseModel):
@@ -139,14 +151,14 @@ class Matrix(BaseModel):
         return self.__pydantic_extra__
 
 
-class Output(_Part):
+class Output(Part):
     """Where pictures go: `dir` is absolute once loaded, `name` None for the default name."""
 
     dir: Path
     name: Annotated[StrictStr, Field(min_length=1)] | None = None
 
 
-class Limits(_Part):
+class Limits(Part):
     """What a run may use: calls per minute (None: unpaced), numbers in flight, credits, seconds."""
 
     rpm: Annotated[Annotated[Number, Field(gt=0)] | None, BeforeValidator(_rate)] = 60.0
@@ -157,7 +169,7 @@ class Limits(_Part):
     max_duration: PositiveSeconds | None = None
 
 
-class Backoff(_Part):
+class Backoff(Part):
     """Waits between attempts, in seconds: the first and the longest."""
 
     first: PositiveSeconds = 1.0
@@ -170,7 +182,7 @@ class Backoff(_Part):
         return self
 
 
-class Retry(_Part):
+class Retry(Part):
     """When a task is submitted again."""
 
     attempts: Count = 5
@@ -181,7 +193,7 @@ class Retry(_Part):
     expired: Literal["resubmit", "fail"] = "resubmit"
 
 
-class Poll(_Part):
+class Poll(Part):
     """How to ask: a wanted mean delay, or a fixed interval; seconds, exactly one of them set."""
 
     delay: PositiveSeconds | None = None
@@ -201,7 +213,7 @@ class Poll(_Part):
         )
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """One job, as its manifest says it. `path` is the file, `folder` (absolute) what its paths start from."""
 
     name: Annotated[StrictStr, AfterValidator(_job_name)]
@@ -252,8 +264,9 @@ class Manifest(_Part):
         data = source.model_dump(mode="json", exclude_defaults=True)
         if source.images is not None:
             data["images"] = [self.resolve(one) for one in source.images]
-        if source.table is not None:
-            data["table"] = self.resolve(source.table)
+        for kind in ("table", "dataset"):
+            if data.get(kind) is not None:
+                data[kind] = self.resolve(data[kind])
         if source.companions:
             data["companions"] = {name: self.resolve(text) for name, text in source.companions.items()}
         return data

@@ -51,7 +51,8 @@ class Document:
         key = ".".join(str(part) for part in path)
         for length in range(len(path), 0, -1):
             if (override := self.overrides.get(tuple(path[:length]))) is not None:
-                return Problem(message, f"--set {override}", key=key)
+                own = length == len(path) and not at_key
+                return _in_override(override, message, override.index("=") + 2 if own else 1, key)
         place, whole = self._nearest(path)
         if place is None:
             return Problem(message, self.file, key=key)
@@ -71,6 +72,12 @@ class Document:
             elif not isinstance(part, int):  # a lone item may stand where a list is meant
                 return self.places.get(here), False
         return self.places.get(here), True
+
+
+def _in_override(override: str, message: str, column: int = 1, key: str = "") -> Problem:
+    """A problem of one `--set`, at a column of it."""
+    shown = len(override) <= 200 and override.isprintable()
+    return Problem(message, f"--set {override}", 0, column, key, override if shown else "")
 
 
 def read(text: str, file: str, overrides: Sequence[str] = ()) -> Document:
@@ -289,8 +296,8 @@ _SCALARS: Mapping[Hashable, Callable[[str], Any]] = {
 def _overridden(document: Document, override: str, problems: list[Problem]) -> Document:
     """The document with one `--set dotted.key=value` laid over it; list items by their index."""
 
-    def wrong(message: str) -> Document:
-        problems.append(Problem(message, f"--set {override}"))
+    def wrong(message: str, column: int = 1) -> Document:
+        problems.append(_in_override(override, message, column))
         return document
 
     dotted, equals, text = override.partition("=")
@@ -300,7 +307,8 @@ def _overridden(document: Document, override: str, problems: list[Problem]) -> D
     try:
         value = read_value(text)
     except ManifestError as error:
-        return wrong(error.problems[0].message)
+        first = error.problems[0]
+        return wrong(first.message, len(dotted) + 1 + max(first.column, 1))
     path: list[str | int] = []
     data = target = copied(document.data)
     for position, part in enumerate(parts):

@@ -1,7 +1,8 @@
 """Templates of a manifest: `{{ }}` over columns and axes, compiled once and rendered a million times.
 
 Rule: a template is foreign code. It runs in Jinja's sandbox, strictly, and gives the same value for the
-same variables, always: nothing random, nothing of the clock, nothing that is not there.
+same variables, always: nothing random, nothing of the clock, nothing that is not there. What a picker
+(`choice`, `uniform`, `randint`) gives is a variable too: whoever renders brings it (`plan.picking`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from jinja2.sandbox import SandboxedEnvironment
 MAX_TEXT = 1_000_000
 """Characters that one rendered value may have."""
 
+PICKERS = frozenset({"choice", "uniform", "randint"})
+"""Functions that draw a value for the task; a variable of such a name that is not called is a variable."""
+
 Values = Mapping[str, Any]
 
 
@@ -35,8 +39,8 @@ class Template:
     """One compiled template.
 
     `variables` are the names it reads, `required` those it cannot do without (no `default`, no
-    `is defined`). `lone` is the name where the template is nothing but `{{ name }}`. `render` raises
-    TemplateError.
+    `is defined`). `lone` is the name where the template is nothing but `{{ name }}`. `expression` says that
+    it is one `{{ }}` and nothing else, `picks` that it calls a picker. `render` raises TemplateError.
     """
 
     source: str
@@ -44,6 +48,8 @@ class Template:
     variables: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
     lone: str | None = None
+    expression: bool = False
+    picks: bool = False
 
     @property
     def constant(self) -> bool:
@@ -62,7 +68,8 @@ def compile_template(source: str) -> Template:
         raise TemplateError(f"the template is longer than {MAX_TEXT} characters")
     try:
         tree = _ENVIRONMENT.parse(source)
-        variables = frozenset(meta.find_undeclared_variables(tree)) - frozenset(_ENVIRONMENT.globals)
+        picked = _picked(tree)
+        variables = frozenset(meta.find_undeclared_variables(tree)) - frozenset(_ENVIRONMENT.globals) - picked
         lone = _lone(tree)
         render = _fast(tree) or (_expression(source) if lone else _text(source))
     except jinja2.TemplateSyntaxError as error:
@@ -70,7 +77,8 @@ def compile_template(source: str) -> Template:
     except (jinja2.TemplateError, RecursionError, ValueError, TypeError, OverflowError) as error:
         raise TemplateError(f"the template cannot be read: {error}") from None
     name = lone.name if isinstance(lone, nodes.Name) and lone.name in variables else None
-    return Template(source, render, variables, variables - _optional(tree), name)
+    required = variables - _optional(tree)
+    return Template(source, render, variables, required, name, expression=bool(lone), picks=bool(picked))
 
 
 _DELIMITER = re.compile(r"\{[{%#]")
@@ -226,6 +234,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     raise TemplateError(
         f"gives a {type(value).__name__}, which no request can hold; try `| list` or `| string`"
     )
+
+
+def _picked(tree: nodes.Template) -> frozenset[str]:
+    """The pickers that the template calls."""
+    called = (call.node for call in tree.find_all(nodes.Call))
+    return frozenset(node.name for node in called if isinstance(node, nodes.Name)) & PICKERS
 
 
 def _optional(tree: nodes.Template) -> frozenset[str]:

@@ -14,12 +14,14 @@ from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any
 
-from batcher.catalog import Model, Parameter, convert
+from batcher.catalog import Model, Parameter, canvas, convert
 from batcher.manifest import Manifest
 from batcher.manifest.templates import TemplateError, Values, compile_template
-from batcher.plan.rows import PICTURE_SUFFIXES, Row, is_url
+from batcher.plan.picking import Picker
+from batcher.plan.rows import PICTURE_SUFFIXES, Row, is_stored, is_url, placed
 
 Digest = Callable[[str], str]
+Measure = Callable[[str], tuple[int, int]]
 Render = Callable[[Values], Any]
 
 HELD = 20_000
@@ -27,12 +29,14 @@ HELD = 20_000
 
 
 class BadValue(Exception):
-    """A parameter that cannot be had for a row; `variable` is the name that is not there, if any."""
+    """A parameter that cannot be had for a row; `variable` is the name that is not there, if any, and
+    `picture` says that it is the row's picture that does not allow it."""
 
-    def __init__(self, part: Part, message: str, variable: str = "") -> None:
+    def __init__(self, part: Part, message: str, variable: str = "", *, picture: bool = False) -> None:
         super().__init__(message)
         self.part = part
         self.variable = variable
+        self.picture = picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Part:
     lone: str = ""
     parameter: Parameter | None = None
     nested: bool = False
+    picks: bool = False
 
     @property
     def media(self) -> bool:
@@ -58,17 +63,21 @@ class Part:
 
 
 class Body:
-    """`params`, compiled. `constant` names what is the same in every task, `seeded` what needs the seed."""
+    """`params`, compiled. `constant` names what is the same in every task, `seeded` what needs the seed:
+    `{{ seed }}` and the pickers. `arranges`: a `canvas` is worked out for each picture."""
 
-    def __init__(self, manifest: Manifest, model: Model | None, digest: Digest) -> None:
+    def __init__(self, manifest: Manifest, model: Model | None, digest: Digest, measure: Measure) -> None:
         self._manifest = manifest
         self._digest = digest
+        self._measure = measure
+        self._model = model
+        self.arranges = canvas.KEY in manifest.params and canvas.applies(model)
         self._files: dict[tuple[str, str], tuple[str, str] | None] = {}
         self._cells: dict[tuple[str, str], Any] = {}
         self._skeleton = dict(manifest.params)
         parts = [part for name in manifest.params if (part := _part(name, manifest.params[name], model))]
         self.constant = self._skeleton.keys() - {part.name for part in parts}
-        self.seeded = tuple(part for part in parts if "seed" in part.variables and manifest.seed is not None)
+        self.seeded = tuple(part for part in parts if manifest.seed is not None and _needs_seed(part))
         # The order of the identity's text, which must not change when the manifest's order does.
         self._parts = tuple(sorted((p for p in parts if p not in self.seeded), key=lambda part: part.name))
         self._layout = self._identity_layout()
@@ -84,6 +93,17 @@ class Body:
         parts = sorted((*self._parts, *self.seeded), key=lambda part: order[part.name])
         text = (name for part in parts if not part.media for name in sorted(part.variables))
         return list(dict.fromkeys(text))
+
+    @property
+    def seeds(self) -> frozenset[str]:
+        """Every variable of the parts that need the seed."""
+        return frozenset().union(*(part.variables for part in self.seeded))
+
+    @property
+    def pictured(self) -> list[frozenset[str]]:
+        """The variables of each parameter that may hold a picture."""
+        parts = (*self._parts, *self.seeded)
+        return [part.variables for part in parts if part.media or _may_be_file(part)]
 
     def part(self, name: str) -> Part | None:
         """The part of that name; None where the parameter is constant or not there."""
@@ -134,14 +154,54 @@ class Body:
                 texts.append(f"{part.name}:{as_json([values.get(name) for name in sorted(part.variables)])}")
         return ",".join(texts)
 
-    def fill_seeded(self, params: dict[str, Any], values: Values, wrong: list[BadValue]) -> str:
-        """Fills in what needs the seed; gives its text."""
+    def fill_seeded(
+        self,
+        params: dict[str, Any],
+        media: dict[str, str],
+        row: Row,
+        values: Values,
+        seeded: str,
+        wrong: list[BadValue],
+    ) -> str:
+        """Fills in what needs the seed; gives its text. `seeded` is what the pickers hang on."""
+        texts = []
         for part in self.seeded:
             try:
-                params[part.name] = part.render(values)
+                value = part.render(Picker(seeded, part.name).beside(values) if part.picks else values)
+                found = self._file(part, value, row) if part.media or _may_be_file(part) else None
             except TemplateError as error:
                 wrong.append(BadValue(part, str(error), error.variable))
-        return ",".join([as_json(params[part.name]) for part in self.seeded])
+            except BadValue as error:
+                wrong.append(error)
+            else:
+                params[part.name] = value
+                if found is not None:
+                    params[part.name], media[part.name] = found
+                texts.append(as_json({"file": found[1]} if found else value))
+        return ",".join(texts)
+
+    def arrange(self, params: dict[str, Any], row: Row, wrong: list[BadValue]) -> None:
+        """Puts the model's own parameters in place of `canvas`, for the picture at hand."""
+        model = self._model
+        assert model is not None, "`arranges` says so"
+        assert model.geometry is not None, "`arranges` says so"
+        part = self.part(canvas.KEY) or _CANVAS
+        picture = params.get(model.geometry.input)
+        try:
+            asked = canvas.read(model, params.pop(canvas.KEY))
+        except ValueError as error:
+            wrong.append(BadValue(part, str(error)))
+            return
+        if not isinstance(picture, str):
+            return  # it is missing, which is told
+        try:
+            if is_url(picture):
+                raise ValueError("the size of a picture behind a URL is not known before it is sent")
+            params |= canvas.arranged(model, asked, self._measure(picture))
+        except (ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"{row.origin if row.origin in picture else picture[:300]}: {reason}"
+            wrong.append(BadValue(_CANVAS, message, picture=True))
 
     def _identity_layout(self) -> str:
         """The model and the body as JSON, with a gap for each part; one thing, whatever the order."""
@@ -183,7 +243,8 @@ class Body:
         """The absolute path and the digest of the local file that a value names; None when it is none."""
         if part.nested:
             for text in _strings(value):
-                if _like_picture(text) and os.path.isabs(text) and self._found(part, text, ""):
+                whole = os.path.isabs(text) or "://" in text
+                if _like_picture(text) and whole and not is_url(text) and self._found(part, text, ""):
                     message = (
                         f"holds the local file {text} inside a list; only a parameter of its own is uploaded"
                     )
@@ -195,7 +256,7 @@ class Body:
         found = self._found(part, value, folder)
         if found is None and part.media and value:
             places = [place for place in dict.fromkeys((folder, str(self._manifest.folder))) if place]
-            looked = "" if os.path.isabs(value) else f" in {' or '.join(places)}"
+            looked = "" if os.path.isabs(value) or is_stored(value) else f" in {' or '.join(places)}"
             raise BadValue(part, f"there is no file {value[:300]!r}{looked}")
         return found
 
@@ -208,7 +269,7 @@ class Body:
         found = None
         for place in dict.fromkeys((folder, str(self._manifest.folder))):
             if place and found is None:
-                found = self._digested(part, os.path.normpath(os.path.join(place, os.path.expanduser(path))))
+                found = self._digested(part, placed(place, path))
         self._files[key] = found
         return found
 
@@ -235,37 +296,47 @@ def as_json(value: Any) -> str:
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+_CANVAS = Part(canvas.KEY, lambda values: None)
+
+
+def _needs_seed(part: Part) -> bool:
+    return part.picks or "seed" in part.variables
+
+
 def _part(name: str, value: Any, model: Model | None) -> Part | None:
     """The parameter, compiled; None where it is constant (a local file is not: its content counts)."""
     parameter = model.parameters.get(name) if model else None
-    render, variables, lone = _compiled(value)
+    render, variables, lone, picks = _compiled(value)
     if render is None:
         if not (parameter and parameter.media):
             return None
         return Part(name, lambda values: value, parameter=parameter)
-    return Part(name, render, variables, lone, parameter, nested=not isinstance(value, str))
+    return Part(name, render, variables, lone, parameter, nested=not isinstance(value, str), picks=picks)
 
 
-def _compiled(value: Any) -> tuple[Render | None, frozenset[str], str]:
-    """How to render a value of `params`, lists and mappings with all that is in them; None: constant."""
+def _compiled(value: Any) -> tuple[Render | None, frozenset[str], str, bool]:
+    """How to render a value of `params`, lists and mappings with all that is in them (None: constant); the
+    variables it reads; the one it is, if it is but that; whether it draws."""
     if isinstance(value, str):
         template = compile_template(value)
-        return (None if template.constant else template.render), template.variables, template.lone or ""
+        render = None if template.constant else template.render
+        return render, template.variables, template.lone or "", template.picks
     if not isinstance(value, dict | list):
-        return None, frozenset(), ""
+        return None, frozenset(), "", False
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     inner = [(key, value[key], *_compiled(value[key])) for key in keys]
-    variables = frozenset().union(*(names for _, _, _, names, _ in inner))
-    if not any(render for _, _, render, _, _ in inner):
-        return None, variables, ""
+    variables = frozenset().union(*(names for _, _, _, names, _, _ in inner))
+    picks = any(one for *_, one in inner)
+    if not any(render for _, _, render, *_ in inner):
+        return None, variables, "", False
 
     def render_mapping(values: Values) -> Any:
-        return {key: render(values) if render else constant for key, constant, render, _, _ in inner}
+        return {key: render(values) if render else constant for key, constant, render, *_ in inner}
 
     def render_list(values: Values) -> Any:
-        return [render(values) if render else constant for _, constant, render, _, _ in inner]
+        return [render(values) if render else constant for _, constant, render, *_ in inner]
 
-    return (render_mapping if isinstance(value, dict) else render_list), variables, ""
+    return (render_mapping if isinstance(value, dict) else render_list), variables, "", picks
 
 
 def _may_be_file(part: Part) -> bool:

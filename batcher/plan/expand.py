@@ -15,13 +15,27 @@ from batcher.errors import ManifestError, Problem
 from batcher.manifest import Manifest
 from batcher.manifest.checks import unknown_axis, unknown_variable
 from batcher.manifest.templates import TemplateError
-from batcher.plan.body import BadValue, Body, Digest, Part
+from batcher.plan.body import BadValue, Body, Digest, Measure, Part
 from batcher.plan.matrix import Cell, Cells
 from batcher.plan.names import Names
 from batcher.plan.rows import Row
+from batcher.plan.unused import unused
 from batcher.task import Task
 
 MAX_PROBLEMS = 20
+
+Point = Callable[[Row, str], tuple[int, str]]
+"""Where in its line a row's column stands (from 1; 0 = unknown), and that line."""
+
+
+def nowhere(row: Row, column: str) -> tuple[int, str]:
+    """For rows of which only file and line are known."""
+    return 0, ""
+
+
+def unmeasured(picture: str) -> tuple[int, int]:
+    """For a plan that opens no picture."""
+    raise ValueError("its size is not known here")
 
 
 def expand(
@@ -32,15 +46,21 @@ def expand(
     digest: Digest,
     occurrence: Callable[[bytes], int],
     note: Callable[[str], None],
+    measure: Measure = unmeasured,
+    point: Point = nowhere,
+    skipped: Callable[[Problem], None] | None = None,
 ) -> Iterator[Task]:
     """The tasks of a job, lazily: rows, in each the cells of the matrix, in each the repeats.
 
-    `digest` gives the sha256 (hex) of a local file's content or raises OSError; `occurrence` how many
-    times it was asked for the same identity before in this plan; `note` takes warnings.
+    `digest` gives the sha256 (hex) of a file's content or raises OSError; `occurrence` how many times it
+    was asked for the same identity before in this plan; `note` takes warnings; `measure` gives the size
+    of a picture (upright, pixels) or raises OSError, ValueError; `point` helps to point at a cell.
+    `skipped` takes what is wrong with single rows (a column that only others have, a picture that cannot
+    be measured or arranged), and the rest goes on; without it that is a problem as any other.
     Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
     no plan.
     """
-    plan = _Plan(manifest, model, digest, occurrence, note)
+    plan = _Plan(manifest, model, digest, occurrence, note, measure, point, skipped)
     tasks = 0
     try:
         for row in rows:
@@ -67,20 +87,28 @@ class _Plan:
         digest: Digest,
         occurrence: Callable[[bytes], int],
         note: Callable[[str], None],
+        measure: Measure,
+        point: Point,
+        skipped: Callable[[Problem], None] | None,
     ) -> None:
         self.manifest = manifest
         self.model = model
         self.cells = Cells(manifest.matrix)
-        self.body = Body(manifest, model, digest)
+        self.body = Body(manifest, model, digest, measure)
         self.names = Names(manifest, self.body.variables)
         self.problems: dict[Problem, None] = {}
         self._occurrence = occurrence
         self._note = note
+        self._point = point
+        self._skipped = skipped
+        self._left_out: tuple[Row | None, set[str]] = (None, set())
+        self._unproven: dict[Problem, None] = {}
         self._noted: set[str] = set()
         self._rows = 0
         self._identical = 0
         self._first_identical = ""
         self._seeded = manifest.seed is not None and bool(self.body.seeded or "seed" in self.names.variables)
+        self._tells_seed = self._seeded and "seed" in {*self.body.seeds, *self.names.variables}
         self._several = manifest.repeat > 1
         self._reserved = self.cells.names | {"repeat"} | ({"seed"} if manifest.seed is not None else set())
         self._one_image = model is None or model.count is None
@@ -100,7 +128,11 @@ class _Plan:
             for name in sorted(clash & (self.cells.axes.keys() | {"repeat", "seed"})):
                 part = row.part(name)
                 what = "the axis" if name in self.cells.axes else "the plan's own variable"
-                self._wrong(Problem(f"the column `{name}` has the name of {what} `{name}`", part.file))
+                message = f"the column `{name}` has the name of {what} `{name}`; rename one of them"
+                # The names of a table's columns stand in its first line.
+                named = part._replace(line=1 if part.text else part.line)
+                at, excerpt = self._point(named, name)
+                self._wrong(Problem(message, part.file, named.line, at, "", excerpt))
         if self.cells.unproven:
             self.cells.unproven -= row.columns.keys()
 
@@ -121,11 +153,15 @@ class _Plan:
             seeded = f"{self.manifest.seed}\n{self.body.used(values, media)}\n{repeat}\n{again}"
             seed = int.from_bytes(blake2b(seeded.encode(), digest_size=4).digest())
             values["seed"] = seed
-            hashed.update(self.body.fill_seeded(params, values, wrong).encode())
-            if wrong:
-                self._hopeless(wrong, params, row, cell, values)
-                return None
-            columns = {**columns, "seed": seed}
+            drawn = self.body.fill_seeded(params, media, row, values, seeded, wrong)
+            hashed.update(drawn.encode())
+            if self._tells_seed:
+                columns = {**columns, "seed": seed}
+        if self.body.arranges and not wrong:
+            self.body.arrange(params, row, wrong)
+        if wrong:
+            self._hopeless(wrong, params, row, cell, values)
+            return None
         if not self._checked(params, row, cell):
             return None
         name = self._name(row, cell, values, again)
@@ -149,12 +185,16 @@ class _Plan:
             for name in sorted(self.cells.unproven):
                 message = unknown_axis(name, self.cells.axes)
                 self.problems[self.manifest.problem(("matrix", "exclude"), message)] = None
-            if not tasks and not self.problems:
+            if not tasks and not self.problems and not self._unproven:
                 self._wrong(
                     self.manifest.problem(("matrix",), "leaves nothing: every combination is excluded")
                 )
+        if not tasks:
+            self.problems |= self._unproven
         if self.problems:
             raise ManifestError(self.in_order())
+        for warning in unused(self.manifest, self.body, self.model):
+            self._note(warning)
         if self._identical:
             these = "1 task is" if self._identical == 1 else f"{self._identical} tasks are"
             self._note(f"{these} identical to an earlier one (first: {self._first_identical})")
@@ -195,6 +235,8 @@ class _Plan:
         values: Mapping[str, Any],
     ) -> None:
         """Tells what is wrong with a task that cannot be: with its values, and with the rest of it too."""
+        if self._leaves_out(wrong, row, values):
+            return
         for bad in wrong:
             if bad.variable:
                 message = self._sentence(bad, values)
@@ -204,14 +246,40 @@ class _Plan:
         told = {bad.part.name for bad in wrong} | {part.name for part in self.body.seeded}
         self._checked(params, row, cell, told)
 
+    def _leaves_out(self, wrong: list[BadValue], row: Row, values: Mapping[str, Any]) -> bool:
+        """Whether it is the row alone that is wrong, and the rest may go on: the row is told then, once.
+
+        That a column is nowhere is known at the end only: until then it is kept as a problem.
+        """
+        if self._skipped is None or not all(self._of_row(bad) for bad in wrong):
+            return False
+        if self._left_out[0] is not row:
+            self._left_out = (row, set())
+        for bad in wrong:
+            if bad.variable:
+                source = next(iter(row.parts), row)
+                message = f"{row.origin} has no column `{bad.variable}`"
+                problem = Problem(message, source.file, source.line, key=f"params.{bad.part.name}")
+                held = self.manifest.problem(("params", bad.part.name), self._sentence(bad, values))
+            else:
+                held = problem = self._placed(bad.part, bad.part.name, str(bad), row, {})
+            if len(self._unproven) < MAX_PROBLEMS:
+                self._unproven[held] = None
+            if problem.message not in self._left_out[1]:
+                self._left_out[1].add(problem.message)
+                self._skipped(problem)
+        return True
+
+    def _of_row(self, bad: BadValue) -> bool:
+        return bad.picture or bool(bad.variable and bad.variable not in {*self.cells.names, "seed"})
+
     def _sentence(self, error: TemplateError | BadValue, values: Mapping[str, Any]) -> str:
         return unknown_variable(error.variable, values, seeded=self.manifest.seed is not None)
 
     def _placed(self, part: Part | None, name: str, message: str, row: Row, cell: Cell) -> Problem:
         """The problem where its cause stands: a cell of a table, a value of an axis, or the manifest."""
-        here = self.manifest.problem(("params", name), message)
         if part is None or not part.variables:
-            return here
+            return self.manifest.problem(("params", name), message)
         if part.lone and part.lone in cell:
             axis = self.cells.axes.get(part.lone, ())
             at = [i for i, value in enumerate(axis) if value is cell[part.lone]]
@@ -219,9 +287,9 @@ class _Plan:
         if part.lone and part.lone in row.columns:
             source = row.part(part.lone)
             where = f"row {source.number}, " if source.number else ""
-            return Problem(
-                f"{where}column `{part.lone}`: {message}", source.file, source.line, key=f"params.{name}"
-            )
+            column, excerpt = self._point(source, part.lone)
+            text = f"{where}column `{part.lone}`: {message}"
+            return Problem(text, source.file, source.line, column, f"params.{name}", excerpt)
         return self.manifest.problem(("params", name), f"{message} (for {row.origin})")
 
     def _wrong(self, problem: Problem) -> None:

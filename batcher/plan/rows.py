@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -62,3 +64,21 @@ _EMPTY: frozenset[str] = frozenset()
 def is_url(text: str) -> bool:
     """Whether the API reads this itself: http, https or a data URI."""
     return text.startswith(("http://", "https://", "data:", "HTTP://", "HTTPS://"))
+
+
+def is_stored(text: str) -> bool:
+    """Whether it lies in an object store (`s3://bucket/a.jpg`) or a saved dataset, not on this disk."""
+    return _SCHEME.match(text) is not None and not is_url(text)
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://")
+
+
+def placed(folder: str, path: str) -> str:
+    """`path` from `folder`, absolute, which may be a folder of an object store; `~` is the home folder."""
+    if is_stored(path):
+        return path
+    if is_stored(folder):
+        scheme, _, below = folder.partition("://")
+        return f"{scheme}:/{os.path.normpath(os.path.join('/', below, path))}"
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))

@@ -1,7 +1,14 @@
-"""Rows from pictures, tables and the manifest itself.
+"""Rows from pictures, tables, datasets and the manifest itself.
 
     for row in rows(manifest, note): ...     what `plan.expand` takes
     fingerprint(manifest)                    has anything changed since the last plan?
+
+    pictures.py, listing.py   globs, folders and files, here and in object stores
+    tables/                   CSV, JSON Lines, JSON, Parquet, lists of lines
+    datasets.py               imagefolders and saved datasets
+    companions.py             the file beside each picture
+    selecting.py              filter, sample, order, limit
+    measuring.py              width and height, on demand
 
 Rule: rows stream. Of several sources only the later ones are held, and what is wrong with a row is told
 with its file and line.
@@ -10,46 +17,75 @@ with its file and line.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from batcher import stores
 from batcher.errors import ManifestError
-from batcher.manifest import Manifest, Source
+from batcher.manifest import Manifest
+from batcher.manifest.checks import SIZES
 from batcher.plan import Row, join
+from batcher.sources import measuring
 from batcher.sources.companions import Companions
+from batcher.sources.datasets import dataset
 from batcher.sources.fingerprint import fingerprint
 from batcher.sources.inline import inline
+from batcher.sources.measuring import Measure, measurer
 from batcher.sources.pictures import pictures
-from batcher.sources.problems import Problems
+from batcher.sources.pointing import Pointer
+from batcher.sources.problems import Problems, Skipped
+from batcher.sources.selecting import chosen, passes
 from batcher.sources.tables import table
 
-__all__ = ["fingerprint", "rows"]
+__all__ = ["Measure", "Pointer", "Skipped", "fingerprint", "measurer", "rows"]
 
 Note = Callable[[str], None]
 
 
-def rows(manifest: Manifest, note: Note) -> Iterator[Row]:
+def rows(
+    manifest: Manifest,
+    note: Note,
+    *,
+    measure: Measure | None = None,
+    skipped: Skipped | None = None,
+) -> Iterator[Row]:
     """The rows of a job, its sources joined as `combine` says; one empty row where it has none.
 
-    `note` takes warnings. Raises ManifestError: at once for what concerns a whole source, at the end (or
-    after MAX_PROBLEMS) for what concerns single rows.
+    `note` takes warnings; `measure` gives the size of a picture, where a template names it; `skipped` takes
+    what is wrong with single rows, which are left out, and the rest goes on (without it they are problems).
+    Raises ManifestError: at once for what concerns a whole source, at the end (or after MAX_PROBLEMS) for
+    what concerns single rows, and where no row is left.
     """
-    problems = Problems(manifest)
+    stores.forget()
+    # Rows that are left out would pair the others wrongly.
+    together = manifest.combine == "zip" and len(manifest.inputs) > 1
+    problems = Problems(manifest, None if together else skipped)
+    measured = Problems(manifest, skipped)
+    look = measure or measurer()
     try:
-        yield from _joined(manifest, problems, note)
+        joined = _joined(manifest, problems, note, look)
+        wanted = measuring.wanted(manifest)
+        left = 0
+        for row in joined:
+            whole = measuring.with_sizes(row, wanted, manifest, look, measured) if wanted else row
+            if whole is not None:
+                left += 1
+                yield whole
+        if not left:
+            measured.nothing_left()
     except ManifestError as error:
-        raise ManifestError([*problems.found, *error.problems]) from None
-    if problems.found:
-        raise ManifestError(problems.found)
+        raise ManifestError([*problems.found, *measured.found, *error.problems]) from None
+    if problems.found or measured.found:
+        raise ManifestError([*problems.found, *measured.found])
 
 
-def _joined(manifest: Manifest, problems: Problems, note: Note) -> Iterator[Row]:
-    streams = [_source(manifest, index, problems, note) for index in range(len(manifest.inputs))]
+def _joined(manifest: Manifest, problems: Problems, note: Note, measure: Measure) -> Iterator[Row]:
+    streams = [_source(manifest, index, problems, note, measure) for index in range(len(manifest.inputs))]
     if not streams:
         yield Row({}, file=str(manifest.path))
     elif len(streams) == 1:
         yield from streams[0]
     elif manifest.combine == "zip":
-        yield from _zipped(manifest, streams, problems)
+        yield from _zipped(manifest, streams)
     else:
         held = [list(stream) for stream in streams[1:]]
         for number, row in enumerate(streams[0]):
@@ -59,7 +95,7 @@ def _joined(manifest: Manifest, problems: Problems, note: Note) -> Iterator[Row]
                 yield join((row, *rest))
 
 
-def _zipped(manifest: Manifest, streams: list[Iterator[Row]], problems: Problems) -> Iterator[Row]:
+def _zipped(manifest: Manifest, streams: list[Iterator[Row]]) -> Iterator[Row]:
     for number, together in enumerate(itertools.zip_longest(*streams), 1):
         if None in together:
             ended = ", ".join(f"inputs.{index}" for index, row in enumerate(together) if row is None)
@@ -82,29 +118,67 @@ def _refuse_clashes(manifest: Manifest, firsts: list[Row]) -> None:
                 raise ManifestError([manifest.problem(("inputs",), message)])
 
 
-def _source(manifest: Manifest, index: int, problems: Problems, note: Note) -> Iterator[Row]:
+def _source(
+    manifest: Manifest, index: int, problems: Problems, note: Note, measure: Measure
+) -> Iterator[Row]:
     """The rows of one source with their companions; no row at all is a problem unless `empty: allow`."""
     source = manifest.inputs[index]
-    companions = Companions(manifest, index, problems, note) if source.companions else None
-    found = 0
-    before = len(problems.found)
-    for row in _bare(manifest, source, index, problems):
-        found += 1
-        if companions is None:
+    before, there, passed = problems.told, Counter(), Counter()
+    bare = there.counting(_bare(manifest, index, problems, note))
+    whole = _passing(bare, manifest, index, problems, note, measure)
+    yield from chosen(passed.counting(whole), manifest, index)
+    if passed.number or source.empty == "allow":
+        return
+    if problems.told > before:
+        problems.nothing_left()
+    elif not there.number:
+        message = "no file matches" if source.images is not None else "has no rows"
+        problems.at(("inputs", index, source.kind), f"{message}; `empty: allow` lets that pass")
+    elif source.filter is not None:
+        message = f"none of {there.number} rows passes it; `empty: allow` lets that pass"
+        problems.at(("inputs", index, "filter"), message)
+
+
+class Counter:
+    """Counts what passes."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows, counted as they are asked for."""
+        for row in rows:
+            self.number += 1
             yield row
-        elif (whole := companions.beside(row)) is not None:
+
+
+def _passing(
+    rows: Iterable[Row], manifest: Manifest, index: int, problems: Problems, note: Note, measure: Measure
+) -> Iterator[Row]:
+    """The rows of a source that pass its filter and have all their companions."""
+    source = manifest.inputs[index]
+    companions = Companions(manifest, index, problems, note) if source.companions else None
+    sizes = measuring.named([source.filter or ""])
+    sizes |= {name.removeprefix("-") for name in source.order} & set(SIZES)
+    passing = passes(manifest, index, problems) if source.filter is not None else None
+    for row in rows:
+        whole = measuring.with_sizes(row, sizes, manifest, measure, problems) if sizes else row
+        if whole is None or (passing is not None and not passing(whole)):
+            continue
+        if companions is not None:
+            whole = companions.beside(whole)
+        if whole is not None:
             yield whole
     if companions is not None:
         companions.finish()
-    if not found and source.empty == "error" and len(problems.found) == before:
-        what = "images" if source.images is not None else "table" if source.table is not None else "rows"
-        message = "no file matches" if what == "images" else "has no rows"
-        problems.add(manifest.problem(("inputs", index, what), f"{message}; `empty: allow` lets that pass"))
 
 
-def _bare(manifest: Manifest, source: Source, index: int, problems: Problems) -> Iterator[Row]:
+def _bare(manifest: Manifest, index: int, problems: Problems, note: Note) -> Iterator[Row]:
+    source = manifest.inputs[index]
     if source.images is not None:
         return pictures(manifest, index, problems)
     if source.table is not None:
-        return table(manifest, index, problems)
+        return table(manifest, index, problems, note)
+    if source.dataset is not None:
+        return dataset(manifest, index, problems, note)
     return inline(manifest, index, problems)

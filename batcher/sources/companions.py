@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+from batcher import stores
+from batcher.errors import ManifestError
 from batcher.manifest import Manifest
 from batcher.manifest.checks import unknown_variable
 from batcher.manifest.templates import TemplateError, compile_template
-from batcher.plan import Row, is_url
+from batcher.plan import Row, is_stored, is_url
 from batcher.sources.problems import Problems
 
 
@@ -35,7 +37,7 @@ class Companions:
         for name, path in self.paths(row):
             if path is None:
                 return None
-            if is_url(path) or os.path.isfile(path):
+            if self._is_there(name, path):
                 if name in row.columns:
                     self._tell(name, f"the companion `{name}` has the name of a column of its source")
                     return None
@@ -45,8 +47,7 @@ class Companions:
                 self._first = self._first or f"{row.origin} has no {name} {path}"
                 return None
             else:
-                key = ("inputs", self._index, "companions", name)
-                self._problems.at(key, f"{row.origin} has no {name}: there is no file {path}")
+                self._problems.at(self._key(name), f"{row.origin} has no {name}: there is no file {path}")
                 return None
         return row._replace(columns=columns)
 
@@ -64,6 +65,23 @@ class Companions:
                 continue
             yield name, text if is_url(text) else self._manifest.resolve(text.replace("\0", "_"))
 
+    def _is_there(self, name: str, path: str) -> bool:
+        if not is_stored(path):
+            return is_url(path) or os.path.isfile(path)
+        try:
+            stores.stat(path)
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        except stores.MissingExtra as error:
+            raise ManifestError([self._manifest.problem(self._key(name), str(error))]) from None
+        except OSError as error:
+            message = f"{path} cannot be read: {error.strerror or error}"
+            raise ManifestError([self._manifest.problem(self._key(name), message)]) from None
+        return True
+
+    def _key(self, name: str) -> tuple[str | int, ...]:
+        return "inputs", self._index, "companions", name
+
     def finish(self) -> None:
         """Tells how many rows were left out."""
         if self._skipped:
@@ -73,4 +91,4 @@ class Companions:
     def _tell(self, name: str, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
-            self._problems.at(("inputs", self._index, "companions", name), message)
+            self._problems.at(self._key(name), message)

@@ -13,13 +13,16 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
+from batcher import stores
 from batcher.catalog import find
-from batcher.errors import ManifestError
+from batcher.errors import Problem, UsageError
 from batcher.manifest import Manifest
 from batcher.manifest.templates import compile_template
-from batcher.plan import PICTURE_SUFFIXES, Row, is_url
+from batcher.plan import PICTURE_SUFFIXES, Row, is_url, placed
+from batcher.sources import datasets
 from batcher.sources.companions import Companions
 from batcher.sources.inline import inline
+from batcher.sources.opening import stamp
 from batcher.sources.pictures import listed, picture_row
 from batcher.sources.problems import Problems
 from batcher.sources.tables import table
@@ -30,11 +33,17 @@ PROBED = 100
 Add = Callable[[bytes], None]
 
 
-def fingerprint(manifest: Manifest) -> str:
+def fingerprint(manifest: Manifest, *, strict: bool = True) -> str:
     """A hash (hex) of the manifest, its model and its sources: paths, sizes and times of change of every
-    picture, companion and table, and of pictures that tables, axes or params name."""
-    hashed = blake2b(manifest.fingerprint().encode(), digest_size=16)
-    problems = Problems(manifest)
+    picture, companion and table, and of pictures that tables, axes or params name.
+
+    `strict`: one wrong row is enough for the plan to be made anew, and to tell it; else wrong rows are as
+    good as any, since the plan leaves them out.
+    """
+    begun = f"{manifest.fingerprint()}{'' if strict else ' lenient'}"
+    hashed = blake2b(begun.encode(), digest_size=16)
+    problems = Problems(manifest, None if strict else _pass_over)
+    stores.forget()
     try:
         hashed.update(repr(find(manifest.model, manifest.folder)).encode())
         if any(_computed_path(value) for value in manifest.params.values()):
@@ -45,15 +54,19 @@ def fingerprint(manifest: Manifest) -> str:
             _add_file(path, hashed.update)
         for index in range(len(manifest.inputs)):
             _add_source(manifest, index, problems, hashed.update)
-    except (ManifestError, OSError):
+    except (UsageError, OSError):
         return secrets.token_hex(16)
     return secrets.token_hex(16) if problems.found else hashed.hexdigest()
+
+
+def _pass_over(problem: Problem) -> None:
+    """The plan itself tells what is wrong with a row."""
 
 
 def _add_source(manifest: Manifest, index: int, problems: Problems, add: Add) -> None:
     source = manifest.inputs[index]
     folder = str(manifest.folder)
-    companions = Companions(manifest, index, problems, lambda note: None) if source.companions else None
+    companions = Companions(manifest, index, problems, _unheard) if source.companions else None
     if source.images is not None:
         for picture in listed(manifest, index, problems):
             if not isinstance(picture, str):
@@ -65,17 +78,34 @@ def _add_source(manifest: Manifest, index: int, problems: Problems, add: Add) ->
         _add_file(manifest.resolve(source.table), add)
         if companions is None and not _names_pictures(manifest, index, problems):
             return
-    rows = table(manifest, index, problems) if source.table is not None else inline(manifest, index, problems)
-    for row in rows:
+    if source.dataset is not None:
+        for one in datasets.stamps(manifest, index):
+            add(one.encode(errors="surrogatepass"))
+        if companions is None:
+            return
+    for row in _rows(manifest, index, problems):
         for path in _named(manifest, row.columns, row.folder):
             _add_file(path, add)
         if companions is not None:
             _add_companions(companions, row, add)
 
 
+def _rows(manifest: Manifest, index: int, problems: Problems) -> Iterator[Row]:
+    source = manifest.inputs[index]
+    if source.table is not None:
+        return table(manifest, index, problems, _unheard)
+    if source.dataset is not None:
+        return datasets.dataset(manifest, index, problems, _unheard)
+    return inline(manifest, index, problems)
+
+
+def _unheard(note: str) -> None:
+    """The plan itself warns."""
+
+
 def _names_pictures(manifest: Manifest, index: int, problems: Problems) -> bool:
     """Whether the cells of a table name local pictures; a table of prompts is not read through."""
-    rows = islice(table(manifest, index, problems), PROBED)
+    rows = islice(table(manifest, index, problems, _unheard), PROBED)
     return any(_is_local_picture(value) for row in rows for value in row.columns.values())
 
 
@@ -87,11 +117,10 @@ def _add_companions(companions: Companions, row: Row, add: Add) -> None:
 
 def _add_file(path: str, add: Add) -> None:
     try:
-        found = os.stat(path)
+        found = stamp(path)
     except (OSError, ValueError):
-        add(f"{path}\0-\n".encode(errors="surrogatepass"))
-    else:
-        add(f"{path}\0{found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogatepass"))
+        found = "-"
+    add(f"{path}\0{found}\n".encode(errors="surrogatepass"))
 
 
 def _named(manifest: Manifest, value: Any, folder: str = "") -> Iterator[str]:
@@ -100,7 +129,7 @@ def _named(manifest: Manifest, value: Any, folder: str = "") -> Iterator[str]:
         if _is_local_picture(value):
             for place in dict.fromkeys((folder, str(manifest.folder))):
                 if place:
-                    yield os.path.normpath(os.path.join(place, os.path.expanduser(value)))
+                    yield placed(place, value)
     elif isinstance(value, dict | list | tuple):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _named(manifest, inner, folder)

@@ -12,19 +12,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from batcher.plan import PICTURE_SUFFIXES
+from batcher import stores
+from batcher.plan import PICTURE_SUFFIXES, is_stored
 
 
 class File(NamedTuple):
-    """One file: its absolute path, and its folder relative to the fixed root of the glob or folder."""
+    """One file: its absolute path or address, and its folder relative to the fixed root of the glob or
+    folder; of a store's file what the store said of it."""
 
     path: str
     folder: str
     entry: os.DirEntry[str] | None = None
+    told: str = ""
 
     @property
     def stamp(self) -> str:
-        """Size and time of change; raises OSError when it has gone."""
+        """What changes when the file does; raises OSError when it has gone."""
+        if self.told:
+            return self.told
         found = self.entry.stat() if self.entry is not None else os.stat(self.path)
         return f"{found.st_size} {found.st_mtime_ns}"
 
@@ -39,7 +44,8 @@ _MAGIC = re.compile(r"[*?\[]|\{[^{}/]*,[^{}]*\}")
 
 def pictures_below(folder: str) -> Iterator[File]:
     """Every picture in a folder and below it, by suffix; hidden ones left out. Raises OSError."""
-    for file in _walk(folder, ("**", "*"), frozenset({0})):
+    walk = _walk_store if is_stored(folder) else _walk
+    for file in walk(folder.rstrip("/") or "/", ("**", "*"), frozenset({0})):
         if os.path.splitext(file.path)[1].lower() in PICTURE_SUFFIXES:
             yield file
 
@@ -49,17 +55,25 @@ def matches(pattern: str) -> Iterator[File]:
     alternatives = expanded(pattern)
     seen: set[str] | None = set() if len(alternatives) > 1 else None
     for one in alternatives:
-        parts = one.split("/")
-        fixed = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
-        root, rest = "/".join(parts[:fixed]) or "/", parts[fixed:]
-        if rest[-1] == "**":
-            rest.append("*")
-        for file in _walk(root, tuple(rest), frozenset({0})) if os.path.isdir(root) else ():
+        for file in _matches(one):
             if seen is None:
                 yield file
             elif file.path not in seen:
                 seen.add(file.path)
                 yield file
+
+
+def _matches(pattern: str) -> Iterator[File]:
+    scheme, separator, path = pattern.partition("://") if is_stored(pattern) else ("", "", pattern)
+    parts = path.split("/")
+    fixed = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
+    root, rest = f"{scheme}{separator}{'/'.join(parts[:fixed])}" or "/", parts[fixed:]
+    if rest[-1] == "**":
+        rest.append("*")
+    if scheme:
+        yield from _walk_store(root, tuple(rest), frozenset({0}))
+    elif os.path.isdir(root):
+        yield from _walk(root, tuple(rest), frozenset({0}))
 
 
 def expanded(pattern: str) -> list[str]:
@@ -101,6 +115,24 @@ def _walk(
                 yield from _walk(prefix + name, parts, onward, below, above)
         elif fits and fits(name) and (hidden_too or not name.startswith(".")) and entry.is_file():
             yield File(prefix + name, relative, entry)
+
+
+def _walk_store(
+    root: str, parts: Sequence[str], states: frozenset[int], relative: str = ""
+) -> Iterator[File]:
+    """The same below a folder of an object store, which has no links."""
+    last = [parts[state] for state in _reached(parts, states) if state == len(parts) - 1]
+    try:
+        entries = stores.entries(root)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_folder:
+            if onward := _onward(entry.name, parts, states):
+                below = f"{relative}/{entry.name}" if relative else entry.name
+                yield from _walk_store(entry.address, parts, onward, below)
+        elif last and _fits(last[0], entry.name):
+            yield File(entry.address, relative, None, entry.stamp)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of an `images:` source: globs, folders, files and URLs."""
+"""Rows of an `images:` source: globs, folders, files and URLs, on this disk or in an object store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
+from batcher import stores
 from batcher.manifest import Manifest
-from batcher.plan import PICTURE_SUFFIXES, Row, is_url
+from batcher.plan import PICTURE_SUFFIXES, Row, is_stored, is_url
 from batcher.sources.listing import File, is_glob, matches, pictures_below
 from batcher.sources.problems import Problems
 
@@ -46,13 +47,16 @@ def _files(
     manifest: Manifest, key: tuple[str | int, ...], entry: str, problems: Problems, may_be_empty: bool
 ) -> Iterator[File]:
     """The files that one entry names: a glob, a folder (an inbox may be yet to come), or a file."""
-    scheme, separator, _ = entry.partition("://")
-    if separator:
-        problems.at(key, f"{scheme}:// cannot be read yet; use local files or http(s) URLs")
-        return
     path = manifest.resolve(entry)
     try:
-        if is_glob(entry) and not os.path.exists(path):
+        if is_stored(entry):
+            found = 0
+            for file in _stored(entry):
+                found += 1
+                yield file
+            if not found and not may_be_empty and not is_glob(entry):
+                problems.at(key, f"there is no file or folder {entry}")
+        elif is_glob(entry) and not os.path.exists(path):
             yield from matches(path)
         elif os.path.isdir(path):
             yield from pictures_below(path)
@@ -60,10 +64,26 @@ def _files(
             yield File(path, "")
         elif not (may_be_empty and _names_folder(entry)):
             problems.at(key, f"there is no file or folder {path}")
+    except stores.MissingExtra as error:
+        problems.at(key, str(error))
     except OSError as error:
         problems.at(key, f"{error.filename or path} cannot be read: {error.strerror}")
     except ValueError:
         problems.at(key, "no path has a NUL in it")
+
+
+def _stored(entry: str) -> Iterator[File]:
+    """The files that a glob, a folder or a file of a store names. Raises OSError, MissingExtra."""
+    if is_glob(entry):
+        yield from matches(entry)
+    elif _names_folder(entry):
+        yield from pictures_below(entry)
+    else:
+        try:
+            found = stores.stat(entry)
+        except FileNotFoundError:
+            return
+        yield File(entry, "", None, found.stamp)
 
 
 def _names_folder(entry: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from conftest import MakeSandbox
 
 from batcher.sandbox import Arrival
+from conftest import MakeSandbox
 from engine.bench import Bench
 
 COUNTED = ("submit", "status", "result")

@@ -1,7 +1,6 @@
-"""Rows of a `table:` source: CSV, JSON Lines and JSON.
+"""Tables that are text: CSV, JSON Lines, JSON, and plain lines.
 
-Rule: a table is foreign data. What is wrong with a row is told with the file and the line, and the rest
-is read on; nothing is guessed and nothing is left out.
+Rule: what is wrong with a row is told with its line, and the rest is read on; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -9,73 +8,27 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from batcher.errors import Problem
-from batcher.manifest import Manifest
 from batcher.plan import Row
-from batcher.sources.problems import Problems
+from batcher.sources.tables.reading import Table
 
 MAX_LINE = 16_000_000
 """Characters of one line of JSON Lines."""
 MAX_JSON = 256_000_000
-"""Bytes of a JSON table, which has to be held whole; JSON Lines streams."""
+"""Characters of a JSON table, which has to be held whole; JSON Lines streams."""
+LINE = "text"
+"""The column of a list of lines."""
 
 
-def table(manifest: Manifest, index: int, problems: Problems) -> Iterator[Row]:
-    """The rows of a table, read as they are asked for."""
-    given = manifest.inputs[index].table or ""
-    key = ("inputs", index, "table")
-    scheme, separator, _ = given.partition("://")
-    suffix = os.path.splitext(given)[1].lower()
-    if separator:
-        problems.at(key, f"{scheme}:// cannot be read yet; use a local file")
-        return
-    read = _READERS.get(suffix)
-    if read is None:
-        what = (
-            "Parquet cannot be read yet" if suffix == ".parquet" else f"{suffix or repr(given)} is no table"
-        )
-        problems.at(key, f"{what}; a table is .csv, .tsv, .jsonl or .json")
-        return
-    path = manifest.resolve(given)
-    shown = os.path.relpath(path, manifest.folder) if not os.path.isabs(given) else path
-    try:
-        with open(path, encoding="utf-8-sig", newline="" if suffix in (".csv", ".tsv") else None) as file:
-            yield from read(file, Table(shown, os.path.dirname(path), problems))
-    except FileNotFoundError:
-        problems.at(key, f"there is no file {path}")
-    except OSError as error:
-        problems.at(key, f"{path} cannot be read: {error.strerror}")
-    except ValueError as error:
-        reason = (
-            "is not UTF-8 text; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        )
-        problems.at(key, f"{path} {reason}")
-
-
-class Table:
-    """One table while it is read: how it is called, and where its problems go."""
-
-    def __init__(self, file: str, folder: str, problems: Problems) -> None:
-        self.file = file
-        self.folder = folder
-        self._problems = problems
-
-    def wrong(self, line: int, message: str) -> None:
-        """A problem at a line (0: unknown)."""
-        self._problems.add(Problem(message, self.file, line))
-
-
-def _csv(file: TextIO, table: Table) -> Iterator[Row]:
+def delimited(file: TextIO, table: Table) -> Iterator[Row]:
     """The first row names the columns; the separator is the comma, semicolon or tab it uses most."""
     reader = csv.reader(file, delimiter=_delimiter(file), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
-        table.wrong(reader.line_num, f"is not CSV: {error}")
+        table.refused(reader.line_num, f"is not CSV: {error}")
         return
     if not _good_header(header, table):
         return
@@ -108,16 +61,17 @@ def _delimiter(file: TextIO) -> str:
 
 def _good_header(header: Sequence[str], table: Table) -> bool:
     if not header:
-        table.wrong(1, "is empty; the first line names the columns")
+        table.refused(1, "is empty; the first line names the columns")
     for name in sorted({name for name in header if header.count(name) > 1 and name}):
-        table.wrong(1, f"two columns are named `{name}`; rename one")
+        table.refused(1, f"two columns are named `{name}`; rename one")
     for number, name in enumerate(header, 1):
         if not name:
-            table.wrong(1, f"column {number} has no name")
+            table.refused(1, f"column {number} has no name")
     return bool(header) and all(header) and len(set(header)) == len(header)
 
 
-def _jsonl(file: TextIO, table: Table) -> Iterator[Row]:
+def json_lines(file: TextIO, table: Table) -> Iterator[Row]:
+    """One object a line, read as they are asked for."""
     number = line_number = 0
     while line := file.readline(MAX_LINE):
         line_number += 1
@@ -135,7 +89,7 @@ def _object(line: str, number: int, line_number: int, table: Table) -> dict[str,
     try:
         value = _loads(line)
     except (ValueError, RecursionError) as error:
-        table.wrong(line_number, f"row {number} is not JSON: {_reason(error)}")
+        table.wrong(line_number, f"row {number} is not JSON: {_reason(error)}", getattr(error, "colno", 1))
         return None
     if isinstance(value, dict) and value:
         return value
@@ -143,23 +97,36 @@ def _object(line: str, number: int, line_number: int, table: Table) -> dict[str,
     return None
 
 
-def _json(file: TextIO, table: Table) -> Iterator[Row]:
+def json_list(file: TextIO, table: Table) -> Iterator[Row]:
     """A list of objects. It has no lines of its own, so its rows go by number."""
-    if os.fstat(file.fileno()).st_size > MAX_JSON:
+    text = file.read(MAX_JSON + 1)
+    if len(text) > MAX_JSON:
         raise ValueError(f"is larger than {MAX_JSON // 1_000_000} MB; make it .jsonl, which streams")
     try:
-        values = _loads(file.read())
+        values = _loads(text)
     except (ValueError, RecursionError) as error:
-        table.wrong(getattr(error, "lineno", 0), f"is not JSON: {_reason(error)}")
+        table.refused(getattr(error, "lineno", 0), f"is not JSON: {_reason(error)}")
         return
     if not isinstance(values, list):
-        table.wrong(1, "is not a list of objects")
+        table.refused(1, "is not a list of objects")
         return
     for number, value in enumerate(values, 1):
         if isinstance(value, dict) and value:
             yield Row(value, table.file, 0, number, table.folder)
         else:
             table.wrong(0, f'row {number} is not an object such as {{"prompt": "..."}}')
+
+
+def lines(file: TextIO, table: Table) -> Iterator[Row]:
+    """A list of prompts: each line that is not blank is a row with the column `text`."""
+    number = line_number = 0
+    while line := file.readline(MAX_LINE):
+        line_number += 1
+        if len(line) >= MAX_LINE:
+            raise ValueError(f"has a line of more than {MAX_LINE} characters")
+        if text := line.strip():
+            number += 1
+            yield Row({LINE: text}, table.file, line_number, number, table.folder, frozenset({LINE}))
 
 
 def _loads(text: str) -> Any:
@@ -190,6 +157,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
         return "it holds half a character (a lone surrogate)"
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-_READERS = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json}

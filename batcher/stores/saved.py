@@ -1,0 +1,69 @@
+"""Pictures inside a dataset that `datasets` saved to disk, each with an address of its own.
+
+    dataset:///data/pets/train?row=12&column=image
+
+Law: nothing is unpacked to disk; a cell is read when its digest is made and when it is uploaded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import lru_cache
+from typing import IO, Any
+from urllib.parse import parse_qs, quote, unquote
+
+from batcher.stores.objects import MissingExtra
+
+SCHEME = "dataset://"
+MARKS = ("state.json", "dataset_dict.json")
+"""Files by which a folder is a saved dataset, or several of them."""
+
+
+def is_saved(folder: str) -> bool:
+    """Whether `datasets` saved this folder."""
+    return any(os.path.isfile(os.path.join(folder, mark)) for mark in MARKS)
+
+
+def is_cell(address: str) -> bool:
+    """Whether the address names a cell of a saved dataset."""
+    return address.startswith(SCHEME)
+
+
+def cell(folder: str, row: int, column: str) -> str:
+    """The address of a cell."""
+    return f"{SCHEME}{quote(folder)}?row={row}&column={quote(column, safe='')}"
+
+
+def opened(address: str) -> IO[bytes]:
+    """The picture in a cell. Raises OSError, MissingExtra."""
+    path, _, query = address.removeprefix(SCHEME).partition("?")
+    asked = parse_qs(query)
+    try:
+        picture = loaded(unquote(path))[int(asked["row"][0])][asked["column"][0]]
+        return io.BytesIO(picture["bytes"])
+    except MissingExtra:
+        raise
+    except Exception as error:  # foreign data: pyarrow raises as it likes
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise OSError(5, f"the dataset has no such picture: {reason}", address) from error
+
+
+@lru_cache(maxsize=4)
+def loaded(folder: str) -> Any:
+    """The dataset in a folder, its pictures as they are stored. Raises OSError, MissingExtra."""
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra(
+            "reading a saved dataset needs the extra `datasets`: pip install 'batcher[datasets]'"
+        ) from None
+    try:
+        found = datasets.load_from_disk(folder)
+        for name, feature in dict(found.features).items():
+            if isinstance(feature, datasets.Image):
+                found = found.cast_column(name, datasets.Image(decode=False))
+        return found
+    except Exception as error:  # foreign data: pyarrow and datasets raise as they like
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise OSError(5, f"is no dataset that can be read: {reason}", folder) from error

@@ -1,0 +1,215 @@
+"""Datasets as sources: imagefolders as people and `datasets` lay them out, and datasets saved to disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from batcher import sources, stores, uploads
+from batcher.catalog import find
+from batcher.errors import Problem
+from batcher.plan import expand
+from sources.conftest import Job, picture
+from test_plan import counter
+
+
+def lines(*values: dict[str, Any]) -> str:
+    return "".join(f"{json.dumps(value)}\n" for value in values)
+
+
+# Imagefolders.
+
+
+def test_class_folders_are_a_label_column(job: Job) -> None:
+    for name in ("cat/1.png", "cat/2.png", "dog/deep/3.png", ".cache/4.png", "cat/readme.md"):
+        job.write(f"pets/{name}", picture())
+    found = job.columns("{dataset: pets}", "name", "folder", "label")
+    assert found == [
+        {"name": "1.png", "folder": "cat", "label": "cat"},
+        {"name": "2.png", "folder": "cat", "label": "cat"},
+        {"name": "3.png", "folder": "dog/deep", "label": "deep"},
+    ]
+
+
+def test_split_folders_are_a_split_column(job: Job) -> None:
+    for name in ("train/cat/1.png", "test/cat/2.png", "train/3.png"):
+        job.write(f"pets/{name}", picture())
+    found = job.columns("{dataset: pets}")
+    assert [(one["name"], one["split"], one.get("label")) for one in found] == [
+        ("2.png", "test", "cat"),
+        ("3.png", "train", None),
+        ("1.png", "train", "cat"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_metadata_beside_the_pictures_are_their_labels(job: Job, kind: str) -> None:
+    values = [{"file_name": "x/1.png", "caption": "a cat"}, {"file_name": "2.png", "caption": "a dog"}]
+    for name in ("x/1.png", "2.png", "3.png"):
+        job.write(f"pets/{name}", picture())
+    if kind == "jsonl":
+        job.write("pets/metadata.jsonl", lines(*values))
+    elif kind == "csv":
+        job.write("pets/metadata.csv", "file_name,caption\nx/1.png,a cat\n2.png,a dog\n")
+    else:
+        pyarrow.parquet.write_table(
+            pyarrow.Table.from_pylist(values), job.write("pets/metadata.parquet", b"")
+        )
+    first, second = job.columns("{dataset: pets}")
+    assert first == {
+        "image": str(job.folder / "pets/x/1.png"),
+        "stem": "1",
+        "name": "1.png",
+        "suffix": ".png",
+        "folder": "x",
+        "caption": "a cat",
+    }
+    assert (second["name"], second["caption"]) == ("2.png", "a dog")
+
+
+def test_what_datasets_itself_reads_we_read_alike(job: Job, tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(2):
+            job.write(f"pets/train/{label}/{label}{number}.png", picture())
+    theirs = datasets.load_dataset(
+        "imagefolder", data_dir=str(job.folder / "pets"), cache_dir=str(tmp_path / "cache")
+    )["train"]
+    names = theirs.features["label"].names
+    rows = [(names[row["label"]], row["image"].size) for row in theirs]
+    ours = job.rows("{dataset: pets}", "params: {p: '{{ width }}{{ height }}'}")
+    found = [(row.columns["label"], (row.columns["width"], row.columns["height"])) for row in ours]
+    assert sorted(found) == sorted(rows)
+
+
+def test_labels_that_have_the_name_of_another_column_are_kept(job: Job) -> None:
+    job.write("pets/1.png", picture())
+    job.write("pets/metadata.jsonl", lines({"file_name": "1.png", "seed": 5, "name": "Tom", "repeat": 1}))
+    (row,) = job.columns("{dataset: pets}", more="seed: 1")
+    assert (row["name"], row["source_name"], row["source_seed"], row["source_repeat"]) == (
+        "1.png",
+        "Tom",
+        5,
+        1,
+    )
+
+
+def test_metadata_that_do_not_match_their_pictures_are_told_by_row(job: Job) -> None:
+    job.write("pets/1.png", picture())
+    job.write("outside.png", picture())
+    job.write(
+        "pets/metadata.jsonl",
+        lines(
+            {"file_name": "1.png", "a": 1},
+            {"file_name": "gone.png", "a": 2},
+            {"a": 3},
+            {"file_name": "../outside.png", "a": 4},
+        )
+        + "{\n",
+    )
+    found = job.problems("{dataset: pets}")
+    assert [(one.file, one.line) for one in found] == [
+        ("pets/metadata.jsonl", 2),
+        ("pets/metadata.jsonl", 3),
+        ("pets/metadata.jsonl", 4),
+        ("pets/metadata.jsonl", 5),
+    ]
+    assert f"row 2: there is no picture {job.folder}/pets/gone.png" in found[0].message
+    assert "row 3 has no `file_name`" in found[1].message
+    assert "lies outside the dataset" in found[2].message
+    left_out: list[Problem] = []
+    assert job.columns("{dataset: pets}", "a", skipped=left_out.append) == [1]
+    assert [one.message for one in left_out] == [one.message for one in found]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("nowhere", "there is no folder"), ("file.png", "is a file; a dataset is a folder")],
+)
+def test_a_dataset_that_is_none_is_told_at_its_key(job: Job, path: str, says: str) -> None:
+    job.write("file.png", picture())
+    (problem,) = job.problems(f"{{dataset: {path}}}")
+    assert (problem.key, says in problem.message) == ("inputs.0.dataset", True)
+
+
+# Saved datasets.
+
+
+@pytest.fixture
+def pets(job: Job) -> datasets.Dataset:
+    """Three pictures with class labels, one of them told by bytes and name, in a saved dataset."""
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "boxes": datasets.Sequence(datasets.Sequence(datasets.Value("float32"))),
+            "seed": datasets.Value("int64"),
+        }
+    )
+    rows = [
+        {
+            "image": {"bytes": picture(8 + number, 6), "path": f"pet{number}.png" if number else None},
+            "label": number % 2,
+            "boxes": [[0.0, 0.0, 4.0, 2.0]],
+            "seed": number,
+        }
+        for number in range(3)
+    ]
+    return datasets.Dataset.from_list(rows, features=features)
+
+
+def test_a_saved_dataset_gives_its_rows_with_class_names(job: Job, pets: datasets.Dataset) -> None:
+    pets.save_to_disk(str(job.folder / "saved"))
+    found = job.columns("{dataset: saved}", more="params: {p: '{{ width }}'}")
+    assert [(one["stem"], one["label"], one["source_seed"], one["width"]) for one in found] == [
+        ("saved-0", "cat", 0, 8),
+        ("pet1", "dog", 1, 9),
+        ("pet2", "cat", 2, 10),
+    ]
+    assert found[0]["boxes"] == [[0.0, 0.0, 4.0, 2.0]]
+    assert found[0]["image"] == f"dataset://{job.folder}/saved?row=0&column=image"
+
+
+def test_a_saved_dataset_of_several_splits_has_a_split_column(job: Job, pets: datasets.Dataset) -> None:
+    datasets.DatasetDict({"train": pets, "test": pets.select([0])}).save_to_disk(str(job.folder / "saved"))
+    assert job.columns("{dataset: saved}", "split") == ["test", "train", "train", "train"]
+    assert len(job.rows("{dataset: saved/train}")) == 3
+
+
+def test_a_picture_of_a_saved_dataset_is_planned_by_content_and_uploaded(
+    job: Job, pets: datasets.Dataset
+) -> None:
+    pets.save_to_disk(str(job.folder / "saved"))
+    job.write("same.png", picture(8, 6))
+    manifest = job.manifest("{dataset: saved}", "params: {image: '{{ image }}', prompt: x}")
+    rows = sources.rows(manifest, [].append)
+    model = find("sd1.5-img2img")
+    tasks = list(expand(manifest, model, rows, digest=stores.digest, occurrence=counter(), note=[].append))
+    assert len({task.media["image"] for task in tasks}) == 3
+    first = tasks[0]
+    data = uploads.read(first.params["image"], first.media["image"])
+    assert data == uploads.read(str(job.folder / "same.png"), first.media["image"])
+
+
+def test_a_change_of_a_dataset_gives_another_fingerprint(job: Job, pets: datasets.Dataset) -> None:
+    pets.save_to_disk(str(job.folder / "saved"))
+    job.write("folder/cat/1.png", picture())
+    for inputs, changed in (
+        ("{dataset: saved}", "saved/state.json"),
+        ("{dataset: folder}", "folder/x/2.png"),
+    ):
+        before = job.fingerprint(inputs)
+        assert before == job.fingerprint(inputs)
+        job.write(changed, b"{}")
+        assert before != job.fingerprint(inputs)
+
+
+def test_a_broken_saved_dataset_is_one_sentence(job: Job) -> None:
+    job.write("saved/state.json", "{}")
+    (problem,) = job.problems("{dataset: saved}")
+    assert "is no dataset that can be read" in problem.message

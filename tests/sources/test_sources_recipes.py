@@ -1,0 +1,54 @@
+"""The recipes of README.md that begin with sources, run as they are written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from batcher import manifest
+from batcher.run import outlook
+from sources.conftest import MakeBucket, picture
+from test_recipes import README, environment, recipe, run
+
+__all__ = ["environment"]
+
+
+@pytest.mark.process
+def test_a_nightly_bucket(
+    tmp_path: Path, environment: dict[str, str], make_bucket: MakeBucket, s3_variables: dict[str, str]
+) -> None:
+    bucket = make_bucket("pictures")
+    (command,) = recipe("A nightly bucket", tmp_path)
+
+    def night() -> set[str]:
+        run(command, tmp_path, {**environment, **s3_variables})
+        return {path.stem for path in (tmp_path / "out/nightly/images").glob("*")}
+
+    assert night() == set()
+    bucket.put("inbox/first.png", picture(64, 64))
+    bucket.put("inbox/old/second.jpg", picture(64, 48, "JPEG"))
+    assert night() == {"first", "second"}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/nightly/images").glob("*")}
+    bucket.client.delete_object(Bucket="pictures", Key="inbox/first.png")
+    bucket.put("inbox/third.png", picture(32, 32))
+    assert night() == {"first", "second", "third"}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run("batcher status out/nightly --json", tmp_path, environment).count('"submit": 3,') == 1
+
+
+def test_the_augmentation_of_the_readme_is_valid(tmp_path: Path) -> None:
+    recipe("Augmentation", tmp_path)
+    for number, size in enumerate(((60, 60), (60, 40), (40, 60))):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / f"photos/{number}.png").write_bytes(picture(*size))
+    (tmp_path / "prompts.txt").write_text("a harbour\na forest\na street\n")
+    job = manifest.load(tmp_path / "wider.yaml")
+    found = outlook(job, tmp_path / "out")
+    assert (found.total, found.warnings) == (3 * 2 * 2, ())
+    assert outlook(job, tmp_path / "out").sample == found.sample
+    (first, *_) = found.sample
+    assert first["params"].keys() >= {"left", "right", "top", "bottom"}
+    assert re.fullmatch(r"a \w+, at (dawn|noon|night)", first["params"]["prompt"])
+    assert "### Augmentation" in README
