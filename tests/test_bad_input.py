@@ -181,7 +181,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         'params: {image: "{{ image }}", prompt: "{{ place }}", num_inference_steps: "{{ strength }}"}',
         [
             r"words\.csv:2:7: params\.num_inference_steps: row 1, column `strength`: 1 is out of range",
-            r"words\.csv:3:7: params\.num_inference_steps: row 2, column `strength`: '0\.5' is .*whole number",
+            r"words\.csv:3:7: params\.num_inference_steps: row 2, column `strength`: '0\.5' is .*whole",
         ],
     ),
     "exclude by an unknown axis": (
