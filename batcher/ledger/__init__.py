@@ -1,7 +1,8 @@
 """The SQLite ledger: every task's state, every POST, every file. The queue is here, and the truth.
 
     schema.sql   what can be stored, and what the database itself refuses
-    store.py     the file: opened, checked, migrated; commits in groups
+    store.py     the file: opened, checked, migrated
+    groups.py    commits in groups
     writer.py    Ledger: claim, move (compare-and-set), record; for the one run that holds the lock
     planning.py  a plan enters
     entries.py   the values it hands out

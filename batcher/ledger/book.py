@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.ledger import labels, planning, records, store, totals
+from batcher.ledger import groups, labels, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.totals import Money, micro
@@ -42,7 +42,7 @@ class Book:
         self._moved = moved
         self._connection = store.open_file(path)
         self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        self._group = store.GroupCommit(self._connection, path)
+        self._group = groups.GroupCommit(self._connection, path)
         self._sources = labels.Sources(self._connection)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any, TypeGuard
 
-from batcher import catalog, errors, geometry, pictures
+from batcher import errors, geometry, pictures
 from batcher.geometry import Geometry, LabelError, Labels, Size
 from batcher.ledger.store import meta
 from batcher.task import Task
@@ -30,6 +30,9 @@ def geometry_of(connection: sqlite3.Connection) -> Geometry | None:
     noted = meta(connection, "geometry")
     if noted is not None:
         return geometry.from_text(noted)
+    # Read by every reader of records; the catalogue is wanted only here, for ledgers of an older run.
+    from batcher import catalog
+
     model = catalog.find(meta(connection, "model") or "")
     return None if model is None else model.geometry
 

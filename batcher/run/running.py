@@ -36,7 +36,7 @@ from batcher.run.telling import Records, audited
 from batcher.stopping import FirstFailures, Stopping, gravest
 from batcher.task import FINAL, IN_FLIGHT, State
 
-BALANCE_SECONDS = 10.0
+BALANCE_SECONDS = 30.0
 """The account's balance is worth no longer wait."""
 
 

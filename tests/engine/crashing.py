@@ -9,7 +9,7 @@ import contextlib
 import sqlite3
 from typing import Any
 
-from batcher.ledger import store
+from batcher.ledger import groups
 
 
 class Crash(BaseException):
@@ -32,10 +32,10 @@ class Points:
         self.passed += 1
 
 
-def mortal(points: Points) -> type[store.GroupCommit]:
+def mortal(points: Points) -> type[groups.GroupCommit]:
     """A GroupCommit that dies before a write, before a commit, or right after one."""
 
-    class Mortal(store.GroupCommit):
+    class Mortal(groups.GroupCommit):
         def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
             points.reach()
             return super().write(statement, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from batcher.ledger import store, writer
+from batcher.ledger import groups, store, writer
 from batcher.sandbox import Sandbox
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -20,7 +20,7 @@ async def crashed(
     """One run that dies at point `at`, if it gets that far."""
     points = Points(at)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "GroupCommit", mortal(points))
+        patch.setattr(groups, "GroupCommit", mortal(points))
         try:
             await bench.run(server, bench.manifest(TASKS, api=api))
         except BaseException as error:

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from batcher import errors
-from batcher.ledger import store
+from batcher.ledger import groups, store
 from batcher.progress import Event, Moved
 from batcher.sandbox import Faults, faults
 from batcher.task import State
@@ -22,10 +22,10 @@ from engine.bench import Bench
 TASKS = 3
 
 
-def cancelling(scope: anyio.CancelScope, at: int) -> type[store.GroupCommit]:
+def cancelling(scope: anyio.CancelScope, at: int) -> type[groups.GroupCommit]:
     """A GroupCommit that cancels the run right after its `at`-th write."""
 
-    class Cancelling(store.GroupCommit):
+    class Cancelling(groups.GroupCommit):
         writes = 0
 
         def write(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
@@ -48,7 +48,7 @@ async def test_a_cancellation_at_any_write_loses_nothing_and_pays_nothing_twice_
         async with sandbox(service=5) as server:
             with anyio.CancelScope() as scope:
                 with monkeypatch.context() as patch:
-                    patch.setattr(store, "GroupCommit", cancelling(scope, at))
+                    patch.setattr(groups, "GroupCommit", cancelling(scope, at))
                     await bench.run(server, bench.manifest(TASKS, api=api))
             if not scope.cancelled_caught:
                 break
