@@ -64,13 +64,14 @@ def _shell(folder: Path) -> Iterator[str]:
 
 
 def _docker() -> Sequence[str]:
-    return _said("hadolint", DEPLOY / "docker" / "Dockerfile")
+    return _said("hadolint", "--no-color", DEPLOY / "docker" / "Dockerfile")
 
 
 def _schemas() -> Iterator[str]:
     """Both schemas lie inside their packages: nothing is fetched."""
     workflow = DEPLOY / "github" / "nightly.yml"
-    yield from _said("check-jsonschema", "--quiet", "--builtin-schema", "vendor.github-workflows", workflow)
+    said = _said("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+    yield from (line for line in said if line != "ok -- validation done")
     for version in ([f"--kubernetes-version={OLDEST_KUBERNETES}"], []):
         objects = DEPLOY / "kubernetes" / "cronjob.yaml"
         yield from _said("kubernetes-validate", *version, "--strict", "--quiet", objects)
@@ -91,7 +92,7 @@ def _said(tool: str, *arguments: Path | str, cwd: Path | None = None) -> Sequenc
     beside = Path(sys.executable).with_name(tool)
     program = str(beside) if beside.exists() else shutil.which(tool)
     if program is None:
-        return [f"{tool} is not installed: `make check-deploy` needs shellcheck and systemd from the system"]
+        return [f"{tool} is not installed; shellcheck and systemd come from the system, the others with pip"]
     ended = subprocess.run(
         [program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
     )

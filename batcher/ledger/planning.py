@@ -179,7 +179,7 @@ class Occurrences:
 
     BITS = 26
     SHIFTS = (0, 9, 18, 27, 36)
-    WAITING = 1_000_000
+    WAITING = 250_000
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
