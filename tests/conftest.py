@@ -13,9 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from batcher.sandbox import Options, Sandbox
 from virtualtime import VirtualTimeLoop
+
+# A busy machine fails no test, and every run tries the same examples.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 START = 1_767_614_400.0
 """2026-01-05 12:00 UTC: what `now` shows when the virtual clock has shown its first 1000 seconds."""
