@@ -1,7 +1,6 @@
 """Who goes first: the kinds of calls, their urgency, and the queue that keeps it.
 
-Law 3: result before status before submit; while deadlines are far, statuses and submits take turns. Nothing
-starves, and no result expires for a submit's sake.
+Law 3: result before status before submit. Nothing starves, and no result expires for a submit's sake.
 """
 
 from __future__ import annotations
@@ -38,9 +37,6 @@ URGENCY: Mapping[Kind, int] = {
     Kind.SUBMIT: 2,
     Kind.SYNC: 2,
 }
-STATUSES, SUBMITTING = 1, 2
-FAR = 300.0
-"""Seconds: a status whose record lives longer than that may let a submit go before it."""
 STARVED = 60.0
 """Seconds without a turn after which a less urgent kind has one, unless a result would expire within them."""
 
@@ -117,11 +113,7 @@ class Queue:
             for urgency, head in heads[1:]:
                 if at - max(head.since, self._served_at[urgency]) > STARVED:
                     return urgency
-        first, head = heads[0]
-        if first == STATUSES and heads[-1][0] == SUBMITTING and head.deadline > wall + FAR:
-            # In turns: a wave of questions behind a wave of submits would leave places empty in between.
-            return min(STATUSES, SUBMITTING, key=lambda urgency: self._served_at[urgency])
-        return first
+        return heads[0][0]
 
     def _head(self, urgency: int) -> Waiter | None:
         heap = self._heaps[urgency]
