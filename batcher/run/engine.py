@@ -70,6 +70,8 @@ def wired(
         changed=lambda: scheduler.look(),
     )
     asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
+    if api == "v2":
+        pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
     endings = Endings(rules, ledger, delivery, luck=random.random)
     submitting = Submitting(
@@ -112,6 +114,18 @@ def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: W
         return price_of_call(waiting, ledger.counts[State.PLANNED], rate / 60, polling.mean, window.size)
 
     return price
+
+
+def _guard(ledger: Ledger, pacing: Pacing, asking: Asking, window: Window) -> Callable[[], bool]:
+    """Whether another submit would take a call that something in flight needs to be fetched in time."""
+
+    def holds() -> bool:
+        rate = pacing.rate
+        return rate is not None and not window.in_time(
+            asking.submitted_at, ledger.counts[State.SUBMITTING], rate=rate / 60, now=ledger.now()
+        )
+
+    return holds
 
 
 def _rules(job: Manifest, api: str) -> Rules:

@@ -233,6 +233,7 @@ class _Run:
     def _moved(self, before: Entry, after: Entry, reason: str) -> None:
         self.engine.purse.look_again()
         self.engine.scheduler.look()
+        self.pacing.look()
         if after.state in FINAL:
             self.records.ended(after)
         if after.state is State.DONE:

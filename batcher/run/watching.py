@@ -146,9 +146,10 @@ class Watch:
             return f"the rate limit: {math.ceil(paused)} s"
         if self._lifecycle.outage.down:
             return f"the API, which is down: {self._lifecycle.outage.reason}"
-        if self._scheduler.in_flight >= self._window.size:
-            if self._window.guarding:
-                return "results in flight, which must be fetched before they expire"
+        full = self._scheduler.in_flight >= self._window.size
+        if self._pacing.guarding or (full and self._window.guarding):
+            return "results in flight, which must be fetched before they expire"
+        if full:
             return "a free place in flight"
         return "the rate" if self._pacing.scarce else ""
 
