@@ -256,7 +256,7 @@ def _settle_all(turns: list[_Turn], folder: Path) -> None:
     for turn in turns:
         try:
             with disk(turn.final):
-                moved = _move(turn.part, turn.final)
+                moved = move(turn.part, turn.final)
             turn.settled = True if moved else FileExistsError(str(turn.final))
         except errors.DiskError as error:
             turn.settled = error
@@ -268,7 +268,7 @@ def _settle_all(turns: list[_Turn], folder: Path) -> None:
             turn.settled = error
 
 
-def _move(part: Path, final: Path) -> bool:
+def move(part: Path, final: Path) -> bool:
     """Moves `part` to `final`; False when something has that name."""
     try:
         os.link(part, final)

@@ -9,6 +9,7 @@
     ├── Locked                       11   another run holds this job
     ├── DiskError                     5   full, read-only: stop cleanly, run again later
     ├── MissingKey                    5   no API key to be found
+    ├── Incomplete                    3   shares that are not all there, or not finished
     ├── ApiError                          what an answer of the API, or its absence, means
     │   ├── Throttled        WAIT         429: everybody waits, no attempt is spent
     │   ├── Refused          AGAIN        no connection: nothing was accepted
@@ -127,6 +128,12 @@ class MissingKey(BatcherError):
     """No API key was found."""
 
     exit_code = 5
+
+
+class Incomplete(BatcherError):
+    """Shares cannot come together: one is missing or not finished, or a picture of one is."""
+
+    exit_code = 3
 
 
 class TaskError(BatcherError):

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
+from batcher.shard import Shard, names_share
 
 YAML_RAISES = (ValueError, AttributeError, LookupError, TypeError)
 """What a safe loader raises besides YAMLError, on impossible dates, empty numbers and the like."""
 
 
-def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -> Path:
-    """The output folder (absolute) of a manifest, or of the folder itself; `output` is what -o says.
+def output_of(
+    job: Path, *, output: Path | None = None, sandbox: bool = False, shard: Shard | None = None
+) -> Path:
+    """The output folder (absolute) of a manifest, or of the folder itself; `output` is what -o says, and
+    `shard` the share that is asked for.
 
     Raises UsageError when `job` is neither.
     """
     if output is not None:
-        return _sandboxed(output.absolute(), sandbox)
+        return output_in(output, output=output, sandbox=sandbox)
     if job.is_dir():
-        if not (job / ".batcher").is_dir():
-            raise errors.UsageError(
-                f"{job} is not an output folder of batcher: it has no .batcher folder in it"
-            )
-        return job.absolute()
+        return _output_at(job, shard)
     if not job.exists():
         raise errors.UsageError(f"{job}: there is no such manifest or output folder")
     data = _read(job)
@@ -36,7 +36,25 @@ def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -
     folder = named.get("dir") if isinstance(named, dict) else None
     name = data.get("name", job.stem)
     where = os.path.expanduser(f"out/{name}" if folder is None else str(folder))
-    return _sandboxed(job.absolute().parent / where, sandbox)
+    return output_in(job.absolute().parent / where, sandbox=sandbox, shard=shard)
+
+
+def output_in(
+    folder: Path, *, output: Path | None = None, sandbox: bool = False, shard: Shard | None = None
+) -> Path:
+    """The output folder (absolute) where the manifest says `folder`. A share has its own in that; `output`,
+    what -o says, goes before both."""
+    if output is None:
+        output = folder if shard is None else folder / shard.folder
+    plain = _plain(output.absolute())
+    return _in_sandbox(plain) if sandbox else plain
+
+
+def before_sandbox(folder: Path) -> Path:
+    """What `output_in` took for the sandbox's `folder`."""
+    if names_share(folder.name):
+        return before_sandbox(folder.parent) / folder.name
+    return folder.with_name(folder.name.removesuffix("-sandbox"))
 
 
 def ledger_of(output: Path) -> Path:
@@ -49,20 +67,36 @@ def lock_of(output: Path) -> Path:
     return output / ".batcher" / "lock"
 
 
-def _sandboxed(folder: Path, sandbox: bool) -> Path:
-    """What the sandbox makes never mixes with what was paid for."""
-    plain = Path(*folder.parts[:1]).joinpath(*_without_dots(folder.parts[1:]))
-    return plain.with_name(f"{plain.name}-sandbox") if sandbox else plain
+def _output_at(folder: Path, shard: Shard | None) -> Path:
+    """An output folder itself; of the folder of a whole, that of a share in it."""
+    if shard is not None and folder.name != shard.folder:
+        folder = folder / shard.folder
+    if (folder / ".batcher").is_dir():
+        return folder.absolute()
+    hint = ""
+    if folder.is_dir() and any(names_share(inside.name) for inside in folder.iterdir()):
+        hint = "; its shares have: `--shard I/N` names one, `batcher merge` brings them together"
+    raise errors.UsageError(
+        f"{folder} is not an output folder of batcher: it has no .batcher folder in it{hint}"
+    )
 
 
-def _without_dots(parts: tuple[str, ...]) -> list[str]:
+def _in_sandbox(folder: Path) -> Path:
+    """What the sandbox makes never mixes with what was paid for; shares stay together."""
+    if names_share(folder.name):
+        return _in_sandbox(folder.parent) / folder.name
+    return folder.with_name(f"{folder.name}-sandbox")
+
+
+def _plain(folder: Path) -> Path:
+    """The path without `.` and `..`; links are not followed."""
     kept: list[str] = []
-    for part in parts:
+    for part in folder.parts[1:]:
         if part == "..":
             del kept[-1:]
         elif part != ".":
             kept.append(part)
-    return kept
+    return Path(*folder.parts[:1]).joinpath(*kept)
 
 
 def _read(manifest: Path) -> dict[str, Any]:

@@ -48,6 +48,21 @@ def pod_script() -> str:
     return str(script)
 
 
+def share_script() -> str:
+    """The shell (sh) that is process 1 of a share's container."""
+    container = shares_job()["spec"]["template"]["spec"]["containers"][0]
+    assert container["command"] == ["sh", "-c"]
+    (script,) = container["args"]
+    return str(script)
+
+
+def shares_job() -> dict[str, Any]:
+    """The Indexed Job of the shares."""
+    objects = yaml.safe_load_all((DEPLOY / "kubernetes" / "shares.yaml").read_text("utf-8"))
+    (found,) = (one for one in objects if one["kind"] == "Job")
+    return dict(found)
+
+
 def cron_job() -> dict[str, Any]:
     """The CronJob among the objects of the Kubernetes file."""
     objects = yaml.safe_load_all((DEPLOY / "kubernetes" / "cronjob.yaml").read_text("utf-8"))
@@ -56,11 +71,12 @@ def cron_job() -> dict[str, Any]:
 
 
 def _shell(folder: Path) -> Iterator[str]:
-    inside = {"workflow.bash": workflow_script(), "pod.sh": pod_script()}
+    inside = {"workflow.bash": workflow_script(), "pod.sh": pod_script(), "share.sh": share_script()}
     for name, script in inside.items():
         dialect = "bash" if name.endswith("bash") else "sh"
         (folder / name).write_text(f"#!/bin/{dialect}\n{script}", "utf-8")
-    yield from _said("shellcheck", DEPLOY / "cron" / "nightly.sh", *(folder / name for name in inside))
+    scripts = (DEPLOY / "cron" / "nightly.sh", DEPLOY / "slurm" / "shares.sbatch")
+    yield from _said("shellcheck", *scripts, *(folder / name for name in inside))
 
 
 def _docker() -> Sequence[str]:
@@ -73,8 +89,8 @@ def _schemas() -> Iterator[str]:
     said = _said("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
     yield from (line for line in said if line != "ok -- validation done")
     for version in ([f"--kubernetes-version={OLDEST_KUBERNETES}"], []):
-        objects = DEPLOY / "kubernetes" / "cronjob.yaml"
-        yield from _said("kubernetes-validate", *version, "--strict", "--quiet", objects)
+        objects = sorted((DEPLOY / "kubernetes").iterdir())
+        yield from _said("kubernetes-validate", *version, "--strict", "--quiet", *objects)
 
 
 def _systemd(folder: Path) -> Iterator[str]:

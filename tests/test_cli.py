@@ -471,3 +471,53 @@ def test_kill_9_in_the_middle_of_200_tasks_then_the_same_command_pays_for_200(
     assert 200 <= billed(server) <= 200 + in_the_air
     lines = (program.folder / "out" / "metadata.jsonl").read_text().splitlines()
     assert len({json.loads(line)["request_id"] for line in lines}) == len(lines) == 200
+
+
+# --- shares
+
+
+def test_shares_are_run_looked_at_mended_and_merged_from_the_command_line(
+    program: Program, server: str
+) -> None:
+    job = str(program.manifest(tasks=12))
+    reports = [as_designed(program.json("run", job, "--shard", f"{index}/2", "--json")) for index in (1, 2)]
+    assert sum(report["total"] for report in reports) == 12
+    whole = program.folder / "out"
+    folders = [whole / f"shard-{index}-of-2" for index in (1, 2)]
+    same = [
+        program.json("status", job, "--shard", "1/2", "--json"),
+        program.json("status", job, "--json", BATCHER_SHARD="1/2"),
+        program.json("status", str(whole), "--shard", "1/2", "--json"),
+        program.json("status", str(folders[0]), "--json"),
+    ]
+    assert [{**found, "updated_at": ""} for found in same] == [{**reports[0], "updated_at": ""}] * 4
+    assert program.json("plan", job, "--shard", "1/2", "--json")["new"] == 0
+    assert len(images(folders[0])) == reports[0]["total"]
+
+    (lost, *_) = (folders[0] / "images").iterdir()
+    lost.unlink()
+    assert program("merge", *map(str, folders), "-o", "whole").returncode == 3
+    assert program("verify", job, "--shard", "1/2").returncode == 3
+    mended = program("verify", job, "--shard", "1/2", "--repair")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert lost.exists()
+
+    merged = program.json("merge", *map(str, folders), "-o", "whole", "--json")
+    assert {key: merged[key] for key in ("total", "images", "shares")} == {
+        "total": 12, "images": 12, "shares": 2,
+    }  # fmt: skip
+    assert program.json("status", "whole", "--json")["counts"]["done"] == 12
+    assert program("verify", "whole").returncode == 0
+    assert billed(server) == 12
+    said = program("merge", *map(str, folders), "-o", "whole")
+    assert (said.returncode, said.stdout.splitlines()[0]) == (0, "2 shares are one")
+
+
+def test_what_is_no_share_is_told_before_anything_is_read(program: Program) -> None:
+    job = str(program.manifest(tasks=2))
+    for command in (["run"], ["plan"], ["status"], ["verify"], ["retry"], ["report"], ["watch"]):
+        done = program(*command, job, "--shard", "3/2")
+        assert done.returncode == 2
+        assert "'3/2': shares are numbered from 1 to 2" in done.stderr
+    assert program("run", job, "-n", BATCHER_SHARD="x").returncode == 2
+    assert not (program.folder / "out").exists()

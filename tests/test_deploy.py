@@ -24,12 +24,21 @@ from batcher import errors, place
 from batcher.cli import root
 from batcher.manifest import parse, seconds
 from batcher.stopping import GRAVITY
-from check_deploy import DEPLOY, OLDEST_KUBERNETES, cron_job, pod_script, workflow_script
+from check_deploy import (
+    DEPLOY,
+    OLDEST_KUBERNETES,
+    cron_job,
+    pod_script,
+    share_script,
+    shares_job,
+    workflow_script,
+)
 from test_cli import KEY, PATIENCE, Program, until
 
 ROOT = DEPLOY.parents[1]
 README = (DEPLOY / "README.md").read_text("utf-8")
 NIGHTLY = DEPLOY / "cron" / "nightly.sh"
+ARRAY = DEPLOY / "slurm" / "shares.sbatch"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 
 WELL = {0, 10, 11}
@@ -80,7 +89,7 @@ def test_kubernetes_takes_the_exit_codes_as_the_readme_says() -> None:
 
 def test_every_run_in_the_templates_has_options_that_exist_and_durations_that_are_some() -> None:
     found = [words for path in FILES for words in runs_in(path.read_text("utf-8"))]
-    assert len(found) == 5, "crontab, service, workflow, CronJob and the README's container"
+    assert len(found) == 7, "crontab, service, workflow, CronJob, README's container, Indexed Job, array"
     command = root.get_command(Context(root), "run")
     assert isinstance(command, Command)
     for words in found:
@@ -90,13 +99,19 @@ def test_every_run_in_the_templates_has_options_that_exist_and_durations_that_ar
 
 def runs_in(text: str) -> Iterator[list[str]]:
     """The arguments of each `batcher run`, or of the script that stands for it."""
-    for found in re.findall(r"(?:batcher run|nightly\.sh) ((?:\S*/)?\S+\.yaml[^|&`\n]*)", text):
+    variables = text.replace('"$job"', "jobs/seasons.yaml").replace('"$share"', "1/8")
+    for found in re.findall(r"(?:batcher run|nightly\.sh) ((?:\S*/)?\S+\.yaml[^|&`\n]*)", variables):
         yield shlex.split(found)
 
 
 @pytest.mark.parametrize(
     ("grace", "after"),
-    [("batcher@.service", r"TimeoutStopSec=(\d+)s"), ("cronjob.yaml", r"GracePeriodSeconds: (\d+)")],
+    [
+        ("batcher@.service", r"TimeoutStopSec=(\d+)s"),
+        ("cronjob.yaml", r"GracePeriodSeconds: (\d+)"),
+        ("shares.yaml", r"GracePeriodSeconds: (\d+)"),
+        ("shares.sbatch", r"--signal=B:TERM@(\d+)"),
+    ],
 )
 def test_whoever_stops_it_waits_for_longer_than_its_grace(grace: str, after: str) -> None:
     (path,) = (path for path in FILES if path.name == grace)
@@ -145,12 +160,15 @@ def test_the_workflow_keeps_the_ledger_of_the_job_that_it_runs() -> None:
     assert caches[1]["key"].startswith(caches[0]["restore-keys"])
 
 
-def test_the_manifest_inside_the_kubernetes_file_is_valid_and_stays_on_the_volume() -> None:
-    objects = list(yaml.safe_load_all(text_of("kubernetes", "cronjob.yaml")))
+@pytest.mark.parametrize("file", ["cronjob.yaml", "shares.yaml"])
+def test_the_manifest_inside_the_kubernetes_file_is_valid_and_stays_on_the_volume(file: str) -> None:
+    objects = list(yaml.safe_load_all(text_of("kubernetes", file)))
     (jobs,) = (one["data"] for one in objects if one["kind"] == "ConfigMap")
-    assert list(jobs) == ["nightly.yaml"]
-    job = parse(jobs["nightly.yaml"], "nightly.yaml", Path("/jobs"))
-    (data,) = (mount for mount in container()["volumeMounts"] if mount["name"] == "data")
+    ((name, text),) = jobs.items()
+    assert f"batcher run /jobs/{name}" in text_of("kubernetes", file)
+    job = parse(text, name, Path("/jobs"))
+    pod = container() if file == "cronjob.yaml" else shares_job()["spec"]["template"]["spec"]["containers"][0]
+    (data,) = (mount for mount in pod["volumeMounts"] if mount["name"] == "data")
     assert job.output.dir.is_relative_to(data["mountPath"])
 
 
@@ -163,6 +181,23 @@ def test_the_container_has_no_root_and_takes_its_key_from_the_mounted_secret() -
     (mount,) = (mount for mount in container()["volumeMounts"] if mount["name"] == "key")
     assert variable == {"name": "SEGMIND_API_KEY_FILE", "value": f"{mount['mountPath']}/key"}
     assert "create secret generic segmind --from-file=key=" in README
+
+
+def test_the_shares_are_as_many_as_their_pods_and_their_array_and_each_takes_its_own() -> None:
+    spec = shares_job()["spec"]
+    (shares,) = set(re.findall(r"JOB_COMPLETION_INDEX \+ 1\)\)/(\d+)", share_script()))
+    assert spec["completions"] == spec["parallelism"] == int(shares)
+    array = text_of("slurm", "shares.sbatch")
+    (last,) = re.findall(r"^#SBATCH --array=1-(\d+)$", array, re.MULTILINE)
+    assert re.findall(r"^shares=(\d+)$", array, re.MULTILINE) == [last]
+    assert f"shard-*-of-{last} " in array
+
+
+def test_what_a_person_must_look_at_ends_its_share_alone() -> None:
+    spec = shares_job()["spec"]
+    (by_code,) = (rule for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule)
+    assert (by_code["action"], set(by_code["onExitCodes"]["values"])) == ("FailIndex", PERSON)
+    assert spec["backoffLimitPerIndex"] == 3
 
 
 def container() -> dict[str, list[dict[str, str]]]:
@@ -399,6 +434,54 @@ def test_the_step_of_the_workflow_is_green_only_when_nobody_is_needed(stage: Sta
 def test_the_pod_succeeds_when_nobody_is_needed_and_else_ends_as_batcher_did(stage: Stage, code: int) -> None:
     stage.batcher_ends_with(code)
     assert stage.run("sh", "-c", on(stage.folder)).returncode == (0 if code in WELL else code)
+
+
+@process
+@pytest.mark.parametrize("code", CODES)
+def test_a_share_in_a_pod_ends_as_batcher_did_and_runs_the_share_of_its_index(
+    stage: Stage, code: int
+) -> None:
+    stage.batcher_ends_with(code)
+    ended = stage.run("sh", "-c", share_script(), JOB_COMPLETION_INDEX="2")
+    assert ended.returncode == code
+    assert "--shard 3/8" in ended.stdout
+
+
+@process
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("restarts", ["0", "3"])
+def test_a_share_of_an_array_is_queued_again_a_few_times_where_that_may_help(
+    stage: Stage, code: int, restarts: str
+) -> None:
+    stage.batcher_ends_with(code)
+    stage.stub("scontrol", 'echo "scontrol $*"')
+    ended = stage.run(
+        "bash",
+        ARRAY,
+        "jobs/seasons.yaml",
+        SLURM_ARRAY_JOB_ID="77",
+        SLURM_ARRAY_TASK_ID="3",
+        SLURM_RESTART_COUNT=restarts,
+    )
+    again = code in AGAIN and restarts == "0"
+    assert ended.returncode == (0 if again else code)
+    assert ("scontrol requeue 77_3" in ended.stdout) == again
+    assert "batcher run jobs/seasons.yaml --shard 3/8 " in ended.stdout
+
+
+@process
+@pytest.mark.parametrize("who", ["pod", "array"])
+def test_a_share_that_is_told_to_go_passes_it_on_and_waits_for_batcher(stage: Stage, who: str) -> None:
+    stage.environment |= {"JOB_COMPLETION_INDEX": "0", "SLURM_ARRAY_TASK_ID": "1"}
+    told = "trap 'kill $!; sleep 0.3; echo fetched >>log; exit 143' TERM"
+    stage.stub("batcher", f"{told}; sleep 30 & echo up >>log; wait")
+    log = stage.folder / "log"
+    command = ("sh", "-c", share_script()) if who == "pod" else ("bash", ARRAY, "job.yaml")
+    with stage.started(*command) as process:
+        until(log.exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 143
+    assert log.read_text("utf-8") == "up\nfetched\n", "told once"
 
 
 @process

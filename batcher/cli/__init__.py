@@ -5,6 +5,7 @@
     mending.py   retry, verify
     reporting.py report, watch
     exporting.py export
+    merging.py   merge
     serving.py   sandbox
     schema.py    schema
 
@@ -35,6 +36,7 @@ COMMANDS = {
     "report": "reporting",
     "watch": "reporting",
     "export": "exporting",
+    "merge": "merging",
     "models": "reading",
     "schema": "schema",
     "sandbox": "serving",

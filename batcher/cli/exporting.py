@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, option
+from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, option
 
 if TYPE_CHECKING:
     from batcher.export import Exported
+    from batcher.shard import Shard
 
 SHOWN = 20
 """Missing pictures that are listed for people; --json lists them all."""
@@ -42,6 +43,7 @@ SHOWN = 20
     metavar="FILE",
     help="Leave out the pictures named in FILE, one a line.",
 )
+@SHARE
 @SANDBOX
 @JSON
 def export_command(
@@ -51,6 +53,7 @@ def export_command(
     split: str | None,
     with_originals: bool,
     exclude: Path | None,
+    shard: Shard | None,
     sandbox: bool,
     as_json: bool,
 ) -> int:
@@ -63,7 +66,7 @@ def export_command(
     from batcher.export import Splits, Wishes, export
 
     splits = Splits() if split is None else Splits.parse(split)
-    where = place.output_of(job, sandbox=sandbox)
+    where = place.output_of(job, sandbox=sandbox, shard=shard)
     exported = export(
         where,
         Wishes(to=to, into=into, splits=splits, originals=with_originals, exclude=exclude),  # type: ignore[arg-type]  # click has checked the word

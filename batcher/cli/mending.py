@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, option
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SHARE, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batcher.manifest import Manifest
     from batcher.progress import Event
     from batcher.report import Report
+    from batcher.shard import Shard
     from batcher.verify import Finding, Found, Mended
     from batcher.verify.mending import Fetch
 
@@ -29,6 +30,7 @@ SHOWN = 20
 
 @click.command("verify", short_help="Check every delivered file against the ledger, and mend.")
 @JOB
+@SHARE
 @OUTPUT
 @SANDBOX
 @option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
@@ -37,6 +39,7 @@ SHOWN = 20
 @JSON
 def verify_command(
     job: Path,
+    shard: Shard | None,
     output: Path | None,
     sandbox: bool,
     base_url: str | None,
@@ -55,7 +58,7 @@ def verify_command(
 
     if repay and not repair:
         raise errors.UsageError("--repay pays for what --repair cannot fetch; give both")
-    where = place.output_of(job, output=output, sandbox=sandbox)
+    where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
     if not repair:
         found = asyncio.run(verify.look(where))
         _tell_found(found, where, as_json=as_json)
@@ -81,6 +84,7 @@ def verify_command(
 )
 @option("--reason", metavar="TEXT", help="Only failed tasks whose reason has this text in it.")
 @option("--only", metavar="GLOB", help="Only tasks whose name fits, as in 'paris-*'.")
+@SHARE
 @OUTPUT
 @SANDBOX
 @JSON
@@ -90,6 +94,7 @@ def retry_command(
     doubtful: bool,
     reason: str | None,
     only: str | None,
+    shard: Shard | None,
     output: Path | None,
     sandbox: bool,
     as_json: bool,
@@ -103,7 +108,7 @@ def retry_command(
 
     if doubtful and not failed and reason is not None:
         raise errors.UsageError("only failed tasks have a reason; leave --reason away, or add --failed")
-    where = place.output_of(job, output=output, sandbox=sandbox)
+    where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
     stands = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
     path = place.ledger_of(where)
     with store.disk_errors(path), closing(store.open_file(path)) as connection:
@@ -123,7 +128,7 @@ def retry_command(
     elif running:
         click.echo("the run that is going on submits them")
     else:
-        click.echo(f"`{_run_of(job)}` submits them")
+        click.echo(f"`{_run_of(job, shard)}` submits them")
     return 0
 
 
@@ -133,16 +138,20 @@ def retry_command(
 def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
     """The run that fetches for a repair; what keeps it from starting is raised here, before anything is
     changed: MissingKey, ManifestError, UsageError."""
+    from batcher import place
     from batcher.run import run
     from batcher.run.starting import SANDBOX_ORIGIN, Wishes, account_for
+    from batcher.shard import Shard
 
-    embedded = _origin_of(where) == SANDBOX_ORIGIN
+    embedded = _note_of(where, "origin") == SANDBOX_ORIGIN
+    share = _note_of(where, "shard")
     manifest = _manifest_of(job, where)
     who: Account | None = None if embedded else account_for(manifest, base_url)
-    output = where.with_name(where.name.removesuffix("-sandbox")) if embedded else where
+    output = place.before_sandbox(where) if embedded else where
 
     async def fetch(most: int) -> Report:
-        wishes = Wishes(most=most, replan=False, signals=True)
+        shard = Shard.parse(share) if share else None
+        wishes = Wishes(most=most, replan=False, signals=True, shard=shard)
         return await run(
             manifest, listener=_warn, account=who, sandbox=embedded, output=output, wishes=wishes
         )
@@ -158,7 +167,7 @@ def _manifest_of(job: Path, where: Path) -> Manifest:
     return load(where / ".batcher" / "manifest.yaml" if job.is_dir() else job)
 
 
-def _origin_of(where: Path) -> str | None:
+def _note_of(where: Path, key: str) -> str | None:
     from contextlib import closing
 
     from batcher import place
@@ -166,7 +175,7 @@ def _origin_of(where: Path) -> str | None:
 
     path = place.ledger_of(where)
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
-        return store.meta(connection, "origin")
+        return store.meta(connection, key)
 
 
 def _warn(event: Event) -> None:
@@ -260,6 +269,7 @@ def _several(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _run_of(job: Path) -> str:
+def _run_of(job: Path, shard: Shard | None) -> str:
     """The command that submits; a folder's manifest is not known here."""
-    return "batcher run" if job.is_dir() else shlex.join(["batcher", "run", str(job)])
+    share = [] if shard is None else ["--shard", str(shard)]
+    return "batcher run" if job.is_dir() else shlex.join(["batcher", "run", str(job), *share])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from batcher.shard import Shard
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -32,6 +35,17 @@ def duration(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error)) from error
 
 
+def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> Shard | None:
+    from batcher.shard import Shard
+
+    if value is None:
+        return None
+    try:
+        return Shard.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 SET = option(
     "--set",
     "settings",
@@ -45,6 +59,15 @@ OUTPUT = option(
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Output folder, relative to the current one.",
+)
+SHARD = option(
+    "--shard",
+    callback=_share,
+    metavar="I/N",
+    help="Only share I of N (from 1), in <dir>/shard-I-of-N; with 1/N of --rpm and --max-cost.",
+)
+SHARE = option(
+    "--shard", callback=_share, metavar="I/N", help="That share of the job, in <dir>/shard-I-of-N."
 )
 SANDBOX = option("--sandbox", is_flag=True, help="Use the embedded sandbox; results go to <dir>-sandbox.")
 JSON = option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")

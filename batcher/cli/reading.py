@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SHARE
+
+if TYPE_CHECKING:
+    from batcher.shard import Shard
 
 
 @click.command("status")
 @JOB
+@SHARE
 @OUTPUT
 @SANDBOX
 @JSON
-def status_command(job: Path, output: Path | None, sandbox: bool, as_json: bool) -> int:
+def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
     """Show where a job stands; works while it runs."""
     from batcher import place, report
 
-    where = place.output_of(job, output=output, sandbox=sandbox)
+    where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
     found = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))

@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, option
+from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, option
+
+if TYPE_CHECKING:
+    from batcher.shard import Shard
 
 FOLDER = option(
     "--output",
@@ -37,6 +41,7 @@ OPEN = option("--open", "opened", is_flag=True, help="Open the page in a browser
     metavar="N",
     help="Tasks whose thumbnails travel inside the page. [240]",
 )
+@SHARE
 @FOLDER
 @SANDBOX
 @JSON
@@ -45,6 +50,7 @@ def report_command(
     job: Path,
     file: Path | None,
     thumbnails: int | None,
+    shard: Shard | None,
     output: Path | None,
     sandbox: bool,
     as_json: bool,
@@ -54,7 +60,7 @@ def report_command(
     from batcher import place, report
     from batcher.report.page import TRAVELLING, write_page
 
-    where = place.output_of(job, output=output, sandbox=sandbox)
+    where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
     found = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
     page = write_page(found, file, thumbnails=TRAVELLING if thumbnails is None else thumbnails)
     if as_json:
@@ -70,10 +76,13 @@ def report_command(
 @click.command("watch", short_help="Watch a job live in a browser.")
 @JOB
 @option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
+@SHARE
 @FOLDER
 @SANDBOX
 @OPEN
-def watch_command(job: Path, port: int, output: Path | None, sandbox: bool, opened: bool) -> int:
+def watch_command(
+    job: Path, port: int, shard: Shard | None, output: Path | None, sandbox: bool, opened: bool
+) -> int:
     """Watch a job live in a browser, beside whatever run there is. The first line on stdout is the page's
     address; only this machine can open it, and only with the token in it."""
     import asyncio
@@ -81,7 +90,7 @@ def watch_command(job: Path, port: int, output: Path | None, sandbox: bool, open
     from batcher import place
     from batcher.dashboard import serve
 
-    where = place.output_of(job, output=output, sandbox=sandbox)
+    where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(where, port=port, announce=_announcing(opened)))
     return 0

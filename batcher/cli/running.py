@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, duration, option
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, duration, option
 
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
     from batcher.progress import Listener
     from batcher.report import Report
+    from batcher.shard import Shard
 
 
 ASKED_OVER = 1.0
@@ -40,6 +41,7 @@ ASKED_OVER = 1.0
     help="Stop before more credits are spent than X.",
 )
 @option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
+@SHARD
 @SET
 @OUTPUT
 @SANDBOX
@@ -80,6 +82,7 @@ def run_command(
     retry_failed: bool,
     max_cost: float | None,
     max_duration: str | None,
+    shard: Shard | None,
     settings: Sequence[str],
     output: Path | None,
     sandbox: bool,
@@ -104,7 +107,7 @@ def run_command(
     overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     manifest = _load(job, overrides)
     if dry_run:
-        return _show_plan(manifest, output, sandbox=sandbox, as_json=as_json)
+        return _show_plan(manifest, output, sandbox=sandbox, shard=shard, as_json=as_json)
     from batcher.run import Wishes
 
     listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
@@ -115,6 +118,7 @@ def run_command(
         confirm=None if yes or sandbox else _confirmation(listening, confirm_over),
         grace=grace,
         signals=True,
+        shard=shard,
     )
     return _run(
         manifest,
@@ -150,15 +154,21 @@ def demo_command(output: Path | None, quiet: bool) -> int:
 
 @click.command("plan")
 @JOB
+@SHARD
 @SET
 @OUTPUT
 @SANDBOX
 @JSON
 def plan_command(
-    job: Path, settings: Sequence[str], output: Path | None, sandbox: bool, as_json: bool
+    job: Path,
+    shard: Shard | None,
+    settings: Sequence[str],
+    output: Path | None,
+    sandbox: bool,
+    as_json: bool,
 ) -> int:
     """Show what a run would do, and what it would cost."""
-    return _show_plan(_load(job, settings), output, sandbox=sandbox, as_json=as_json)
+    return _show_plan(_load(job, settings), output, sandbox=sandbox, shard=shard, as_json=as_json)
 
 
 @click.command("validate", short_help="Check a manifest and everything it names.")
@@ -219,25 +229,25 @@ def _run(
 
 
 async def _watched(
-    manifest: Manifest, *, watch: bool, output: Path | None, sandbox: bool, **more: Any
+    manifest: Manifest, *, watch: bool, output: Path | None, sandbox: bool, wishes: Any, **more: Any
 ) -> Report:
     """The run, with the live page beside it if asked for; the page sees the run's end."""
     from batcher.run import run
 
     if not watch:
-        return await run(manifest, output=output, sandbox=sandbox, **more)
+        return await run(manifest, output=output, sandbox=sandbox, wishes=wishes, **more)
     import anyio
 
     from batcher import dashboard, place
     from batcher.errors import BatcherError
 
-    where = place.output_of(manifest.path, output=output or manifest.output.dir, sandbox=sandbox)
+    where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
     ended: Report | BatcherError
     async with anyio.create_task_group() as beside:
         tell = partial(click.echo, err=True)
         beside.start_soon(partial(dashboard.serve, where, port=0, announce=tell))
         try:
-            ended = await run(manifest, output=output, sandbox=sandbox, **more)
+            ended = await run(manifest, output=output, sandbox=sandbox, wishes=wishes, **more)
         except BatcherError as error:
             ended = error
         beside.cancel_scope.cancel()
@@ -302,12 +312,14 @@ def _command(arguments: Sequence[str]) -> str:
     return shlex.join(["batcher", *arguments])
 
 
-def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, as_json: bool) -> int:
+def _show_plan(
+    manifest: Manifest, output: Path | None, *, sandbox: bool, shard: Shard | None, as_json: bool
+) -> int:
     from batcher import place
     from batcher.run import outlook
 
-    where = place.output_of(manifest.path, output=output or manifest.output.dir, sandbox=sandbox)
-    found = outlook(manifest, where)
+    where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
+    found = outlook(manifest, where, shard=shard)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return 0

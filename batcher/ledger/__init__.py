@@ -5,6 +5,9 @@
     groups.py    commits in groups
     writer.py    Ledger: claim, move (compare-and-set), record; for the one run that holds the lock
     planning.py  a plan enters
+    sharing.py   a share of it
+    seen.py      what one planning has seen
+    merging.py   ledgers of shares come together
     entries.py   the values it hands out
     totals.py    what it adds up to, also for readers beside a run
     labels.py    where a source lies in its picture, and its boxes there

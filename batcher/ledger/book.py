@@ -16,8 +16,10 @@ from typing import Any
 from batcher import errors
 from batcher.ledger import groups, labels, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
-from batcher.ledger.planning import Digests, Occurrences, Planned
+from batcher.ledger.planning import Planned
+from batcher.ledger.seen import Digests, Occurrences
 from batcher.ledger.totals import Money, micro
+from batcher.shard import Shard
 from batcher.task import IN_FLIGHT, State, Task
 
 CALLS_FLUSH_SECONDS = 0.5
@@ -129,13 +131,35 @@ class Book:
                 "choose another output folder with -o"
             )
 
+    def claim_share(self, shard: Shard | None) -> None:
+        """Binds the ledger to one share of the plan, or to the whole of it (None). Raises UsageError when it
+        was planned otherwise: it would pay for what other shares pay for."""
+        asked, known = str(shard or ""), self.meta("shard") or ""
+        if known == asked:
+            return
+        if self.plan_number:
+            holds = f"holds share {known}" if known else "holds the whole plan"
+            asks = f"share {asked}" if asked else "the whole"
+            raise errors.UsageError(
+                f"{self.path.parent.parent} {holds}, this run asks for {asks}; "
+                "choose another output folder with -o"
+            )
+        with self._at_once() as connection:
+            store.set_meta(connection, "shard", asked)
+
     def plan(
-        self, tasks: Iterable[Task], fingerprint: str, *, noticed: Callable[[int], None] = lambda total: None
+        self,
+        tasks: Iterable[Task],
+        fingerprint: str,
+        *,
+        shard: Shard | None = None,
+        noticed: Callable[[int], None] = lambda total: None,
     ) -> Planned:
-        """Makes `tasks` the present plan, in one transaction. Raises ManifestError: nothing is changed."""
+        """Makes `tasks`, or that share of them, the present plan, in one transaction. Raises ManifestError:
+        nothing is changed."""
         self._group.commit()
         with store.disk_errors(self.path):
-            planned = planning.plan(self._connection, tasks, fingerprint, noticed=noticed)
+            planned = planning.plan(self._connection, tasks, fingerprint, shard=shard, noticed=noticed)
         self._load()
         return planned
 

@@ -5,20 +5,18 @@ Law: what is paid for keeps its name and its place; a task is known by its key a
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
-from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from batcher import errors
+from batcher.ledger.sharing import Whole
 from batcher.ledger.store import meta, set_meta, transaction
 from batcher.plan import name_key
+from batcher.shard import Shard
 from batcher.task import Task
 
 BATCH = 2_000
@@ -31,8 +29,8 @@ INDICES = {
 }
 
 INSERT = """
-INSERT INTO tasks (key, name, name_key, plan, images, repeat, params, columns, media)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO tasks (id, key, name, name_key, plan, images, repeat, params, columns, media)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 UPSERT = f"""{INSERT}
 ON CONFLICT (key) DO UPDATE SET
@@ -69,13 +67,19 @@ def plan(
     tasks: Iterable[Task],
     fingerprint: str,
     *,
+    shard: Shard | None = None,
     noticed: Callable[[int], None] = lambda total: None,
 ) -> Planned:
-    """Makes `tasks` the present plan. Raises ManifestError (nothing changed) when two want one name."""
+    """Makes `tasks` the present plan, or that share of them. Raises ManifestError (nothing changed) when two
+    want one name."""
     with transaction(connection):
         number = int(meta(connection, "plan") or 0) + 1
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
-        total = _write(connection, tasks, number, fresh=before == 0, noticed=noticed)
+        whole = None if shard is None else Whole(connection, shard)
+        numbered = ((None, task) for task in tasks) if whole is None else whole.shared(tasks)
+        total = _write(connection, numbered, number, fresh=before == 0, noticed=noticed)
+        if whole is not None:
+            whole.note()
         warnings = _settle_names(connection, number)
         after = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         set_meta(connection, "plan", str(number))
@@ -85,7 +89,7 @@ def plan(
 
 def _write(
     connection: sqlite3.Connection,
-    tasks: Iterable[Task],
+    tasks: Iterable[tuple[int | None, Task]],
     number: int,
     *,
     fresh: bool,
@@ -95,7 +99,7 @@ def _write(
     if fresh:
         for name in INDICES:
             connection.execute(f"DROP INDEX IF EXISTS {name}")
-    rows = (_row(task, number) for task in tasks)
+    rows = (_row(place, task, number) for place, task in tasks)
     total = 0
     while batch := list(islice(rows, BATCH)):
         connection.executemany(INSERT if fresh else UPSERT, batch)
@@ -107,8 +111,9 @@ def _write(
     return total
 
 
-def _row(task: Task, number: int) -> tuple[Any, ...]:
+def _row(place: int | None, task: Task, number: int) -> tuple[Any, ...]:
     return (
+        place,
         task.key,
         task.name,
         name_key(task.name),
@@ -168,77 +173,3 @@ def _columns(connection: sqlite3.Connection, identity: int) -> str:
     )
     text = ", ".join(f"{name}={value}" for name, value in columns.items())
     return f"[{text[:120]}]"
-
-
-class Occurrences:
-    """How many times an identity was seen before in this plan.
-
-    A filter in memory (8 MB) knows almost every new identity for what it is, up to some million; only where
-    it is not sure all are written to disk and looked up. Memory does not grow beyond WAITING of them.
-    """
-
-    BITS = 26
-    SHIFTS = (0, 9, 18, 27, 36)
-    WAITING = 250_000
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._filter = bytearray(1 << self.BITS - 3)
-        self._waiting = array("q")
-        connection.execute("DROP TABLE IF EXISTS temp.seen")
-        connection.execute("CREATE TEMP TABLE seen (identity INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
-
-    def __call__(self, identity: bytes) -> int:
-        number = int.from_bytes(identity[:8], "little", signed=True)
-        if self._is_new(number):
-            self._waiting.append(number)
-            if len(self._waiting) >= self.WAITING:
-                self._write()
-            return 0
-        self._write()
-        row = self._connection.execute(
-            "INSERT INTO temp.seen VALUES (?, 0) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n", (number,)
-        ).fetchone()
-        return int(row[0])
-
-    def _is_new(self, number: int) -> bool:
-        """Whether it was certainly not seen; from now on it was."""
-        filter_, last, new = self._filter, len(self._filter) - 1, False
-        for shift in self.SHIFTS:
-            window = number >> shift
-            place, bit = window >> 3 & last, 1 << (window & 7)
-            if not filter_[place] & bit:
-                filter_[place] |= bit
-                new = True
-        return new
-
-    def _write(self) -> None:
-        """In the order of the tree, so that a page is written once and not for each of its rows."""
-        rows = ((number,) for number in sorted(self._waiting))
-        self._connection.executemany("INSERT INTO temp.seen VALUES (?, 0)", rows)
-        self._waiting = array("q")
-
-
-class Digests:
-    """sha256 of local files, remembered by path, size and mtime."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.of = lru_cache(maxsize=4096)(self._of)
-
-    def _of(self, path: str) -> str:
-        """The digest (hex) of the file at `path`. Raises OSError."""
-        status = os.stat(path)
-        known = self._connection.execute(
-            "SELECT sha256 FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (path, status.st_size, status.st_mtime_ns),
-        ).fetchone()
-        if known is not None:
-            return str(known[0])
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._connection.execute(
-            "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
-            (path, status.st_size, status.st_mtime_ns, digest),
-        )
-        return digest

@@ -89,16 +89,30 @@ def blank() -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """A killed creation leaves a temporary file, never half a ledger: the rename comes last."""
+    with created(path):
+        pass
+
+
+@contextmanager
+def created(path: Path) -> Iterator[sqlite3.Connection]:
+    """A new ledger, which is at `path` when the block ends, on disk and as it was left then.
+
+    A killed creation leaves a temporary file, never half a ledger: the rename comes last.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
     unfinished.unlink(missing_ok=True)
-    with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous=OFF")
-        _install(connection)
-    with open(unfinished, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    try:
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous=OFF")
+            _install(connection)
+            yield connection
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _install(connection: sqlite3.Connection) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 from batcher import catalog, errors, place, plan, sources, stores
 from batcher.catalog import Model
 from batcher.ledger import planning, store
-from batcher.ledger.planning import Digests, Occurrences, Planned
+from batcher.ledger.planning import Planned
+from batcher.ledger.seen import Digests, Occurrences
+from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
 from batcher.manifest import Manifest
 from batcher.polling import Polling
+from batcher.shard import Shard
 from batcher.sources import Skipped
 from batcher.task import Task
 
@@ -76,15 +79,26 @@ def price_of(manifest: Manifest, model: Model | None) -> float | None:
     return model.price if model else None
 
 
+def share_of(manifest: Manifest, shard: Shard | None) -> Manifest:
+    """The manifest as one share runs it: with its part of the rate and of the budget, rounded down."""
+    if shard is None:
+        return manifest
+    limits = manifest.limits
+    rpm = None if limits.rpm is None else limits.rpm / shard.of
+    most = None if limits.max_cost is None else credits(micro(limits.max_cost) // shard.of)
+    return manifest.model_copy(update={"limits": limits.model_copy(update={"rpm": rpm, "max_cost": most})})
+
+
 def into(
     ledger: Ledger,
     manifest: Manifest,
     *,
     note: Callable[[str], None],
     noticed: Callable[[int], None],
+    shard: Shard | None = None,
     skipped: Skipped | None = None,
 ) -> Planned | None:
-    """Plans `manifest` into the ledger; None when nothing changed since.
+    """Plans `manifest`, or that share of it, into the ledger; None when nothing changed since.
 
     `skipped` takes each row that is left out, with file and line; None: one wrong row is an error.
     Raises ManifestError.
@@ -94,7 +108,7 @@ def into(
         return None
     tasks = _tasks(manifest, ledger.digests(), ledger.occurrences(), note, skipped)
     try:
-        planned = ledger.plan(tasks, fingerprint, noticed=noticed)
+        planned = ledger.plan(tasks, fingerprint, shard=shard, noticed=noticed)
     except errors.ManifestError as error:
         raise _placed(manifest, error) from error
     for warning in planned.warnings:
@@ -102,9 +116,9 @@ def into(
     return planned
 
 
-def outlook(manifest: Manifest, output: Path, *, strict: bool = True) -> Outlook:
-    """What `manifest` would do beside what its ledger already holds; unless `strict`, without the rows that
-    would be left out. Raises ManifestError, LedgerError."""
+def outlook(manifest: Manifest, output: Path, *, strict: bool = True, shard: Shard | None = None) -> Outlook:
+    """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
+    without the rows that would be left out. Raises ManifestError, LedgerError."""
     warnings: list[str] = []
     left_out = _First(warnings.append)
     with closing(store.blank()) as connection:
@@ -112,13 +126,13 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = True) -> Outlook
         skipped = None if strict else left_out
         tasks = _tasks(manifest, Digests(connection), occurrences, warnings.append, skipped)
         try:
-            planned = planning.plan(connection, tasks, "")
+            planned = planning.plan(connection, tasks, "", shard=shard)
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
         new, done, images = _compared(connection, place.ledger_of(output), planned.total)
         sample = _sample(connection)
     left_out.finish()
-    found = _estimated(manifest, planned.total, new, done, images, sample, tuple(warnings))
+    found = _estimated(share_of(manifest, shard), planned.total, new, done, images, sample, tuple(warnings))
     return replace(found, left_out=tuple(left_out.problems))
 
 

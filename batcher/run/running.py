@@ -65,11 +65,13 @@ async def run(
             origin = SANDBOX_ORIGIN
         elif account is None:
             account = account_for(job, base_url)
-        folder = Folder(place.output_of(job.path, output=output or job.output.dir, sandbox=sandbox))
+        wishes = wishes or Wishes()
+        where = place.output_in(job.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
+        folder = Folder(where)
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))
         stack.enter_context(lock.held(place.lock_of(folder.path), since=began))
-        return await _Run(job, folder, account, listener, wishes or Wishes(), now).run(origin)
+        return await _Run(job, folder, account, listener, wishes, now).run(origin)
 
 
 class _Run:
@@ -84,7 +86,8 @@ class _Run:
         wishes: Wishes,
         now: Callable[[], float],
     ) -> None:
-        self.job = job
+        self.whole = job
+        self.job = planning.share_of(job, wishes.shard)
         self.folder = folder
         self.account = account
         self.tell = listener
@@ -113,8 +116,13 @@ class _Run:
         self.ledger.end_run()
         planned = None
         if self.wishes.replan:
+            self.ledger.claim_share(self.wishes.shard)
             planned = planning.into(
-                self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
+                self.ledger,
+                self.job,
+                note=self._warn,
+                noticed=lambda tasks: self.tell(Planning(tasks)),
+                shard=self.wishes.shard,
             )
         self.folder.prepare()
         rule = geometry.as_text(self.model.geometry if self.model else None)
@@ -122,7 +130,7 @@ class _Run:
         for key, value in facts.items():
             if value is not None:
                 self.ledger.note(key, str(value))
-        resolved = yaml.safe_dump(self.job.resolved(), sort_keys=False, allow_unicode=True)
+        resolved = yaml.safe_dump(self.whole.resolved(), sort_keys=False, allow_unicode=True)
         report.replace(self.folder.state / "manifest.yaml", [resolved])
         total = sum(self.ledger.counts.values())
         new = planned.new if planned else 0

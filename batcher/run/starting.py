@@ -18,6 +18,7 @@ from batcher.client import Endpoints
 from batcher.download import Folder, disk
 from batcher.manifest import Manifest
 from batcher.run import planning
+from batcher.shard import Shard
 
 SANDBOX_KEY = "SG_0123456789abcdef"
 SANDBOX_ORIGIN = "the sandbox"
@@ -32,7 +33,8 @@ class Wishes:
     `most`: at most so many tasks this time; `replan` False: the plan stays as the ledger has it, whatever
     became of manifest and sources (a repair fetches what was paid for); `same_failures`: so many first
     failures of one kind stop the run; `confirm`: asked with the credits that all planned tasks would cost,
-    False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal.
+    False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal; `shard`:
+    only this share of the plan, with its part of rate and budget.
     """
 
     most: int | None = None
@@ -42,6 +44,7 @@ class Wishes:
     confirm: Callable[[float], bool] | None = None
     grace: float = 30.0
     signals: bool = False
+    shard: Shard | None = None
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Manifest:
