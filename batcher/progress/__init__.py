@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from batcher.task import State
+
+Level = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something the user should know; `level` is info or warning."""
+    """Something the user should know; of the levels, `-q` lets error alone pass."""
 
     text: str
-    level: str = "warning"
+    level: Level = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over: its exit code, and the sentences that explain it."""
+    """The run is over: its exit code, and the sentences that explain it.
+
+    `slowest` names the tasks that took longest at the provider, in seconds; `audit` is the account's balance
+    in credits: opening, spent, closing, difference (None: not known).
+    """
 
     exit_code: int
     causes: tuple[str, ...]
     snapshot: Snapshot
+    slowest: Mapping[str, float] = field(default_factory=dict)
+    audit: Mapping[str, float] | None = None
 
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished

@@ -50,8 +50,9 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         *_causes(finished),
         *_tasks(snapshot),
         *_failures(snapshot, output),
-        *_money(snapshot),
+        *_money(finished),
         *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
+        *_slowest(finished.slowest),
         *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
         *_next(finished, command),
     )
@@ -229,8 +230,14 @@ def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 
-def _money(snapshot: Snapshot) -> Iterator[Line]:
-    cost = snapshot.cost
+def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
+    """The tasks that took longest at the provider."""
+    if slowest:
+        yield Line("slowest", ", ".join(f"{name} {duration(took)}" for name, took in slowest.items()))
+
+
+def _money(finished: Finished) -> Iterator[Line]:
+    snapshot, cost = finished.snapshot, finished.snapshot.cost
     spent = cost.get("spent", 0.0)
     each = f", {credits(spent / snapshot.images)} an image" if spent and snapshot.images > 1 else ""
     yield Line("money", f"{credits(spent)} credits spent{each}")
@@ -242,6 +249,8 @@ def _money(snapshot: Snapshot) -> Iterator[Line]:
         yield Line("", told, Tone.BAD)
     if reserved := cost.get("reserved"):
         yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
+    if finished.audit is not None:
+        yield Line("", f"{credits(finished.audit['closing'])} credits left in the account")
 
 
 def _next(finished: Finished, command: str) -> Iterator[Line]:

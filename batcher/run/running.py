@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from batcher import errors, geometry, lock, place, report
 from batcher.account import Account
 from batcher.client import Client
 from batcher.download import Folder, plain_session
+from batcher.ledger import ending
+from batcher.ledger.ending import Ending
 from batcher.ledger.entries import Entry
 from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
@@ -38,6 +39,8 @@ from batcher.task import FINAL, IN_FLIGHT, State
 
 BALANCE_SECONDS = 30.0
 """The account's balance is worth no longer wait."""
+SLOWEST = 3
+"""So many of the slowest tasks are named at the end."""
 
 
 async def run(
@@ -103,6 +106,7 @@ class _Run:
             self._plan()
             self._start(forget=origin == SANDBOX_ORIGIN)
             await self._work()
+            self._keep_ending()
         finally:
             self.ledger.close()
         return self._ended()
@@ -143,6 +147,7 @@ class _Run:
                 raise errors.UsageError(
                     f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"
                 )
+        self.ledger.note(ending.NOTE, ending.NOT_YET)
 
     # --- during
 
@@ -252,7 +257,8 @@ class _Run:
 
     # --- after
 
-    def _ended(self) -> Report:
+    def _keep_ending(self) -> None:
+        """Why it ended is known here alone: kept for every later report."""
         counts = self.ledger.counts
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
@@ -261,12 +267,14 @@ class _Run:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
+        causes = tuple(self.stopping.causes.values())
+        self.ledger.note(ending.NOTE, Ending(gravest(codes), causes, self.audit).as_text())
+        self.slowest = self.ledger.slowest(SLOWEST)
+
+    def _ended(self) -> Report:
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        told = replace(
-            told, exit_code=gravest(codes), causes=tuple(self.stopping.causes.values()), audit=self.audit
-        )
         report.write(told)
-        self.tell(Finished(told.exit_code, told.causes, self.last))
+        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit))
         return told
 
 

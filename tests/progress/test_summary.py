@@ -36,6 +36,15 @@ def test_a_run_that_did_everything_says_so_and_asks_for_nothing() -> None:
     assert commands(ended(0)) == []
 
 
+def test_the_slowest_tasks_and_what_is_left_in_the_account_are_told() -> None:
+    account = {"opening": 100.0, "spent": 25.0, "closing": 75.0, "difference": 0.0}
+    finished = replace(ended(0), slowest={"rome-winter": 41.2, "rome-summer": 8.04}, audit=account)
+    text = told(finished)
+    assert "slowest|rome-winter 41 s, rome-summer 8.0 s" in text
+    assert "|75.00 credits left in the account" in text
+    assert "slowest" not in told(ended(0))
+
+
 def test_a_run_that_was_limited_offers_the_same_command() -> None:
     finished = ended(0, counts=counts(done=100, planned=900), images=100)
     assert "100 of 1,000 tasks done, as many as were asked for this time" in told(finished)

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from batcher.progress import Event, Noted, Planning, Snapshot
-from batcher.progress.terminal import Block, Terminal, apportion
+from batcher.progress.terminal import Block, Terminal, apportion, plain_console
 from batcher.task import State
 from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
 
@@ -38,8 +38,8 @@ class Screen(io.StringIO):
 
 def console(width: int = 80, file: io.StringIO | None = None, **environment: str) -> Console:
     """A terminal of its own environment, whatever that of the tests is."""
-    return Console(
-        file=file or Screen(),
+    return plain_console(
+        file or Screen(),
         width=width,
         height=40,
         force_terminal=True,
@@ -265,6 +265,16 @@ def test_standard_output_is_left_alone(capsys: pytest.CaptureFixture[str]) -> No
         print("{}")
     assert sys.stdout is before
     assert capsys.readouterr().out == "{}\n"
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_what_others_write_to_standard_error_stands_above_the_block_as_it_is(ending: str) -> None:
+    screen = Screen()
+    with Terminal(COMMAND, console=console(80, screen), clock=Clock()) as terminal:
+        terminal(MIDDLE)
+        print("open [/tmp/a] [red]:smile: [/]", end=ending, file=sys.stderr, flush=True)
+        terminal(MIDDLE)
+    assert picture(screen.getvalue())[:2] == ["open [/tmp/a] [red]:smile: [/]", shown(MIDDLE, 80)[0]]
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])
