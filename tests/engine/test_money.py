@@ -100,8 +100,9 @@ async def test_a_later_report_tells_how_the_run_ended_and_a_run_that_goes_on_has
         assert (told.exit_code, told.causes, told.audit) == (4, ended.causes, ended.audit)
         later.clear()
         await bench.run(server, bench.manifest(4), look)
-        assert later
-        assert all((report.exit_code, report.causes, report.audit) == (0, (), None) for report in later)
+        # The first look may come before the first commit.
+        assert len(later) > 1
+        assert all((report.exit_code, report.causes, report.audit) == (0, (), None) for report in later[1:])
 
 
 async def test_the_slowest_tasks_of_the_run_are_told_at_its_end(bench: Bench, sandbox: MakeSandbox) -> None:
