@@ -682,7 +682,7 @@ def test_it_can_be_read_at_three_in_the_morning() -> None:
         waiting = asyncio.ensure_future(gate.turn(Kind.SUBMIT))
         await asyncio.sleep(0)
         assert repr(gate) == "<Pacing <Rate 60 of 60 a minute>, metered submits, waiting 1 submit, 0 429s>"
-        assert gate.reason == "1 submits wait for the limit of 60 submits a minute"
+        assert gate.reason == "at the limit of 60 submits a minute"
         gate.pause(5, "the API is down")
         assert "paused: the API is down" in repr(gate)
         waiting.cancel()

@@ -350,14 +350,14 @@ class Pacing:
 
     @property
     def reason(self) -> str:
-        """Why calls wait, for the terminal; empty when none does."""
+        """Why submits wait, as a sentence; empty when none does."""
         left = self._left(asyncio.get_running_loop().time())
         if left:
             return f"{self._why_paused}, calls pass again in {math.ceil(left)} s"
         submits = sum(self._waiting[kind] for kind in SUBMITS)
         if submits and self.rate is not None:
             what = "calls" if self._metered == "all" else "submits"
-            return f"{submits} submits wait for the limit of {self.rate:.4g} {what} a minute"
+            return f"at the limit of {self.rate:.4g} {what} a minute"
         return ""
 
     def statistics(self) -> Statistics:
@@ -366,7 +366,6 @@ class Pacing:
             rate=self.rate,
             told=_per_minute(self._rate.told),
             metered=self._metered,
-            paused=self._left(asyncio.get_running_loop().time()),
             waiting=self.waiting,
             granted=dict(self._granted),
             throttled=self._throttled,

@@ -59,9 +59,9 @@ class Noted:
 class Snapshot:
     """The run at one moment. Seconds, credits, calls per minute.
 
-    `waiting` says what submits wait for, in words, empty while nothing holds them; `rate` is the pace that is
-    held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the remaining seconds
-    (None: not to be said yet).
+    `waiting` is a sentence that says what submits wait for, empty while nothing holds them; `rate` is the
+    pace that is held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the
+    remaining seconds (None: not to be said yet).
     """
 
     job: str

@@ -85,7 +85,8 @@ def share(snapshot: Snapshot) -> str:
 def pace(snapshot: Snapshot) -> tuple[str, ...]:
     """Images per minute against the limit, calls per image, 429s."""
     found = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
-    if snapshot.images:
+    # While more are in flight than delivered, most calls have no image yet to be counted for.
+    if snapshot.images > stages(snapshot)["in flight"]:
         made = sum(snapshot.calls.get(kind, 0) for kind in API_CALLS)
         found.append(f"{made / snapshot.images:.1f} calls/image")
     if throttled := snapshot.calls.get("throttled", 0):
@@ -188,8 +189,7 @@ def _headline(finished: Finished) -> Line:
     else:
         ending = "finished, some requests are held" if code == 3 and not at["failed"] else _ENDINGS.get(code)
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
-    exit_code = f" (exit code {code})" if code else ""
-    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}{exit_code}", tone)
+    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
 
 _ENDINGS = {
@@ -208,6 +208,8 @@ def _causes(finished: Finished) -> Iterator[Line]:
     tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
     for place, cause in enumerate(finished.causes):
         yield Line("" if place else "why", cause, tone)
+    if finished.exit_code:
+        yield Line("exit", f"code {finished.exit_code}")
 
 
 def _tasks(snapshot: Snapshot) -> Iterator[Line]:
@@ -233,7 +235,7 @@ def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
 def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
     """The tasks that took longest at the provider."""
     if slowest:
-        yield Line("slowest", ", ".join(f"{name} {duration(took)}" for name, took in slowest.items()))
+        yield Line("slowest", ", ".join(f"{name} ({duration(took)})" for name, took in slowest.items()))
 
 
 def _money(finished: Finished) -> Iterator[Line]:

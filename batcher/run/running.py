@@ -6,6 +6,7 @@ Law: whatever ends a run, the ledger is whole, the records are written and the r
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -53,6 +54,7 @@ async def run(
     output: Path | None = None,
     wishes: Wishes | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251  # here the wall clock enters
+    luck: Callable[[], float] = random.random,
 ) -> Report:
     """Runs a job until nothing is left that may be done; running it again goes on where this ended.
 
@@ -72,7 +74,7 @@ async def run(
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))
         stack.enter_context(lock.held(place.lock_of(folder.path), since=began))
-        return await _Run(job, folder, account, listener, wishes or Wishes(), now).run(origin)
+        return await _Run(job, folder, account, listener, wishes or Wishes(), now, luck).run(origin)
 
 
 class _Run:
@@ -86,6 +88,7 @@ class _Run:
         listener: Listener,
         wishes: Wishes,
         now: Callable[[], float],
+        luck: Callable[[], float],
     ) -> None:
         self.job = job
         self.folder = folder
@@ -93,6 +96,7 @@ class _Run:
         self.tell = listener
         self.wishes = wishes
         self.now = now
+        self.luck = luck
         self.model = planning.model_of(job)
         price = planning.price_of(job, self.model)
         self.price = None if price is None else micro(price)
@@ -184,6 +188,7 @@ class _Run:
                 stopping=self.stopping,
                 most=self.wishes.most,
                 warn=self._warn,
+                luck=self.luck,
             )
             self.watch = watching.Watch(
                 self.job, self.price, ledger, self.engine, pacing, polling, self.stopping

@@ -82,6 +82,23 @@ async def test_the_balance_is_audited_and_told_where_it_does_not_add_up(
         assert any(isinstance(event, Noted) and "+0.01 credits" in event.text for event in heard)
 
 
+async def test_a_run_that_waits_for_its_budget_or_its_places_says_so(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    said: set[str] = set()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            said.add(event.waiting)
+
+    async with sandbox(service=5, price=0.01) as server:
+        await bench.run(server, bench.manifest(6, limits={"max_cost": 0.04}), hear)
+        assert "waiting for bills: the rest of max_cost is reserved" in said
+        said.clear()
+        await bench.run(server, bench.manifest(9, limits={"in_flight": 2}), hear)
+        assert "waiting for results: 2 tasks are in flight, as many as may be" in said
+
+
 async def test_a_later_report_tells_how_the_run_ended_and_a_run_that_goes_on_has_not(
     bench: Bench, sandbox: MakeSandbox
 ) -> None:
