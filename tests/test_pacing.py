@@ -714,6 +714,7 @@ def test_it_can_be_read_at_three_in_the_morning() -> None:
         waiting = asyncio.ensure_future(gate.turn(Kind.SUBMIT))
         await asyncio.sleep(0)
         assert repr(gate) == "<Pacing <Rate 60 of 60 a minute>, metered submits, waiting 1 submit, 0 429s>"
+        assert gate.reason == "at the limit of 60 submits a minute"
         gate.throttled(Kind.SUBMIT, wall() + 5, wall())
         assert "1 submit, paused, 1 429s" in repr(gate)
         waiting.cancel()

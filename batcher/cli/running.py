@@ -295,11 +295,9 @@ def _listening(
     if quiet:
         return nullcontext(Lines(sys.stderr, command=command, now=now, quiet=True))
     if stream.isatty():
-        from rich.console import Console
+        from batcher.progress.terminal import Terminal, plain_console
 
-        from batcher.progress.terminal import Terminal
-
-        console = Console(file=stream)
+        console = plain_console(stream)
         if not console.is_dumb_terminal:
             return Terminal(command, console=console)
     if as_json:

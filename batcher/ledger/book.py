@@ -223,6 +223,11 @@ class Book:
         with store.disk_errors(self.path):
             return totals.failures(self._connection)
 
+    def slowest(self, most: int) -> dict[str, float]:
+        """The tasks of this run that took longest, in seconds, the slowest first."""
+        with store.disk_errors(self.path):
+            return totals.slowest(self._connection, self.run, most)
+
     def claim(self, after: int, most: int) -> list[Entry]:
         """The next planned tasks of the present plan behind id `after`, in the plan's order."""
         return self._entries(

@@ -360,13 +360,24 @@ class Pacing:
         """Whether submits wait until what is in flight can be fetched in time."""
         return any(self._waiting[kind] for kind in SUBMITS) and self._holding()
 
+    @property
+    def reason(self) -> str:
+        """Why submits wait, as a sentence; empty when none does."""
+        left = self._left(asyncio.get_running_loop().time())
+        if left:
+            return f"the API's limit is reached, calls pass again in {math.ceil(left)} s"
+        submits = sum(self._waiting[kind] for kind in SUBMITS)
+        if submits and self.rate is not None:
+            what = "calls" if self._metered == "all" else "submits"
+            return f"at the limit of {self.rate:.4g} {what} a minute"
+        return ""
+
     def statistics(self) -> Statistics:
         """The gate at this moment."""
         return Statistics(
             rate=self.rate,
             told=_per_minute(self._rate.told),
             metered=self._metered,
-            paused=self._left(asyncio.get_running_loop().time()),
             waiting=self.waiting,
             granted=dict(self._granted),
             throttled=self._throttled,

@@ -50,8 +50,9 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         *_causes(finished),
         *_tasks(snapshot),
         *_failures(snapshot, output),
-        *_money(snapshot),
+        *_money(finished),
         *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
+        *_slowest(finished.slowest),
         *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
         *_next(finished, command),
     )
@@ -84,7 +85,8 @@ def share(snapshot: Snapshot) -> str:
 def pace(snapshot: Snapshot) -> tuple[str, ...]:
     """Images per minute against the limit, calls per image, 429s."""
     found = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
-    if snapshot.images:
+    # While more are in flight than delivered, most calls have no image yet to be counted for.
+    if snapshot.images > stages(snapshot)["in flight"]:
         made = sum(snapshot.calls.get(kind, 0) for kind in API_CALLS)
         found.append(f"{made / snapshot.images:.1f} calls/image")
     if throttled := snapshot.calls.get("throttled", 0):
@@ -187,8 +189,7 @@ def _headline(finished: Finished) -> Line:
     else:
         ending = "finished, some requests are held" if code == 3 and not at["failed"] else _ENDINGS.get(code)
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
-    exit_code = f" (exit code {code})" if code else ""
-    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}{exit_code}", tone)
+    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
 
 _ENDINGS = {
@@ -207,6 +208,8 @@ def _causes(finished: Finished) -> Iterator[Line]:
     tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
     for place, cause in enumerate(finished.causes):
         yield Line("" if place else "why", cause, tone)
+    if finished.exit_code:
+        yield Line("exit", f"code {finished.exit_code}")
 
 
 def _tasks(snapshot: Snapshot) -> Iterator[Line]:
@@ -229,8 +232,14 @@ def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 
-def _money(snapshot: Snapshot) -> Iterator[Line]:
-    cost = snapshot.cost
+def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
+    """The tasks that took longest at the provider."""
+    if slowest:
+        yield Line("slowest", ", ".join(f"{name} ({duration(took)})" for name, took in slowest.items()))
+
+
+def _money(finished: Finished) -> Iterator[Line]:
+    snapshot, cost = finished.snapshot, finished.snapshot.cost
     spent = cost.get("spent", 0.0)
     each = f", {credits(spent / snapshot.images)} an image" if spent and snapshot.images > 1 else ""
     yield Line("money", f"{credits(spent)} credits spent{each}")
@@ -242,6 +251,8 @@ def _money(snapshot: Snapshot) -> Iterator[Line]:
         yield Line("", told, Tone.BAD)
     if reserved := cost.get("reserved"):
         yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
+    if finished.audit is not None:
+        yield Line("", f"{credits(finished.audit['closing'])} credits left in the account")
 
 
 def _next(finished: Finished, command: str) -> Iterator[Line]:

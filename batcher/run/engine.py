@@ -5,7 +5,6 @@ Law: this file knows who is wired to whom; the parts do not.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,8 +55,10 @@ def wired(
     stopping: Stopping,
     most: int | None,
     warn: Callable[[str], None],
+    luck: Callable[[], float],
 ) -> Engine:
-    """The parts of a run of `job`; `price` in micro-credits per image, `warn` takes sentences to tell."""
+    """The parts of a run of `job`; `price` in micro-credits per image, `warn` takes sentences to tell, `luck`
+    gives numbers from 0 to 1, to spread retries."""
     limits = job.limits
     window = Window(job.result_ttl, limits.in_flight)
     purse = Purse(ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=price)
@@ -73,7 +74,7 @@ def wired(
     if api == "v2":
         pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
-    endings = Endings(rules, ledger, delivery, luck=random.random)
+    endings = Endings(rules, ledger, delivery, luck=luck)
     submitting = Submitting(
         rules,
         endings,
@@ -94,7 +95,7 @@ def wired(
         pacing=pacing,
         asking=asking,
         window=window,
-        luck=random.random,
+        luck=luck,
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, stopping)
     scheduler = Scheduler(

@@ -6,10 +6,10 @@ Law: whatever ends a run, the ledger is whole, the records are written and the r
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from batcher import errors, geometry, lock, place, report
 from batcher.account import Account
 from batcher.client import Client
 from batcher.download import Folder, plain_session
+from batcher.ledger import ending
+from batcher.ledger.ending import Ending
 from batcher.ledger.entries import Entry
 from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
@@ -38,6 +40,8 @@ from batcher.task import FINAL, IN_FLIGHT, State
 
 BALANCE_SECONDS = 30.0
 """The account's balance is worth no longer wait."""
+SLOWEST = 3
+"""So many of the slowest tasks are named at the end."""
 
 
 async def run(
@@ -50,6 +54,7 @@ async def run(
     output: Path | None = None,
     wishes: Wishes | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251  # here the wall clock enters
+    luck: Callable[[], float] = random.random,
 ) -> Report:
     """Runs a job until nothing is left that may be done; running it again goes on where this ended.
 
@@ -71,7 +76,7 @@ async def run(
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))
         stack.enter_context(lock.held(place.lock_of(folder.path), since=began))
-        return await _Run(job, folder, account, listener, wishes, now).run(origin)
+        return await _Run(job, folder, account, listener, wishes, now, luck).run(origin)
 
 
 class _Run:
@@ -85,6 +90,7 @@ class _Run:
         listener: Listener,
         wishes: Wishes,
         now: Callable[[], float],
+        luck: Callable[[], float],
     ) -> None:
         self.whole = job
         self.job = planning.share_of(job, wishes.shard)
@@ -93,6 +99,7 @@ class _Run:
         self.tell = listener
         self.wishes = wishes
         self.now = now
+        self.luck = luck
         self.model = planning.model_of(job)
         price = planning.price_of(job, self.model)
         self.price = None if price is None else micro(price)
@@ -106,6 +113,7 @@ class _Run:
             self._plan()
             self._start(forget=origin == SANDBOX_ORIGIN)
             await self._work()
+            self._keep_ending()
         finally:
             self.ledger.close()
         return self._ended()
@@ -151,6 +159,7 @@ class _Run:
                 raise errors.UsageError(
                     f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"
                 )
+        self.ledger.note(ending.NOTE, ending.NOT_YET)
 
     # --- during
 
@@ -187,6 +196,7 @@ class _Run:
                 stopping=self.stopping,
                 most=self.wishes.most,
                 warn=self._warn,
+                luck=self.luck,
             )
             self.watch = watching.Watch(
                 self.job, self.price, ledger, self.engine, pacing, polling, self.stopping
@@ -261,7 +271,8 @@ class _Run:
 
     # --- after
 
-    def _ended(self) -> Report:
+    def _keep_ending(self) -> None:
+        """Why it ended is known here alone: kept for every later report."""
         counts = self.ledger.counts
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
@@ -270,12 +281,14 @@ class _Run:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
+        causes = tuple(self.stopping.causes.values())
+        self.ledger.note(ending.NOTE, Ending(gravest(codes), causes, self.audit).as_text())
+        self.slowest = self.ledger.slowest(SLOWEST)
+
+    def _ended(self) -> Report:
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        told = replace(
-            told, exit_code=gravest(codes), causes=tuple(self.stopping.causes.values()), audit=self.audit
-        )
         report.write(told)
-        self.tell(Finished(told.exit_code, told.causes, self.last))
+        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit))
         return told
 
 

@@ -6,7 +6,6 @@ Law: watching changes nothing but when to stop.
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -50,6 +49,7 @@ class Watch:
         self._scheduler = engine.scheduler
         self._delivery = engine.delivery
         self._window = engine.window
+        self._purse = engine.purse
         self._pacing = pacing
         self._polling = polling
         self._stopping = stopping
@@ -104,7 +104,7 @@ class Watch:
             images_per_minute=per_minute,
             rate=gate.rate,
             told=self._job.limits.rpm,
-            waiting=self._waiting(gate.paused),
+            waiting=self._waiting(),
             stopping="; ".join(self._stopping.causes.values()),
             left_low=low,
             left_high=high,
@@ -138,20 +138,22 @@ class Watch:
             max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow,
         )
 
-    def _waiting(self, paused: float) -> str:
-        """What holds submits back, in words."""
+    def _waiting(self) -> str:
+        """What holds submits back, as a sentence; the narrowest place first."""
         if not self._ledger.counts[State.PLANNED]:
             return ""
-        if paused > 0:
-            return f"the rate limit: {math.ceil(paused)} s"
         if self._lifecycle.outage.down:
-            return f"the API, which is down: {self._lifecycle.outage.reason}"
+            return f"the API is down: {self._lifecycle.outage.reason}"
         full = self._scheduler.in_flight >= self._window.size
         if self._pacing.guarding or (full and self._window.guarding):
-            return "results in flight, which must be fetched before they expire"
+            return "waiting for results: more in flight might expire before they can be fetched"
+        if self._pacing.reason:
+            return self._pacing.reason
+        if self._purse.waiting:
+            return "waiting for bills: the rest of max_cost is reserved"
         if full:
-            return "a free place in flight"
-        return "the rate" if self._pacing.scarce else ""
+            return f"waiting for results: {self._window.size} tasks are in flight, as many as may be"
+        return ""
 
 
 async def heed_signals(

@@ -7,7 +7,6 @@ nothing; it takes the job's lock itself.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
 
 from batcher import lock, place, report
 from batcher.download import Folder, disk, sync_folder
@@ -147,10 +145,9 @@ class _Repair:
 
     def _rebuild(self) -> None:
         """metadata.jsonl, errors.jsonl and report.json anew; how the last run ended stays as it was told."""
-        last = _last_report(self._output / "report.json")
         told = report.of_folder(self._output, now=self._now(), running=False)
         with disk(self._output):
-            report.write(replace(told, **last))
+            report.write(told)
 
     # --- what is still not there
 
@@ -244,16 +241,3 @@ def _free(folder: Path, name: str) -> Path:
         number += 1
         target = folder / f"{stem}-{number}{suffix}"
     return target
-
-
-def _last_report(path: Path) -> dict[str, Any]:
-    """How the last run ended, as report.json tells; nothing where it cannot be read."""
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-        return {
-            "exit_code": int(facts["exit_code"]),
-            "causes": tuple(map(str, facts["causes"])),
-            "audit": None if facts["audit"] is None else dict(facts["audit"]),
-        }
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
