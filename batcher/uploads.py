@@ -71,7 +71,7 @@ class Uploads:
     async def _upload(self, path: str, data_url: bytes) -> str:
         await self.outage.over()
         turn = await self._pacing.turn(Kind.UPLOAD)
-        self.outage.leaving()
+        probe = self.outage.leaving()
         try:
             url = await self._client.upload(data_url, turn)
         except (errors.Rejected, errors.Throttled, errors.StopsTheRun) as error:
@@ -80,10 +80,10 @@ class Uploads:
                 raise errors.UploadRejected(f"{path}: {error.message}") from error
             raise
         except errors.ApiError as error:
-            self.outage.lost(error.message)
+            self.outage.lost(error.message, probe=probe)
             raise
         except asyncio.CancelledError:
-            self.outage.withdrawn()
+            self.outage.withdrawn(probe=probe)
             raise
         self.outage.answered()
         return url
