@@ -1,6 +1,7 @@
 """Where a job's output lies. Reads only what it must: `batcher status` starts at once.
 
-Law: a manifest and its output folder name the same job.
+Law: a manifest and its output folder name the same job. Where the pictures go to an object store, the
+ledger lies in `out/<name>` of this machine.
 """
 
 from __future__ import annotations
@@ -35,8 +36,18 @@ def output_of(job: Path, *, output: Path | None = None, sandbox: bool = False) -
     named = data.get("output")
     folder = named.get("dir") if isinstance(named, dict) else None
     name = data.get("name", job.stem)
-    where = os.path.expanduser(f"out/{name}" if folder is None else str(folder))
+    local = folder is not None and "://" not in str(folder)
+    where = os.path.expanduser(str(folder) if local else f"out/{name}")
     return _sandboxed(job.absolute().parent / where, sandbox)
+
+
+def store_of(store: str | None, *, sandbox: bool = False) -> str | None:
+    """Where pictures go in the object store that a manifest names; None: it names none."""
+    if store is None or not sandbox:
+        return store
+    # Beside a whole bucket there is only another bucket, which is not ours.
+    _, slash, _ = store.partition("://")[2].partition("/")
+    return f"{store}-sandbox" if slash else f"{store}/sandbox"
 
 
 def ledger_of(output: Path) -> Path:
