@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from batcher import errors
-from batcher.download import Folder, Landed, adopt, fetch
+from batcher.download import Folder, Landed, adopt, fetch, found
 from batcher.ledger.entries import Entry, File
 from batcher.ledger.writer import Ledger
 from batcher.wire import Output
@@ -56,8 +56,8 @@ class Delivery:
     async def deliver(self, entry: Entry) -> Entry:
         """Brings every file of a ready task under its name; the entry, done.
 
-        Raises DeadLink, BadDownload, ApiError when a file cannot be had now; NotAnImage when its bytes, which
-        came inside the answer, are none; DiskError.
+        Raises DeadLink, BadDownload, StoreError, ApiError when a file cannot be had or kept now; NotAnImage
+        when its bytes, which came inside the answer, are none; DiskError.
         """
         self.under_way += 1
         self._changed()
@@ -83,9 +83,8 @@ class Delivery:
         self.unfetched[entry.id] = error.reason
 
     async def _deliver_one(self, entry: Entry, file: File, *, many: bool) -> None:
-        if file.name is not None and file.sha256 is not None and self._folder.holds(file.name, file.sha256):
-            landed = await adopt(self._folder.images / file.name)
-            self._delivered(entry, file, landed)
+        if file.name is not None and file.sha256 is not None and await self._holds(file.name, file.sha256):
+            self._delivered(entry, file, await found(self._folder.destination, file.name))
             return
         async with self._room:
             landed = await self._landed(entry, file)
@@ -118,14 +117,17 @@ class Delivery:
         try:
             self._ledger.named(entry, file.position, name, landed.sha256)
             await self._ledger.committed()
-            await self._folder.settle(landed, name)
+            await self._folder.destination.settle(landed.part, name)
         except ValueError:
             return False
         except FileExistsError:
-            if not self._folder.holds(name, landed.sha256):
+            if not await self._holds(name, landed.sha256):
                 return False
             landed.part.unlink(missing_ok=True)
         return True
+
+    async def _holds(self, name: str, sha256: str) -> bool:
+        return await asyncio.to_thread(self._folder.destination.holds, name, sha256)
 
     def _delivered(self, entry: Entry, file: File, landed: Landed) -> None:
         self._ledger.delivered(

@@ -1,6 +1,6 @@
-"""A result's picture onto the disk: URL or spool -> .part -> verified -> final name.
+"""A result's picture onto the disk: URL or spool -> .part -> verified, ready for its final name.
 
-Law: a final name is given only to a whole, decoded picture, and never taken from another file. The file
+Law: what waits in a .part to be given its name is a whole, decoded picture, and on disk. The file
 host never sees the key. Work on bytes is idempotent: doing it twice leaves one file.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import aiofiles
 import aiohttp
@@ -22,6 +23,7 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from batcher import errors, pictures
 from batcher.client import NEVER_SENT, plain_session
+from batcher.destination import Destination, at, disk, sync_folder
 from batcher.pictures import Picture
 
 CONNECT_SECONDS = 10.0
@@ -67,7 +69,13 @@ async def fetch(
 
 async def adopt(spooled: Path) -> Landed:
     """Verifies bytes that came inside an answer and lie in the spool. Raises as `fetch`."""
-    return await asyncio.to_thread(_adopt, spooled)
+    return await asyncio.to_thread(_adopt, spooled, lambda: open(spooled, "rb"))
+
+
+async def found(where: Destination, name: str) -> Landed:
+    """Verifies a picture that stands under its final name. Raises as `fetch`."""
+    path = f"images/{name}"
+    return await asyncio.to_thread(_adopt, Path(where.address(path)), lambda: where.opened(path))
 
 
 async def _download(session: aiohttp.ClientSession, url: str, part: Path) -> bytes | None:
@@ -118,27 +126,28 @@ async def _receive(response: aiohttp.ClientResponse, part: Path) -> bytes | None
 async def _stream(response: aiohttp.ClientResponse, waiting: bytearray, part: Path) -> None:
     """What was held so far and the rest to `part`, in few large writes."""
     size = len(waiting)
-    with disk(part):
-        async with _written(part) as file:
-            async for chunk in response.content.iter_any():
-                size += len(chunk)
-                _check_size(size)
-                waiting += chunk
-                if len(waiting) >= CHUNK:
+    async with _written(part) as file:
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            _check_size(size)
+            waiting += chunk
+            if len(waiting) >= CHUNK:
+                with disk(part):
                     await file.write(bytes(waiting))
-                    waiting.clear()
+                waiting.clear()
+        with disk(part):
             await file.write(bytes(waiting))
 
 
 @asynccontextmanager
 async def _written(part: Path) -> AsyncIterator[AsyncBufferedIOBase]:
     """A file that is opened and closed whatever is cancelled meanwhile."""
-    with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True), disk(part):
         file = await aiofiles.open(part, "wb")
     try:
         yield file
     finally:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), disk(part):
             await file.close()
 
 
@@ -160,44 +169,33 @@ def _land(held: bytes | None, part: Path) -> Landed:
     return Landed(part, hashlib.sha256(held).hexdigest(), len(held), picture)
 
 
-def _adopt(spooled: Path) -> Landed:
-    with disk(spooled), open(spooled, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _adopt(path: Path, opened: Callable[[], IO[bytes]]) -> Landed:
+    with disk(path), opened() as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it is one
         size = file.tell()
         file.seek(0)
-        return Landed(spooled, digest, size, pictures.verified(file))
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """The system's refusals (full, read-only, gone) become DiskError; the network's own errors pass."""
-    try:
-        yield
-    except (aiohttp.ClientError, TimeoutError, ConnectionError):
-        raise
-    except OSError as error:
-        raise errors.DiskError(f"{error.filename or path}: {error.strerror or error}") from error
+        return Landed(path, digest, size, pictures.verified(file))
 
 
 class Folder:
-    """The output folder: final pictures in `images/`, unfinished bytes beside the ledger."""
+    """The output folder: unfinished bytes beside the ledger. Final pictures go to `destination`, which is
+    the folder itself unless another is given."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, destination: Destination | None = None) -> None:
         self.path = path
-        self.images = path / "images"
+        self.destination = destination or at(None, path)
         self.state = path / ".batcher"
         self.parts = self.state / "parts"
         self.spool = self.state / "spool"
-        self._turns: list[_Turn] = []
-        self._settling = asyncio.Lock()
 
     def prepare(self) -> None:
         """Makes the folders; what an earlier process left half-fetched is thrown away. Raises DiskError."""
         with disk(self.path):
-            for folder in (self.images, self.parts, self.spool):
+            for folder in (self.parts, self.spool):
                 folder.mkdir(parents=True, exist_ok=True)
             for left in self.parts.iterdir():
                 left.unlink()
+        self.destination.prepare()
 
     def part(self, task: int, position: int) -> Path:
         """Where a file gathers until it is whole."""
@@ -218,77 +216,3 @@ class Folder:
                 os.fsync(file.fileno())
             os.replace(unfinished, target)
             sync_folder(self.spool)
-
-    def holds(self, name: str, sha256: str) -> bool:
-        """Whether `images/name` is there already with this content: a crash came after its rename."""
-        try:
-            with open(self.images / name, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-        except OSError:
-            return False
-
-    async def settle(self, landed: Landed, name: str) -> None:
-        """Gives the picture its final name, durably. Raises FileExistsError; never overwrites.
-
-        Those who come together share one sync of the folder: whoever finds nobody at work does it for all.
-        """
-        turn = _Turn(landed.part, self.images / name)
-        self._turns.append(turn)
-        async with self._settling:
-            if turn.settled is None:
-                turns, self._turns = self._turns, []
-                with anyio.CancelScope(shield=True):
-                    await asyncio.to_thread(_settle_all, turns, self.images)
-        if isinstance(turn.settled, BaseException):
-            raise turn.settled
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One move from `part` to `final`; `settled` is True, or what went wrong, once it was tried."""
-
-    part: Path
-    final: Path
-    settled: bool | BaseException | None = None
-
-
-def _settle_all(turns: list[_Turn], folder: Path) -> None:
-    for turn in turns:
-        try:
-            with disk(turn.final):
-                moved = move(turn.part, turn.final)
-            turn.settled = True if moved else FileExistsError(str(turn.final))
-        except errors.DiskError as error:
-            turn.settled = error
-    try:
-        with disk(folder):
-            sync_folder(folder)
-    except errors.DiskError as error:
-        for turn in turns:
-            turn.settled = error
-
-
-def move(part: Path, final: Path) -> bool:
-    """Moves `part` to `final`; False when something has that name."""
-    try:
-        os.link(part, final)
-    except FileExistsError:
-        return False
-    except OSError:
-        # No hard links here (some network and FAT file systems): the look and the rename are two steps,
-        # safe all the same, for only this process writes into the folder.
-        if os.path.lexists(final):
-            return False
-        os.rename(part, final)
-    else:
-        os.unlink(part)
-    return True
-
-
-def sync_folder(path: Path) -> None:
-    """A rename is durable when its folder is."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,7 +3,8 @@
     BatcherError
     ├── UsageError                    2   the command line or the manifest
     │   ├── ManifestError             2   every problem of a manifest at once
-    │   └── OtherOrigin               2   the ledger belongs to another API
+    │   ├── OtherOrigin               2   the ledger belongs to another API
+    │   └── OtherDestination          2   the job's pictures lie elsewhere
     ├── LedgerError                   1   the ledger is corrupt, foreign or too new
     │   └── Overtaken                     somebody else moved the task
     ├── Locked                       11   another run holds this job
@@ -29,6 +30,7 @@
     └── FileError                         bytes that are not the picture they should be
         ├── NotAnImage       NEVER        a local input that no decoder reads
         ├── UploadRejected   NEVER        the storage refused the file itself
+        ├── StoreError       AGAIN        the store that takes the pictures refuses one
         ├── DeadLink         AGAIN        the output URL is gone or forbidden
         └── BadDownload      AGAIN        truncated, empty, a page instead of a picture, too large
 
@@ -102,6 +104,10 @@ class ManifestError(UsageError):
 
 class OtherOrigin(UsageError):
     """The output folder's ledger was written against another API."""
+
+
+class OtherDestination(UsageError):
+    """The job's pictures lie elsewhere than where this run would put them."""
 
 
 class LedgerError(BatcherError):
@@ -286,6 +292,13 @@ class UploadRejected(FileError):
     """The storage refused this very file (too large, wrong type)."""
 
     label = "UPLOAD"
+
+
+class StoreError(FileError):
+    """The object store that takes the pictures refuses or does not answer."""
+
+    verdict = Verdict.AGAIN
+    label = "STORE"
 
 
 class DeadLink(FileError):

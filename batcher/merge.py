@@ -6,19 +6,21 @@ a whole, so a merge that was cut off is simply done again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from batcher import errors, lock, place, report
-from batcher.download import CHUNK, Folder, disk, move, sync_folder
+from batcher import destination, errors, lock, place, report
+from batcher.destination import Destination, disk, sync_folder
+from batcher.destination.local import Local, move
+from batcher.download import CHUNK, Folder
 from batcher.ledger import merging, store
 from batcher.ledger.merging import Share
 from batcher.report import Report
@@ -152,15 +154,18 @@ def _build(folder: Folder, shares: dict[Path, Share], merged: str) -> tuple[tupl
     with store.disk_errors(path), store.created(path) as connection:
         merging.begin(connection, list(shares.values()), merged)
         for output, share in shares.items():
-            pictures = _Pictures(output, folder, renamed, wrong)
+            where = destination.at(share.notes["destination"], output)
+            pictures = _Pictures(output, where, folder, renamed, wrong)
             merging.bring(connection, place.ledger_of(output), share, pictures.settle)
         if wrong:
             raise errors.Incomplete("\n".join(["nothing was merged", *_first(wrong)]))
         first = next(iter(shares))
         with disk(first):
             resolved = (first / ".batcher" / "manifest.yaml").read_text("utf-8")
-            report.replace(folder.state / "manifest.yaml", [resolved])
-            sync_folder(folder.images)
+            destination.replace(folder.state / "manifest.yaml", [resolved])
+            sync_folder(folder.path / "images")
+            for left in folder.parts.iterdir():
+                left.unlink()
     return tuple(renamed)
 
 
@@ -171,59 +176,78 @@ def _first(wrong: Sequence[str]) -> Iterable[str]:
 
 
 class _Pictures:
-    """Pictures of one share, on their way into the merged folder."""
+    """Pictures of one share, wherever they lie, on their way into the merged folder."""
 
-    def __init__(self, share: Path, folder: Folder, renamed: list[tuple[str, str]], wrong: list[str]) -> None:
-        self._images = share / "images"
+    def __init__(
+        self,
+        share: Path,
+        pictures: Destination,
+        folder: Folder,
+        renamed: list[tuple[str, str]],
+        wrong: list[str],
+    ) -> None:
         self._share = share
+        self._pictures = pictures
         self._folder = folder
+        self._images = folder.path / "images"
         self._renamed = renamed
         self._wrong = wrong
 
     def settle(self, name: str, names: Sequence[str], sha256: str) -> str:
         """The first of `names` under which the picture stands now. What is not as delivered is told in the
         end, and is then merged nowhere."""
-        source = self._images / name
+        path = f"images/{name}"
         try:
-            same = _digest(source) == sha256
-            why = "is another picture than was delivered"
+            part = self._brought(path, sha256)
         except OSError as error:
-            same, why = False, error.strerror or str(error)
-        if not same:
-            self._wrong.append(f"{source}: {why}; `batcher verify {self._share} --repair` mends it")
+            told = f"{self._pictures.address(path)}: {error.strerror or error}"
+            self._wrong.append(f"{told}; `batcher verify {self._share} --repair` mends it")
             return name if name in names else names[0]
         for final in names:
-            if self._stands(source, final, sha256):
+            if self._stands(part, final, sha256):
                 if final != name:
                     self._renamed.append((f"{self._share.name}/{name}", final))
                 return final
-        raise errors.UsageError(f"every name that {source} could have is taken in {self._folder.images}")
+        raise errors.UsageError(f"every name that {self._share}/{path} could have is taken in {self._images}")
+
+    def _brought(self, path: str, sha256: str) -> Path:
+        """The picture as a file of this disk that may be linked: itself, or a copy. Raises OSError when it
+        is not there, or is not the one that was delivered."""
+        if isinstance(self._pictures, Local):
+            with self._pictures.opened(path) as file:
+                _same(hashlib.file_digest(file, "sha256").hexdigest(), sha256)  # type: ignore[arg-type]  # it is one
+            return self._pictures.path / path
+        with self._pictures.opened(path) as file:
+            return self._copied(file, sha256)
 
     def _stands(self, source: Path, name: str, sha256: str) -> bool:
         """Whether the picture stands under `name`, by a link where one can be made, else as a copy."""
-        final = self._folder.images / name
+        final = self._images / name
         with disk(final):
             try:
                 os.link(source, final)
                 return True
             except FileExistsError:
-                return self._folder.holds(name, sha256)
+                return self._folder.destination.holds(name, sha256)
             except OSError:
-                return self._copied(source, final, sha256) or self._folder.holds(name, sha256)
+                with open(source, "rb") as file:
+                    part = self._copied(file, sha256)
+                return move(part, final) or self._folder.destination.holds(name, sha256)
 
-    def _copied(self, source: Path, final: Path, sha256: str) -> bool:
+    def _copied(self, source: IO[bytes], sha256: str) -> Path:
         part = self._folder.parts / "merged.part"
-        with open(source, "rb") as one, open(part, "wb") as other:
-            shutil.copyfileobj(one, other, CHUNK)
-            other.flush()
-            os.fsync(other.fileno())
-        if _digest(part) != sha256:
-            raise errors.DiskError(f"{source} was not copied as it is")
-        moved = move(part, final)
+        hashed = hashlib.sha256()
         part.unlink(missing_ok=True)
-        return moved
+        with open(part, "wb") as file:
+            while chunk := source.read(CHUNK):
+                hashed.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        _same(hashed.hexdigest(), sha256)
+        return part
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _same(found: str, sha256: str) -> None:
+    if found != sha256:
+        raise OSError(errno.EIO, "is another picture than was delivered")

@@ -1,6 +1,7 @@
 """Where a job's output lies. Reads only what it must: `batcher status` starts at once.
 
-Law: a manifest and its output folder name the same job.
+Law: a manifest and its output folder name the same job. Where the pictures go to an object store, the
+ledger lies in `out/<name>` of this machine.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def output_of(
     named = data.get("output")
     folder = named.get("dir") if isinstance(named, dict) else None
     name = data.get("name", job.stem)
-    where = os.path.expanduser(f"out/{name}" if folder is None else str(folder))
+    local = folder is not None and "://" not in str(folder)
+    where = os.path.expanduser(str(folder) if local else f"out/{name}")
     return output_in(job.absolute().parent / where, sandbox=sandbox, shard=shard)
 
 
@@ -55,6 +57,18 @@ def before_sandbox(folder: Path) -> Path:
     if names_share(folder.name):
         return before_sandbox(folder.parent) / folder.name
     return folder.with_name(folder.name.removesuffix("-sandbox"))
+
+
+def store_of(store: str | None, *, sandbox: bool = False, shard: Shard | None = None) -> str | None:
+    """Where pictures go in the object store that a manifest names, those of a share in a folder of its own;
+    None: it names none."""
+    if store is None:
+        return None
+    if sandbox:
+        # Beside a whole bucket there is only another bucket, which is not ours.
+        _, slash, _ = store.partition("://")[2].partition("/")
+        store = f"{store}-sandbox" if slash else f"{store}/sandbox"
+    return store if shard is None else f"{store}/{shard.folder}"
 
 
 def ledger_of(output: Path) -> Path:

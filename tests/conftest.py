@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from batcher.sandbox import Options, Sandbox
+from buckets import bucket, make_bucket, s3_server, s3_variables  # noqa: F401  # fixtures
 from virtualtime import VirtualTimeLoop
 
 # A busy machine fails no test, and every run tries the same examples.

@@ -172,7 +172,9 @@ def sections() -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
 def test_every_key_of_the_grammar_is_there_with_its_words_and_a_description(
     model: type[BaseModel], section: dict[str, Any]
 ) -> None:
-    fields = {name: field for name, field in model.model_fields.items() if name not in ("path", "folder")}
+    fields = {
+        name: field for name, field in model.model_fields.items() if name not in ("path", "folder", "store")
+    }
     assert section["properties"].keys() == fields.keys()
     assert section["additionalProperties"] is False
     for name, found in section["properties"].items():

@@ -46,6 +46,22 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
         raise click.BadParameter(str(error)) from error
 
 
+class Folder(click.Path):
+    """A folder of this machine, relative to the current one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value:
+            self.fail(
+                f"{value} is no folder of this machine; pictures go there with `--set output.dir={value}`",
+                parameter,
+                context,
+            )
+        return super().convert(value, parameter, context)
+
+
 SET = option(
     "--set",
     "settings",
@@ -56,7 +72,7 @@ SET = option(
 OUTPUT = option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     metavar="DIR",
     help="Output folder, relative to the current one.",
 )

@@ -33,7 +33,7 @@ OPEN = option("--open", "opened", is_flag=True, help="Open the page in a browser
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to. [report.html in the output folder]",
+    help="Where to. [report.html beside the pictures]",
 )
 @option(
     "--thumbnails",
@@ -57,7 +57,7 @@ def report_command(
     opened: bool,
 ) -> int:
     """Write the report page of a job: figures, money, failures and a gallery. Works while it runs."""
-    from batcher import place, report
+    from batcher import errors, place, report
     from batcher.report.page import TRAVELLING, write_page
 
     where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
@@ -69,6 +69,8 @@ def report_command(
     else:
         click.echo(page)
     if opened:
+        if isinstance(page, str):
+            raise errors.UsageError(f"no browser opens {page}; -o FILE writes the page to this machine")
         click.launch(page.as_uri())
     return 0
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batcher import errors, lock, place
+from batcher import destination, errors, lock, place
 from batcher.ledger import store
 from batcher.report import figures, gallery, standing
 from batcher.report.gallery import Facets, Shown
@@ -123,7 +123,8 @@ class Lookout:
             connection.execute("BEGIN")
             report = standing.of_ledger(connection, self.output, now=self._now(), running=running)
             found = figures.of_ledger(connection, per_image=report.per_image)
-            newest = gallery.newest(connection, self.output, AT_ONCE if self._shown else LIVE_ROWS)
+            pictures = destination.at(store.meta(connection, "destination"), self.output)
+            newest = gallery.newest(connection, pictures, AT_ONCE if self._shown else LIVE_ROWS)
         self._seen = state
         return Look(shown_figures(report, found), tuple(reversed(newest)))
 

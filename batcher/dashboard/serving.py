@@ -19,10 +19,10 @@ from typing import Any
 import anyio
 from aiohttp import web
 
-from batcher import errors, pictures
+from batcher import errors, pictures, plan, stores
 from batcher.dashboard.lookout import Lookout
 from batcher.report.page import live_page
-from batcher.report.thumbnails import Source, Thumbnails
+from batcher.report.thumbnails import LARGEST, Source, Thumbnails
 
 HOST = "127.0.0.1"
 HEARTBEAT = 15.0
@@ -191,12 +191,18 @@ class Pages:
         mime = None if source is None else await asyncio.to_thread(_mime, source)
         if source is None or mime is None:
             return _missing()
-        return web.FileResponse(source.path, headers=_picture(mime))
+        if not plan.is_stored(str(source.path)):
+            return web.FileResponse(source.path, headers=_picture(mime))
+        try:
+            body = await asyncio.to_thread(stores.content, str(source.path), LARGEST)
+        except OSError:
+            return _missing()
+        return web.Response(body=body, headers=_picture(mime))
 
 
 def _mime(source: Source) -> str | None:
     try:
-        with open(source.path, "rb") as file:
+        with stores.opened(str(source.path)) as file:
             return pictures.kind_of(file).mime
     except (OSError, errors.BadDownload):
         return None

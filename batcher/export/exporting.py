@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
-from batcher import errors, pictures, place
-from batcher.download import disk
+from batcher import destination, errors, pictures, place, plan, stores
+from batcher.destination import disk
 from batcher.export import masks
 from batcher.export.columns import Columns
 from batcher.export.exclusion import Exclusion
@@ -96,7 +98,13 @@ def export(output: Path, wishes: Wishes) -> Exported:
         disk(wishes.into),
         store.disk_errors(path),
         closing(store.open_for_reading(path)) as connection,
-        Leaving(connection, output, wishes.splits, exclusion, originals=wishes.originals) as leaving,
+        Leaving(
+            connection,
+            destination.at(store.meta(connection, "destination"), output),
+            wishes.splits,
+            exclusion,
+            originals=wishes.originals,
+        ) as leaving,
     ):
         _refuse(wishes.into, output)
         connection.execute("BEGIN")  # one moment of the ledger, whatever a run beside writes
@@ -134,16 +142,16 @@ class _Export:
         return self._exported(writer)
 
     def _add(self, writer: _Writer, item: Item, with_masks: bool, *, shows: bool) -> None:
-        try:
-            if item.sha256:
-                item = _looked_at(item)
-            elif not item.path.is_file():
-                raise errors.BadDownload("is not there; `batcher verify` finds out more")
-        except errors.BadDownload as error:
-            self.missing.append(f"{item.path}: {error}")
-            return
-        mask = self._mask(item) if with_masks else None
-        writer.add(item, mask, shows=shows)
+        with ExitStack() as stack:
+            try:
+                item = replace(item, path=stack.enter_context(_brought(item)))
+                if item.digest:
+                    item = _looked_at(item)
+            except errors.BadDownload as error:
+                self.missing.append(f"{item.address}: {error}")
+                return
+            mask = self._mask(item) if with_masks else None
+            writer.add(item, mask, shows=shows)
         self.counts[item.folder] += 1
         self.splits[item.split] += 1
         self.counts["masks"] += mask is not None
@@ -152,10 +160,11 @@ class _Export:
         """The name and the bytes of the picture's mask."""
         if item.mask is None:
             return None
-        beside = Path(item.mask.path)
+        beside = item.mask.path
         try:
             if item.mask.placement is None:
-                return f"{Path(item.name).stem}{beside.suffix.lower()}", beside.read_bytes()
+                with stores.opened(beside) as file:
+                    return f"{Path(item.name).stem}{Path(beside).suffix.lower()}", file.read()
             return f"{Path(item.name).stem}.png", masks.laid(
                 item.mask.path, item.mask.placement, item.mask.size
             )
@@ -208,15 +217,37 @@ def _writer(wishes: Wishes, columns: Columns) -> _Writer:
     return Parquet(wishes.into, columns)
 
 
+@contextmanager
+def _brought(item: Item) -> Iterator[Path]:
+    """The picture on this disk, for as long as it is needed. Raises BadDownload where it is not there."""
+    if not plan.is_stored(item.address):
+        path = Path(item.address)
+        if not path.is_file():
+            ours = "" if item.digest else "; `batcher verify` finds out more"
+            raise errors.BadDownload(f"is not there{ours}")
+        yield path
+        return
+    with TemporaryDirectory(prefix="batcher-") as folder:
+        path = Path(folder) / "picture"
+        try:
+            with stores.held(item.address) as source, open(path, "wb") as target:
+                copyfileobj(source, target)
+        except OSError as error:
+            raise errors.BadDownload(error.strerror or str(error)) from error
+        yield path
+
+
 def _looked_at(item: Item) -> Item:
     """An original with its size, if it still is the picture that was sent. Raises BadDownload."""
     try:
         with open(item.path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != item.sha256:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            # One that lies in a store is known by what the store says of it.
+            known = stores.digest(item.address) if plan.is_stored(item.address) else sha256
+            if known != item.digest:
                 raise errors.BadDownload("changed since it was sent")
             file.seek(0)
             width, height = pictures.upright_size(file)
     except OSError as error:
         raise errors.BadDownload(error.strerror or str(error)) from error
-    values = {**item.values, "width": width, "height": height}
-    return Item(item.split, item.folder, item.name, item.path, values, item.mask, item.sha256)
+    return replace(item, values={**item.values, "sha256": sha256, "width": width, "height": height})

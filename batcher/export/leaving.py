@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from batcher.destination import Destination
 from batcher.export.exclusion import Exclusion
 from batcher.export.splits import Splits
 from batcher.geometry import Geometry
 from batcher.ledger import labels, records, store
 from batcher.ledger.records import Picture
 from batcher.plan.names import safe_name
-from batcher.plan.rows import PICTURE_SUFFIXES, is_url
+from batcher.plan.rows import PICTURE_SUFFIXES, is_stored, is_url
 
 PICTURE_INPUTS = ("image", "input_image", "init_image")
 """What the source is called where no geometry says it."""
@@ -39,16 +40,18 @@ class Mask:
 class Item:
     """One picture that leaves: the file at `path` as `folder/name`, its columns, its mask.
 
-    `sha256` is given where the file is not ours and has to be looked at.
+    `address` is where it lies: a path of this disk or an object of a store, which is brought to a `path` of
+    this disk when its turn comes. `digest` is given where the file is not ours and has to be looked at.
     """
 
     split: str
     folder: str
     name: str
-    path: Path
+    address: str
     values: Mapping[str, Any]
     mask: Mask | None = None
-    sha256: str = ""
+    digest: str = ""
+    path: Path = Path()
 
 
 class Leaving:
@@ -57,14 +60,14 @@ class Leaving:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        output: Path,
+        pictures: Destination,
         splits: Splits,
         exclusion: Exclusion,
         *,
         originals: bool,
     ) -> None:
         self._connection = connection
-        self._output = output
+        self._pictures = pictures
         self._splits = splits
         self._exclusion = exclusion
         self._originals = _Originals() if originals else None
@@ -94,7 +97,7 @@ class Leaving:
             yield item
 
     def items(self) -> Iterator[Item]:
-        """Every variant, and after the first of each source the source itself, where it is a local file."""
+        """Every variant, and after the first of each source the source itself, where it is a file."""
         for picture in records.pictures(self._connection, self._model):
             if self._exclusion.excludes(picture):
                 continue
@@ -121,7 +124,12 @@ class Leaving:
         path = mask_of(picture)
         mask = Mask(path, line["placement"], size) if path and "placement" in line else None
         return Item(
-            self._splits.of(source.group), "images", name, self._output / "images" / name, values, mask
+            self._splits.of(source.group),
+            "images",
+            name,
+            self._pictures.address(f"images/{name}"),
+            values,
+            mask,
         )
 
     def _original(self, source: Source, picture: Picture, variant: Item) -> Item:
@@ -140,7 +148,7 @@ class Leaving:
         values["source_image"] = f"originals/{name}"
         path = mask_of(picture)
         mask = Mask(path, None, (0, 0)) if path else None
-        return Item(variant.split, "originals", name, Path(source.path), values, mask, sha256=source.group)
+        return Item(variant.split, "originals", name, source.path, values, mask, digest=source.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +174,9 @@ def source_of(picture: Picture, rule: Geometry | None) -> Source:
 
 
 def mask_of(picture: Picture) -> str | None:
-    """The mask of a picture's source: a local file that a column or a parameter `mask` names."""
+    """The mask of a picture's source: a file that a column or a parameter `mask` names."""
     beside = picture.columns.get("mask")
-    if isinstance(beside, str) and os.path.isabs(beside):
+    if isinstance(beside, str) and (os.path.isabs(beside) or is_stored(beside)):
         return beside
     return str(picture.params["mask"]) if "mask" in picture.media else None
 

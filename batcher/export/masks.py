@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-from batcher import errors
+from batcher import errors, stores
 
 LARGEST = 100_000_000
 """Pixels; no model lays a source out larger."""
@@ -23,7 +23,7 @@ def laid(path: str, placement: Mapping[str, int], size: tuple[int, int]) -> byte
     if room[0] * room[1] > LARGEST:
         raise errors.BadDownload(f"the mask {path} would have {room[0]} x {room[1]} pixels")
     try:
-        with Image.open(path) as image:
+        with stores.opened(path) as file, Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)
             mask = upright.convert("L") if upright.mode in ("1", "CMYK", "YCbCr", "F") else upright
             scaled = mask.resize(room, Image.Resampling.NEAREST)

@@ -147,6 +147,24 @@ class Book:
         with self._at_once() as connection:
             store.set_meta(connection, "shard", asked)
 
+    def claim_destination(self, where: str | None) -> None:
+        """Notes where pictures go (None: the output folder). Raises OtherDestination when some lie, or are
+        about to lie, elsewhere."""
+        known = self.meta("destination")
+        if known == where:
+            return
+        if self._rows("SELECT 1 FROM files WHERE name IS NOT NULL LIMIT 1"):
+            folder = self.path.parent.parent
+            raise errors.OtherDestination(
+                f"the pictures of {folder} lie in {known or 'that folder'}, this run would put them in "
+                f"{where or 'that folder'}; leave output.dir as it was, or give the job another name"
+            )
+        with self._at_once() as connection:
+            if where is None:
+                connection.execute("DELETE FROM meta WHERE key = 'destination'")
+            else:
+                store.set_meta(connection, "destination", where)
+
     def plan(
         self,
         tasks: Iterable[Task],

@@ -103,7 +103,7 @@ def read(connection: sqlite3.Connection) -> Share | None:
         tasks=sum(counts.values()),
         plan=plan,
         unfinished=dict(connection.execute(UNFINISHED.format(in_flight=in_flight), (plan,)).fetchall()),
-        notes={key: meta(connection, key) for key in COMMON},
+        notes={key: meta(connection, key) for key in (*COMMON, "destination")},
         digest=digest.hexdigest(),
     )
 

@@ -164,6 +164,10 @@ def _completed(data: dict[str, Any], file: str, folder: Path) -> dict[str, Any]:
     """The manifest's data with what its own place gives: the name, the output folder, the paths."""
     data.setdefault("name", Path(file).stem)
     output = data.setdefault("output", {})
+    store = None
     if isinstance(output, dict):
-        data["output"] = {"dir": f"out/{data['name']}", **output}
-    return {**data, "path": Path(file), "folder": folder}
+        own = f"out/{data['name']}"
+        data["output"] = {"dir": own, **output}
+        if isinstance(named := output.get("dir"), str) and "://" in named:
+            store, data["output"]["dir"] = named.rstrip("/"), own
+    return {**data, "path": Path(file), "folder": folder, "store": store}

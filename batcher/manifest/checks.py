@@ -26,7 +26,9 @@ def problems(document: Document, model: Model | None) -> list[Problem]:
     are the same in every task or stand on an axis and that `model` does not take."""
     data: Mapping[str, Any] = document.data
     found = [
-        document.problem((ours,), "unknown key", at_key=True) for ours in ("path", "folder") if ours in data
+        document.problem((ours,), "unknown key", at_key=True)
+        for ours in ("path", "folder", "store")
+        if ours in data
     ]
     known = _Known(data)
     found += _templates(document, known)
@@ -234,9 +236,16 @@ def _lone(value: Any) -> str | None:
 def _stores(document: Document) -> Iterator[Problem]:
     output = document.data.get("output")
     folder = output.get("dir") if isinstance(output, dict) else None
-    if isinstance(folder, str) and "://" in folder:
-        scheme = folder.partition("://")[0]
-        yield document.problem(("output", "dir"), f"{scheme}:// cannot be written yet; name a local folder")
+    if not isinstance(folder, str) or "://" not in folder:
+        return
+    scheme, _, bucket = folder.partition("://")
+    if scheme.lower() in ("http", "https", "data", "dataset"):
+        yield document.problem(
+            ("output", "dir"),
+            f"{scheme}:// cannot be written to; name a folder, or one of a store (s3://...)",
+        )
+    elif not bucket.strip("/"):
+        yield document.problem(("output", "dir"), f"names no bucket: {scheme}://bucket/folder")
 
 
 def _list(value: Any) -> list[Any]:

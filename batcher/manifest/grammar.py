@@ -214,7 +214,11 @@ class Poll(Part):
 
 
 class Manifest(Part):
-    """One job, as its manifest says it. `path` is the file, `folder` (absolute) what its paths start from."""
+    """One job, as its manifest says it. `path` is the file, `folder` (absolute) what its paths start from.
+
+    Where the manifest's `output.dir` names a folder of an object store, `store` is that URL, and `output.dir`
+    the folder of this machine where the job's ledger lies.
+    """
 
     name: Annotated[StrictStr, AfterValidator(_job_name)]
     model: Annotated[StrictStr, AfterValidator(_slug)]
@@ -235,6 +239,7 @@ class Manifest(Part):
     unchecked: Strings = ()
     path: Path
     folder: Path
+    store: StrictStr | None = None
 
     _document: Document | None = PrivateAttr(default=None)
 
@@ -250,10 +255,12 @@ class Manifest(Part):
 
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default spelled out and every path absolute; it loads again."""
-        data = self.model_dump(mode="json", exclude={"path", "folder"}, exclude_none=True)
+        data = self.model_dump(mode="json", exclude={"path", "folder", "store"}, exclude_none=True)
         _spell_durations(data)
         if self.limits.rpm is None:
             data["limits"]["rpm"] = "none"
+        if self.store is not None:
+            data["output"]["dir"] = self.store
         # As they are: nulls in them are values.
         data["params"] = copied(self.params)
         data["matrix"] = {name: list(values) for name, values in self.matrix}

@@ -22,7 +22,7 @@ _SECTIONS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("retry", "backoff"): grammar.Backoff,
     ("poll",): grammar.Poll,
 }
-_OURS = ("path", "folder")
+_OURS = ("path", "folder", "store")
 _KINDS = {
     "string": "text",
     "int": "a whole number",

@@ -13,10 +13,10 @@ Law: nothing is invented; whatever stands in a report can be built again from th
 
 from __future__ import annotations
 
-from batcher.report.records import line, replace, write_records
+from batcher.report.records import begin, line, write_records
 from batcher.report.standing import CALLS, Report, of_folder, of_ledger
 
-__all__ = ["CALLS", "Report", "line", "of_folder", "of_ledger", "replace", "write"]
+__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write"]
 
 
 def write(report: Report) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from batcher.destination import Destination
 from batcher.ledger import labels, store
 from batcher.ledger.totals import credits
 from batcher.report.thumbnails import Source
@@ -99,10 +100,10 @@ class Shown:
         return {key: value for key, value in told.items() if value not in (None, [], {})}
 
 
-def rows(connection: sqlite3.Connection, output: Path, counts: Mapping[str, int]) -> Iterator[Shown]:
+def rows(connection: sqlite3.Connection, pictures: Destination, counts: Mapping[str, int]) -> Iterator[Shown]:
     """The tasks of the present plan, delivered ones first, at most MOST; `counts` by state."""
     number = int(store.meta(connection, "plan") or 0)
-    reader = _Reader(connection, output)
+    reader = _Reader(connection, pictures)
     for state, most in shares(counts).items():
         yield from reader.shown(IN_STATE, number, state, most)
 
@@ -120,10 +121,10 @@ def shares(counts: Mapping[str, int], most: int = MOST) -> dict[str, int]:
     return {calm[0]: done, **trouble, calm[1]: min(counts.get(calm[1], 0), left - done)}
 
 
-def newest(connection: sqlite3.Connection, output: Path, most: int) -> list[Shown]:
+def newest(connection: sqlite3.Connection, pictures: Destination, most: int) -> list[Shown]:
     """The tasks that were delivered last, latest first."""
     tasks = dict.fromkeys(task for (task,) in connection.execute(NEWEST, (most,)))
-    reader = _Reader(connection, output)
+    reader = _Reader(connection, pictures)
     return [shown for task in tasks for shown in reader.shown(ONE, task)]
 
 
@@ -183,11 +184,18 @@ def _chosen(value: Any) -> str:
     return str(_short(value))
 
 
-def linked_from(folder: Path) -> Callable[[Source], str]:
-    """Links that work where the page lies: relative to `folder`."""
+def linked_from(folder: str | Path) -> Callable[[Source], str]:
+    """Links that work where the page lies: relative to `folder`, a path or the URL of a store's. What lies
+    elsewhere in a store is only named: no browser opens it."""
+    inside = f"{folder}/"
 
     def link(source: Source) -> str:
-        return quote(os.fsencode(os.path.relpath(source.path, folder)), safe="/")
+        path = str(source.path)
+        if path.startswith(inside):
+            path = path.removeprefix(inside)
+        elif "://" not in path and "://" not in inside:
+            path = os.path.relpath(path, folder)
+        return quote(os.fsencode(path), safe="/:" if "://" in path else "/")
 
     return link
 
@@ -195,14 +203,14 @@ def linked_from(folder: Path) -> Callable[[Source], str]:
 class _Reader:
     """Rows of one ledger, as the page shows them."""
 
-    def __init__(self, connection: sqlite3.Connection, output: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, pictures: Destination) -> None:
         # A ledger of the first schema that is only read has no such table yet.
         look = "SELECT 1 FROM sqlite_master WHERE name = 'source_pictures'"
         kept = connection.execute(look).fetchone()
         self._query = ROWS.format(facts="k.facts" if kept else "NULL", kept=KEPT if kept else "")
         self._connection = connection
         self._rule = cache(lambda: labels.geometry_of(connection))
-        self._images = output / "images"
+        self._pictures = pictures
 
     def shown(self, which: str, *values: Any) -> Iterator[Shown]:
         """The tasks that `which` selects."""
@@ -228,7 +236,8 @@ class _Reader:
         def picture(file: str, sha256: str, width: int, height: int) -> Picture:
             told = {} if facts is None else labels.of_picture(self._rule, facts, of, asked, (width, height))
             placement = tuple(told["placement"].values()) if before and "placement" in told else None
-            return Picture(Source(sha256, self._images / file), width, height, placement)
+            source = Source(sha256, self._pictures.address(f"images/{file}"))
+            return Picture(source, width, height, placement)
 
         return Shown(
             id=number,
@@ -250,7 +259,7 @@ def _before(params: Mapping[str, Any], media: Mapping[str, str]) -> tuple[Source
     for name, digest in media.items():
         path = params.get(name)
         if "mask" not in name and isinstance(path, str):
-            return Source(digest, Path(path)), None
+            return Source(digest, path), None
     for name, value in params.items():
         if "mask" not in name and isinstance(value, str) and value.startswith(("http://", "https://")):
             return None, value[:2000]

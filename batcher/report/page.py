@@ -24,11 +24,10 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from batcher import place
+from batcher import destination, place
 from batcher.ledger import store
 from batcher.report import figures, gallery
 from batcher.report.gallery import Facets, Shown
-from batcher.report.records import replace
 from batcher.report.standing import Report
 from batcher.report.thumbnails import Thumbnails
 
@@ -64,25 +63,33 @@ class Parts:
 
 def write_page(
     report: Report, to: Path | None = None, *, thumbnails: int = TRAVELLING, seconds: float = 60.0
-) -> Path:
-    """Writes the page, atomically, and says where; `to` None: `report.html` in the output folder.
+) -> Path | str:
+    """Writes the page, atomically, and says where; `to` None: `report.html` beside the pictures, which may be
+    an object of a store.
 
     `thumbnails`: tasks whose thumbnails travel inside it; `seconds`: time to make them in. Raises DiskError,
     LedgerError.
     """
     output = report.output
-    target = (to or output / "report.html").absolute()
     path = place.ledger_of(output)
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
         connection.execute("BEGIN")
-        rows = gallery.rows(connection, output, report.counts)
+        pictures = destination.at(store.meta(connection, "destination"), output)
+        rows = gallery.rows(connection, pictures, report.counts)
         page = {
             "figures": shown_figures(report, figures.of_ledger(connection, per_image=report.per_image)),
             "chunk": CHUNK,
         }
-        chunks = _chunks(rows, target.parent, Thumbnails(output), thumbnails, seconds, report.total)
-        replace(target, _rendered(report, page, chunks))
-    return target
+        beside = pictures.where if to is None else str(to.absolute().parent)
+        chunks = _chunks(rows, beside, Thumbnails(output), thumbnails, seconds, report.total)
+        lines = _rendered(report, page, chunks)
+        if to is None:
+            pictures.replace("report.html", lines)
+        else:
+            destination.replace(to.absolute(), lines)
+    if to is not None:
+        return to.absolute()
+    return pictures.address("report.html") if pictures.remote else Path(pictures.address("report.html"))
 
 
 def live_page(name: str) -> tuple[str, str]:
@@ -174,7 +181,7 @@ def _rendered(report: Report, page: dict[str, Any], chunks: Iterable[Markup]) ->
 
 
 def _chunks(
-    rows: Iterator[Shown], folder: Path, thumbnails: Thumbnails, travelling: int, seconds: float, total: int
+    rows: Iterator[Shown], folder: str, thumbnails: Thumbnails, travelling: int, seconds: float, total: int
 ) -> Iterator[Markup]:
     """The rows in pieces, and last what was learned on the way: how many there are, and how to filter them.
 

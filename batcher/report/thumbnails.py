@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from batcher import plan, stores
 from batcher.pictures import SUFFIXES
 
 EDGE = 240
@@ -29,10 +30,23 @@ LARGEST = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture on this disk and the sha256 (hex) that its bytes should have."""
+    """A picture on this disk, or in a store (its URL), and the digest (hex) by which the ledger knows it."""
 
     digest: str
-    path: Path
+    path: Path | str
+
+    def content(self) -> bytes | None:
+        """Its bytes; None where they are too many, or no longer those of the digest. Raises OSError."""
+        address = str(self.path)
+        with stores.opened(address) as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            return None
+        if hashlib.sha256(content).hexdigest() == self.digest:
+            return content
+        # A source picture in a store is known by what the store says of it.
+        same = plan.is_stored(address) and stores.digest(address, fresh=True) == self.digest
+        return content if same else None
 
 
 class Thumbnails:
@@ -69,10 +83,8 @@ def _made(source: Source) -> bytes | None:
     from PIL import Image, ImageOps
 
     try:
-        if source.path.stat().st_size > LARGEST:
-            return None
-        content = source.path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != source.digest:
+        content = source.content()
+        if content is None:
             return None
         with Image.open(io.BytesIO(content)) as image:
             if image.format not in SUFFIXES:

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import anyio
 import yaml
 
-from batcher import errors, geometry, lock, place, report
+from batcher import destination, errors, geometry, lock, place, report
 from batcher.account import Account
 from batcher.client import Client
 from batcher.download import Folder, plain_session
@@ -33,7 +34,14 @@ from batcher.progress import Finished, Listener, Moved, Noted, Planning, Started
 from batcher.report import Report
 from batcher.run import planning, watching
 from batcher.run.engine import Engine, wired
-from batcher.run.starting import SANDBOX_ORIGIN, Wishes, account_for, embedded_sandbox, opened
+from batcher.run.starting import (
+    SANDBOX_ORIGIN,
+    Wishes,
+    account_for,
+    embedded_sandbox,
+    noted_destination,
+    opened,
+)
 from batcher.run.telling import Records, audited
 from batcher.stopping import FirstFailures, Stopping, gravest
 from batcher.task import FINAL, IN_FLIGHT, State
@@ -59,9 +67,10 @@ async def run(
     """Runs a job until nothing is left that may be done; running it again goes on where this ended.
 
     `account` None: the one that the environment names (`base_url` before SEGMIND_BASE_URL); `sandbox`: an
-    embedded local server instead, with its results in `<output>-sandbox`. Raises what keeps a run from
-    starting: ManifestError, MissingKey, Locked, OtherOrigin, LedgerError, DiskError. What ends it later is in
-    the report's exit_code and causes.
+    embedded local server instead, with its results in `<output>-sandbox`; `output`: another folder, whose
+    pictures lie in it, or where its ledger says. Raises what keeps a run from starting: ManifestError,
+    MissingKey, Locked, OtherOrigin, OtherDestination, LedgerError, DiskError. What ends it later is in the
+    report's exit_code and causes.
     """
     async with AsyncExitStack() as stack:
         origin = None
@@ -71,12 +80,14 @@ async def run(
         elif account is None:
             account = account_for(job, base_url)
         wishes = wishes or Wishes()
-        where = place.output_in(job.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
-        folder = Folder(where)
+        path = place.output_in(job.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
+        named = place.store_of(job.store, sandbox=sandbox, shard=wishes.shard)
+        where = named if output is None else noted_destination(path)
+        folder = Folder(path, destination.at(where, path))
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))
-        stack.enter_context(lock.held(place.lock_of(folder.path), since=began))
-        return await _Run(job, folder, account, listener, wishes, now, luck).run(origin)
+        stack.enter_context(lock.held(place.lock_of(path), since=began))
+        return await _Run(job, folder, account, listener, wishes, now, luck).run(origin, where)
 
 
 class _Run:
@@ -106,10 +117,11 @@ class _Run:
         self.stopping = Stopping()
         self.failures = FirstFailures(wishes.same_failures)
 
-    async def run(self, origin: str | None) -> Report:
+    async def run(self, origin: str | None, where: str | None) -> Report:
         self.ledger = Ledger(place.ledger_of(self.folder.path), now=self.now, moved=self._moved)
         try:
             self.ledger.claim_origin(origin or self.account.endpoints.api)
+            self.ledger.claim_destination(where)
             self._plan()
             self._start(forget=origin == SANDBOX_ORIGIN)
             await self._work()
@@ -139,7 +151,10 @@ class _Run:
             if value is not None:
                 self.ledger.note(key, str(value))
         resolved = yaml.safe_dump(self.whole.resolved(), sort_keys=False, allow_unicode=True)
-        report.replace(self.folder.state / "manifest.yaml", [resolved])
+        destination.replace(self.folder.state / "manifest.yaml", [resolved])
+        if self.folder.destination.remote:
+            # Whoever may not write there learns it before anything is paid for.
+            report.begin(report.of_folder(self.folder.path, now=self.now(), running=True))
         total = sum(self.ledger.counts.values())
         new = planned.new if planned else 0
         self.tell(Started(self.job.name, self.job.model, str(self.folder.path), total, new))
@@ -287,7 +302,12 @@ class _Run:
 
     def _ended(self) -> Report:
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        report.write(told)
+        try:
+            report.write(told)
+        except errors.DiskError as error:
+            # All that was paid for is in the ledger: the next run writes the records.
+            causes = (*told.causes, f"the records could not be written: {error}")
+            told = replace(told, exit_code=gravest({told.exit_code, 5}), causes=causes)
         self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit))
         return told
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batcher import account as accounts
-from batcher import errors, manifest
+from batcher import errors, manifest, place
 from batcher.account import Account
 from batcher.client import Endpoints
-from batcher.download import Folder, disk
+from batcher.destination import disk
+from batcher.download import Folder
+from batcher.ledger import store
 from batcher.manifest import Manifest
 from batcher.run import planning
 from batcher.shard import Shard
@@ -74,6 +76,15 @@ async def embedded_sandbox(stack: AsyncExitStack, now: Callable[[], float]) -> A
     return Account(Endpoints(server.url, server.url, server.url), SANDBOX_KEY)
 
 
+def noted_destination(output: Path) -> str | None:
+    """Where the pictures of an output folder's job lie; None: in it. Raises LedgerError, DiskError."""
+    path = place.ledger_of(output)
+    if not path.exists():
+        return None
+    with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
+        return store.meta(connection, "destination")
+
+
 @contextmanager
 def opened(folder: Folder) -> Iterator[None]:
     """The output folder is there; when the very first plan is refused, it is as it was."""
@@ -82,7 +93,7 @@ def opened(folder: Folder) -> Iterator[None]:
         folder.state.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except (errors.ManifestError, errors.OtherOrigin):
+    except (errors.ManifestError, errors.OtherOrigin, errors.OtherDestination):
         if missing:
             shutil.rmtree(folder.state)
             for path in missing[1:]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import anyio
 
 from batcher import report
-from batcher.download import Folder, disk
+from batcher.download import Folder
 from batcher.ledger.entries import Entry
 from batcher.ledger.totals import credits
 from batcher.ledger.writer import Ledger
@@ -28,9 +28,8 @@ class Records:
     def __init__(self, folder: Folder, ledger: Ledger) -> None:
         self._ledger = ledger
         self._done: list[Entry] = []
-        with disk(folder.path):
-            self._metadata = open(folder.path / "metadata.jsonl", "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
-            self._errors = open(folder.path / "errors.jsonl", "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        self._metadata = folder.destination.growing("metadata.jsonl")
+        self._errors = folder.destination.growing("errors.jsonl")
 
     def ended(self, entry: Entry) -> None:
         """One task was delivered or failed."""

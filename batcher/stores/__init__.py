@@ -4,9 +4,11 @@
     stat(address)                        size and tag; the tag changes when the content does
     digest(address)                      what a task knows the file by
     opened(address)                      the bytes, as a file
+    held(address)                        all the bytes, brought here
     content(address, most)               the bytes, checked against a size
 
     objects.py   object stores, through fsspec
+    writing.py   objects written: what the outputs of a job need
     saved.py     pictures inside a dataset that the `datasets` library saved
 
 Law: whatever a foreign library raises leaves here as an OSError that names the address, or as one sentence
@@ -16,11 +18,16 @@ that names the extra to install.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from functools import lru_cache
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from batcher.stores import objects, saved
 from batcher.stores.objects import Entry, MissingExtra, Stat, entries, forget, stat
+
+HELD = 8 * 1024 * 1024
+"""Bytes of an object that are held in memory; a larger one goes to a temporary file."""
 
 __all__ = [
     "Entry",
@@ -30,6 +37,7 @@ __all__ = [
     "digest",
     "entries",
     "forget",
+    "held",
     "is_folder",
     "opened",
     "saved",
@@ -38,8 +46,24 @@ __all__ = [
 
 
 def opened(address: str) -> IO[bytes]:
-    """The file at an address, open for reading and seekable. Raises OSError, MissingExtra."""
+    """The file at an address, or at a path of this disk, open for reading and seekable. Raises OSError,
+    MissingExtra."""
+    if "://" not in address:
+        return open(address, "rb")
     return saved.opened(address) if saved.is_cell(address) else objects.opened(address)
+
+
+def held(address: str) -> IO[bytes]:
+    """The whole file, seekable, and away from the store. Raises FileNotFoundError, OSError, MissingExtra."""
+    kept: Any = tempfile.SpooledTemporaryFile(HELD)  # noqa: SIM115  # closed by whoever reads it
+    try:
+        with opened(address) as file, objects.told(address):
+            shutil.copyfileobj(file, kept, 1 << 20)
+    except BaseException:
+        kept.close()
+        raise
+    kept.seek(0)
+    return cast(IO[bytes], kept)
 
 
 def content(address: str, most: int) -> bytes:

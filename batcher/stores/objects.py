@@ -69,7 +69,7 @@ def entries(folder: str) -> list[Entry]:
     """What lies in a folder, by name. Raises FileNotFoundError where nothing does, OSError, MissingExtra."""
     folder = folder.rstrip("/")
     scheme = folder.partition("://")[0]
-    files, path = _reached(folder)
+    files, path = reached(folder)
     with told(folder):
         found = files.ls(path, detail=True)
     own = path.strip("/")
@@ -91,7 +91,7 @@ def stat(address: str, *, fresh: bool = False) -> Stat:
         if name not in _listed[folder]:
             raise FileNotFoundError(2, "there is no such object", address)
         return _listed[folder][name]
-    files, path = _reached(address)
+    files, path = reached(address)
     with told(address):
         found = files.info(path)
     if found.get("type") == "directory":
@@ -101,7 +101,7 @@ def stat(address: str, *, fresh: bool = False) -> Stat:
 
 def opened(address: str) -> IO[bytes]:
     """The file, open for reading and seekable. Raises OSError, MissingExtra."""
-    files, path = _reached(address)
+    files, path = reached(address)
     with told(address):
         return cast(IO[bytes], files.open(path, "rb"))
 
@@ -115,7 +115,7 @@ def told(address: str) -> Iterator[None]:
         raise FileNotFoundError(2, "there is no such object", address) from None
     except PermissionError:
         raise PermissionError(13, "the store does not let us read it", address) from None
-    except MissingExtra:
+    except (MissingExtra, FileExistsError):
         raise
     except Exception as error:  # each store's library has errors of its own, not all of them OSErrors
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -130,8 +130,8 @@ def _often(folder: str) -> bool:
     return count > ASKED
 
 
-def _reached(address: str) -> tuple[Any, str]:
-    """The store's file system, and the path in it."""
+def reached(address: str) -> tuple[Any, str]:
+    """The store's file system, and the path in it. Raises OSError, MissingExtra."""
     scheme, _, path = address.partition("://")
     return _filesystem(scheme.lower()), path
 
@@ -155,10 +155,10 @@ def _filesystem(scheme: str) -> Any:
 
 def _install(scheme: str) -> str:
     if extra := EXTRAS.get(scheme):
-        return f"reading {scheme}:// needs the extra `{extra}`: pip install 'batcher[{extra}]'"
+        return f"{scheme}:// needs the extra `{extra}`: pip install 'batcher[{extra}]'"
     package = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}.get(scheme)
     named = f"{package}: pip install {package}" if package else "its fsspec package, which is not installed"
-    return f"reading {scheme}:// needs {named}"
+    return f"{scheme}:// needs {named}"
 
 
 def _entry(scheme: str, found: dict[str, Any]) -> Entry:

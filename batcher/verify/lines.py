@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from hashlib import blake2b
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from batcher.download import disk
+from batcher.destination import Destination, disk
 from batcher.ledger import records, store
 
 LONGEST_LINE = 1 << 24
@@ -24,12 +25,15 @@ CREATE TABLE said (name TEXT PRIMARY KEY, line INTEGER, digest BLOB, known INTEG
 SAY = "INSERT OR IGNORE INTO said (name, line, digest) VALUES (?, ?, ?)"
 
 
-def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
-    """Every way in which the file at `path` differs from what the ledger would write; nobody is writing it.
+METADATA = "metadata.jsonl"
+
+
+def disagreements(connection: sqlite3.Connection, where: Destination) -> Iterator[str]:
+    """Every way in which metadata.jsonl differs from what the ledger would write; nobody is writing it.
 
     Raises DiskError.
     """
-    with _said(path) as (said, unreadable):
+    with _said(where) as (said, unreadable):
         yield from unreadable
         for name, line in _compared(connection, said):
             yield f"has no line about {name}" if line is None else f"line {line}: {name}: {OTHERWISE}"
@@ -37,9 +41,9 @@ def disagreements(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
             yield f"line {line}: {name} is not delivered, as the ledger knows it"
 
 
-def contradictions(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+def contradictions(connection: sqlite3.Connection, where: Destination) -> Iterator[str]:
     """The lines that a run beside us cannot explain: a delivered picture, described otherwise."""
-    with _said(path) as (said, _):
+    with _said(where) as (said, _):
         for name, line in _compared(connection, said):
             if line is not None:
                 yield f"line {line}: {name}: {OTHERWISE}"
@@ -60,14 +64,14 @@ def _compared(connection: sqlite3.Connection, said: sqlite3.Connection) -> Itera
 
 
 @contextmanager
-def _said(path: Path) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+def _said(where: Destination) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
     """What the file says, by picture, and the sentences about lines that say nothing."""
     unreadable: list[str] = []
     with closing(sqlite3.connect("", isolation_level=None)) as said:
         said.execute("PRAGMA synchronous=OFF")
         said.execute(SAID)
         said.execute("BEGIN")
-        for number, record in _lines(path):
+        for number, record in _lines(where):
             if record is None:
                 unreadable.append(f"line {number}: is no record of a picture")
                 continue
@@ -77,14 +81,14 @@ def _said(path: Path) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
         yield said, unreadable
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _lines(where: Destination) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's number and record; None where it is none."""
-    with disk(path):
+    with disk(Path(where.where)):
         try:
-            file = open(path, encoding="utf-8", errors="replace")  # noqa: SIM115  # closed right below
+            content = where.opened(METADATA)
         except FileNotFoundError:
             return
-        with file:
+        with TextIOWrapper(content, encoding="utf-8", errors="replace") as file:
             number = 0
             while line := file.readline(LONGEST_LINE):
                 number += 1

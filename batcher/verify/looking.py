@@ -19,8 +19,9 @@ from pathlib import Path
 
 import anyio
 
-from batcher import errors, lock, pictures, place
-from batcher.download import Folder, disk
+from batcher import destination, errors, lock, pictures, place
+from batcher.destination import Destination, disk
+from batcher.download import Folder
 from batcher.ledger import mending, store
 from batcher.ledger.mending import Delivered, Owed
 from batcher.verify.lines import contradictions, disagreements
@@ -75,14 +76,14 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
     Raises UsageError when nothing was ever run there, LedgerError, DiskError.
     """
     path = ledger_in(output)
-    folder = Folder(output)
     if alone is None:
 
         def alone() -> bool:
             return lock.holder(place.lock_of(output)) is None
 
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
-        leftovers = sorted(_unnamed(connection, folder), key=lambda finding: finding.path)
+        folder = folder_of(connection, output)
+        leftovers = sorted(_unnamed(connection, folder.destination), key=lambda finding: finding.path)
         checked, findings = await _checked(connection, folder)
         findings += leftovers
         idle = alone()
@@ -92,8 +93,13 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
         if idle:
             findings += settled
         else:
-            findings += _records(contradictions(connection, output / "metadata.jsonl"))
+            findings += _records(contradictions(connection, folder.destination))
     return Found(checked, tuple(findings), beside=not idle)
+
+
+def folder_of(connection: sqlite3.Connection, output: Path) -> Folder:
+    """An output folder, and where its pictures lie. Raises MissingExtra."""
+    return Folder(output, destination.at(store.meta(connection, "destination"), output))
 
 
 def ledger_in(output: Path) -> Path:
@@ -110,7 +116,7 @@ async def _checked(connection: sqlite3.Connection, folder: Folder) -> tuple[int,
     findings: list[Finding] = []
 
     async def some(files: Sequence[Delivered]) -> None:
-        findings.extend(await to_thread(_wrong_ones, folder.images, files))
+        findings.extend(await to_thread(_wrong_ones, folder.destination, files))
 
     for page in mending.delivered(connection):
         async with anyio.create_task_group() as threads:
@@ -120,21 +126,21 @@ async def _checked(connection: sqlite3.Connection, folder: Folder) -> tuple[int,
     return checked, sorted(findings, key=lambda finding: (finding.task, finding.position))
 
 
-def _wrong_ones(images: Path, files: Sequence[Delivered]) -> list[Finding]:
+def _wrong_ones(where: Destination, files: Sequence[Delivered]) -> list[Finding]:
     found = []
     for file in files:
-        verdict = _verdict(images / file.name, file.sha256)
+        verdict = _verdict(where, f"images/{file.name}", file.sha256)
         if verdict is not None:
             kind, why = verdict
             found.append(Finding(kind, f"images/{file.name}", why, file.task, file.position))
     return found
 
 
-def _verdict(path: Path, sha256: str) -> tuple[Kind, str] | None:
+def _verdict(where: Destination, path: str, sha256: str) -> tuple[Kind, str] | None:
     """What is wrong with a delivered file; None: nothing."""
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with where.opened(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it is one
             file.seek(0)
             try:
                 pictures.verified(file)
@@ -150,10 +156,10 @@ def _verdict(path: Path, sha256: str) -> tuple[Kind, str] | None:
     return (Kind.UNREADABLE, damage) if damage else None
 
 
-def _unnamed(connection: sqlite3.Connection, folder: Folder) -> Iterator[Finding]:
+def _unnamed(connection: sqlite3.Connection, where: Destination) -> Iterator[Finding]:
     """Whatever in images/ no row names. A name is in the ledger before the file has it, so a file that a run
     delivers meanwhile is known. Hidden files are the system's own; no picture's name begins with a dot."""
-    for name in _listed(folder.images):
+    for name in where.pictures():
         if not name.startswith(".") and not mending.names_it(connection, name):
             yield Finding(Kind.LEFTOVER, f"images/{name}", "is named by nothing in the ledger")
 
@@ -173,7 +179,7 @@ def _settled(connection: sqlite3.Connection, folder: Folder, found: Sequence[Fin
         kept = SPOOLED.fullmatch(name)
         if kept is None or not mending.needs_spool(connection, name, int(kept[1]), lost):
             yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nobody waits for")
-    yield from _records(disagreements(connection, folder.path / "metadata.jsonl"))
+    yield from _records(disagreements(connection, folder.destination))
 
 
 def missing(file: Owed, why: str) -> Finding:

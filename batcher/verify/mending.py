@@ -16,12 +16,13 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from batcher import lock, place, report
-from batcher.download import Folder, disk, sync_folder
+from batcher.destination import IMAGES, disk
+from batcher.destination.local import Local
 from batcher.ledger import mending, store
 from batcher.ledger.totals import credits
 from batcher.report import Report
 from batcher.task import State
-from batcher.verify.looking import Finding, Found, Kind, ledger_in, look, missing
+from batcher.verify.looking import Finding, Found, Kind, folder_of, ledger_in, look, missing
 
 Fetch = Callable[[int], Awaitable[Report]]
 """A run of the job that submits at most so many tasks."""
@@ -70,7 +71,6 @@ class _Repair:
 
     def __init__(self, output: Path, tell: Callable[[str], None], now: Callable[[], float]) -> None:
         self._output = output
-        self._folder = Folder(output)
         self._tell = tell
         self._now = now
         self._aside = 0
@@ -80,6 +80,8 @@ class _Repair:
     async def mend(self, fetcher: Callable[[], Fetch], *, repay: bool) -> Mended:
         ledger_in(self._output)
         with lock.held(place.lock_of(self._output), since=self._date()):
+            with self._ledger() as connection:
+                self._pictures = folder_of(connection, self._output).destination
             found = await look(self._output, alone=lambda: True)
             lost = self._wanted(found)
             fetch = fetcher() if lost else None
@@ -127,21 +129,15 @@ class _Repair:
         self._rebuild()
 
     def _set_aside(self, paths: Iterable[str]) -> None:
-        """Moves each of these (from the output folder) to .batcher/aside, under a name that is free there."""
-        aside = self._folder.state / "aside"
-        sources = set()
+        """Moves each of these to .batcher/aside, under a name that is free there."""
+        aside = self._output / ".batcher" / "aside"
+        here = Local(self._output)
         for path in paths:
-            source = self._output / path
-            with disk(source):
+            with disk(aside):
                 aside.mkdir(exist_ok=True)
-                if not os.path.lexists(source):
-                    continue
-                os.rename(source, _free(aside, source.name))
-            sources.add(source.parent)
-            self._aside += 1
-        for folder in (sources | {aside}) if sources else ():
-            with disk(folder):
-                sync_folder(folder)
+            folder, _, name = path.rpartition("/")
+            where = self._pictures if folder == IMAGES else here
+            self._aside += where.set_aside(path, _free(aside, name))
 
     def _rebuild(self) -> None:
         """metadata.jsonl, errors.jsonl and report.json anew; how the last run ended stays as it was told."""

@@ -58,7 +58,7 @@ async def test_a_watcher_is_told_what_changes_and_nothing_twice(
                 deliver(ledger, 8)
                 ledger._group.commit()
                 await watch.changed(second)
-                assert [one.after[0].source.path.name for one in watch.pictures(second)] == ["8.png"]
+                assert [Path(one.after[0].source.path).name for one in watch.pictures(second)] == ["8.png"]
                 assert len(watch.pictures(0)) == 2
             tasks.cancel_scope.cancel()
 

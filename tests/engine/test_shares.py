@@ -20,6 +20,7 @@ from batcher.report import Report
 from batcher.run import outlook, running
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
+from buckets import Bucket
 from conftest import MakeSandbox
 from engine.bench import Bench
 from engine.crashing import Points, mortal
@@ -308,6 +309,20 @@ async def test_two_pictures_of_one_name_both_stand(bench: Bench, sandbox: MakeSa
         (line,) = (line for line in lines if line["file_name"] == f"images/{new}")
         assert line["key"][:8] in new
     assert found.report.total == 6
+
+
+async def test_pictures_of_shares_in_a_store_come_to_the_merged_folder(
+    bench: Bench, sandbox: MakeSandbox, bucket: Bucket
+) -> None:
+    bench.output = bench.folder / "out" / "job"
+    async with sandbox(service=2) as server:
+        await run_shares(bench, server, 6, output={"dir": f"{bucket}/streets"})
+    found = bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
+    images = {one["Key"].rpartition("/")[0] for one in found if "/images/" in one["Key"]}
+    assert images == {f"streets/{shard.folder}/images" for shard in shards()}
+    whole, together = merged(bench)
+    whole.check(together.report)
+    assert together.report.images == 6
 
 
 # --- what is refused

@@ -158,7 +158,7 @@ def test_an_original_that_changed_or_went_is_told_and_its_variants_leave(shelf: 
     two.unlink()
     told, _ = exported(shelf, "imagefolder", originals=True)
     assert (told.pictures, told.originals, told.exit_code) == (2, 0, 3)
-    assert told.missing == (f"{one}: changed since it was sent", f"{two}: No such file or directory")
+    assert told.missing == (f"{one}: changed since it was sent", f"{two}: is not there")
 
 
 # --- files

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from batcher.destination import at
 from batcher.geometry import Geometry, as_text
 from batcher.ledger import store
 from batcher.report import gallery
@@ -97,8 +98,8 @@ async def test_a_row_tells_what_went_in_what_came_out_and_what_it_cost(tmp_path:
         ledger.failed(other, "REJECTED: no", "refused")
         states = {state.value: n for state, n in ledger.counts.items()}
     connection = store.open_for_reading(path)
-    done, failed, planned = gallery.rows(connection, tmp_path, states)
-    newest = gallery.newest(connection, tmp_path, 10)
+    done, failed, planned = gallery.rows(connection, at(None, tmp_path), states)
+    newest = gallery.newest(connection, at(None, tmp_path), 10)
     connection.close()
     assert [row.state for row in (done, failed, planned)] == ["done", "failed", "planned"]
     assert newest == [done]
@@ -136,7 +137,7 @@ async def test_where_the_original_lies_in_the_picture_is_told(tmp_path: Path) ->
         ledger.observe(finished)
         assert ledger.metadata(finished)
     connection = store.open_for_reading(path)
-    (row,) = gallery.rows(connection, tmp_path, {"done": 1})
+    (row,) = gallery.rows(connection, at(None, tmp_path), {"done": 1})
     connection.close()
     assert row.after[0].placement == (5, 7, 30, 20)
 
@@ -147,6 +148,6 @@ async def test_a_remote_original_is_named_and_never_loaded(tmp_path: Path) -> No
     with a_ledger(path, 0) as ledger:
         ledger.plan([task], "a plan")
     connection = store.open_for_reading(path)
-    (row,) = gallery.rows(connection, tmp_path, {"planned": 1})
+    (row,) = gallery.rows(connection, at(None, tmp_path), {"planned": 1})
     connection.close()
     assert (row.before, row.before_url) == (None, "https://a.example/a.png")

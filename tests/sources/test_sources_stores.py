@@ -12,7 +12,8 @@ from batcher import sources, stores, uploads
 from batcher.catalog import find
 from batcher.errors import NotAnImage, UploadRejected
 from batcher.plan import expand
-from sources.conftest import Bucket, Job, picture
+from buckets import Bucket
+from sources.conftest import Job, picture
 from test_plan import counter
 
 
@@ -188,7 +189,7 @@ def test_an_inbox_in_a_bucket_may_be_empty(job: Job, bucket: Bucket) -> None:
     [
         ("s3fs", "{images: 's3://b/'}", "needs the extra `s3`: pip install 'batcher[s3]'"),
         ("fsspec", "{table: 's3://b/t.csv'}", "needs the extra `s3`: pip install 'batcher[s3]'"),
-        ("gcsfs", "{images: 'gs://b/'}", "reading gs:// needs gcsfs: pip install gcsfs"),
+        ("gcsfs", "{images: 'gs://b/'}", "gs:// needs gcsfs: pip install gcsfs"),
         ("pyarrow", "{table: t.parquet}", "needs the extra `parquet`: pip install 'batcher[parquet]'"),
         ("datasets", "{dataset: saved}", "needs the extra `datasets`: pip install 'batcher[datasets]'"),
     ],

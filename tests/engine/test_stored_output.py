@@ -1,0 +1,339 @@
+"""output.dir in an object store: pictures and records go there, the ledger stays; the laws are the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from batcher import destination, errors, place, report
+from batcher.cli import ended
+from batcher.destination.stored import Stored
+from batcher.export import Wishes, export
+from batcher.manifest import Manifest
+from batcher.report import Report
+from batcher.sandbox import Options, Sandbox
+from batcher.stores import writing
+from batcher.verify import Kind, look, mend
+from batcher.verify.mending import Fetch
+from buckets import Bucket
+from conftest import MakeSandbox
+from engine.bench import KEY, Bench
+from engine.crashing import Crash
+from engine.test_verify import seen
+
+
+def keys(bucket: Bucket) -> list[str]:
+    """Everything in the bucket."""
+    found = bucket.client.list_objects_v2(Bucket=bucket.name).get("Contents", [])
+    return sorted(one["Key"] for one in found)
+
+
+def content(bucket: Bucket, key: str) -> bytes:
+    return bytes(bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read())
+
+
+def lines(bucket: Bucket, key: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content(bucket, key).splitlines()]
+
+
+class Stall:
+    """A bench whose pictures go to a bucket; the ledger stays in out/job."""
+
+    def __init__(self, bench: Bench, bucket: Bucket) -> None:
+        self.bench = bench
+        self.bucket = bucket
+        bench.output = bench.folder / "out" / "job"
+
+    def manifest(self, tasks: int = 4, **changes: Any) -> Manifest:
+        where = f"{self.bucket}/streets"
+        return self.bench.manifest(tasks, **{"output": {"dir": where}, **changes})
+
+
+@pytest.fixture
+def stall(bench: Bench, bucket: Bucket) -> Stall:
+    return Stall(bench, bucket)
+
+
+RECORDS = ["errors.jsonl", "metadata.jsonl", "report.html", "report.json"]
+PICTURES = [f"streets/images/place {n}.png" for n in range(4)]
+
+
+async def test_pictures_and_records_go_to_the_bucket_and_the_ledger_stays(
+    stall: Stall, sandbox: MakeSandbox
+) -> None:
+    async with sandbox() as server:
+        told = await stall.bench.run(server, stall.manifest())
+        assert (told.exit_code, server.billed) == (0, 4)
+        assert keys(stall.bucket) == sorted([*(f"streets/{name}" for name in RECORDS), *PICTURES])
+        assert [one["file_name"] for one in lines(stall.bucket, "streets/metadata.jsonl")] == [
+            f"images/place {n}.png" for n in range(4)
+        ]
+        head = stall.bucket.client.head_object(Bucket=stall.bucket.name, Key="streets/report.html")
+        assert head["ContentType"] == "text/html"
+        left = sorted(path.name for path in stall.bench.output.iterdir())
+        assert left == [".batcher"]
+        again = await stall.bench.run(server, stall.manifest(6))
+        assert (again.counts["done"], server.billed) == (6, 6)
+    found = await look(stall.bench.output)
+    assert (found.checked, found.findings) == (6, ())
+
+
+async def test_the_reports_page_shows_what_lies_beside_it_in_the_bucket(
+    stall: Stall, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(pictures=True) as server:
+        await stall.bench.run(server, stall.manifest(1))
+    page = report.page.write_page(report.of_folder(stall.bench.output, now=stall.bench.now()))
+    assert page == f"{stall.bucket}/streets/report.html"
+    text = content(stall.bucket, "streets/report.html").decode()
+    assert "images/place%200.jpg" in text
+    (thumbs,) = re.findall(r'"thumbs":(\{"[0-9a-f]{64}":"[^"]+"\})', text)
+    assert len(json.loads(thumbs)) == 1
+    here = stall.bench.folder / "page.html"
+    assert report.page.write_page(report.of_folder(stall.bench.output, now=0), here) == here
+    assert f"{stall.bucket}/streets/images/place%200.jpg" in here.read_text()
+
+
+@pytest.mark.parametrize("point", ["before the put", "after the put", "the answer is lost"])
+async def test_a_crash_around_the_put_leaves_one_picture(
+    stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    create, struck = writing.create, []
+
+    def crashing(source: Path, address: str) -> None:
+        if "place 2" not in address or struck:
+            create(source, address)
+            return
+        struck.append(address)
+        if point != "before the put":
+            create(source, address)
+        if point == "the answer is lost":
+            raise FileExistsError(address)
+        raise Crash
+
+    monkeypatch.setattr(writing, "create", crashing)
+    async with sandbox() as server:
+        if point == "the answer is lost":
+            await stall.bench.run(server, stall.manifest())
+        else:
+            with pytest.raises(BaseExceptionGroup):
+                await stall.bench.run(server, stall.manifest())
+            await stall.bench.run(server, stall.manifest())
+        assert server.billed == 4
+    assert struck
+    assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
+    assert stall.bench.states() == {"done": 4}
+    assert (await look(stall.bench.output)).findings == ()
+
+
+async def test_anothers_object_is_never_overwritten(stall: Stall, sandbox: MakeSandbox) -> None:
+    stall.bucket.put("streets/images/place 1.png", b"somebody's")
+    async with sandbox() as server:
+        told = await stall.bench.run(server, stall.manifest())
+    assert told.counts["done"] == 4
+    assert content(stall.bucket, "streets/images/place 1.png") == b"somebody's"
+    names = [name for (name,) in stall.bench.rows("SELECT name FROM files ORDER BY task")]
+    assert re.fullmatch(r"place 1-[0-9a-f]{8}\.png", names[1])
+    assert f"streets/images/{names[1]}" in keys(stall.bucket)
+
+
+async def test_a_store_that_goes_down_in_mid_run_costs_nothing_and_the_next_run_goes_on(
+    stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, down = writing.create, [True]
+
+    def refusing(source: Path, address: str) -> None:
+        if down and "place 3" in address:
+            raise OSError(5, "Could not connect to the endpoint", address)
+        create(source, address)
+
+    monkeypatch.setattr(writing, "create", refusing)
+    async with sandbox() as server:
+        told = await stall.bench.run(server, stall.manifest())
+        assert (told.exit_code, told.counts["done"], told.counts["ready"]) == (5, 3, 1)
+        (missed,) = lines(stall.bucket, "streets/errors.jsonl")
+        assert (missed["name"], missed["state"]) == ("place 3", "ready")
+        down.clear()
+        told = await stall.bench.run(server, stall.manifest())
+        assert (told.exit_code, told.counts["done"], server.billed) == (0, 4, 4)
+    assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
+
+
+async def test_records_that_cannot_be_written_at_the_end_are_told_with_the_reason(
+    stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = writing.put
+
+    def refusing(source: Path, address: str) -> None:
+        if "metadata" in address:
+            raise OSError(5, "Could not connect to the endpoint", address)
+        put(source, address)
+
+    monkeypatch.setattr(writing, "put", refusing)
+    async with sandbox() as server:
+        told = await stall.bench.run(server, stall.manifest())
+    assert (told.exit_code, told.counts["done"]) == (5, 4)
+    assert f"{stall.bucket}/streets/metadata.jsonl: Could not connect" in " ".join(told.causes)
+
+
+async def test_a_bucket_that_is_not_there_or_refuses_is_told_before_anything_is_paid(
+    stall: Stall, sandbox: MakeSandbox
+) -> None:
+    async with sandbox() as server:
+        with pytest.raises(errors.DiskError, match=r"s3://no-such-bucket-here/x.*there is no such bucket"):
+            await stall.bench.run(server, stall.manifest(output={"dir": "s3://no-such-bucket-here/x"}))
+        assert server.billed == 0
+
+
+async def test_pictures_do_not_change_their_place_in_silence(stall: Stall, sandbox: MakeSandbox) -> None:
+    async with sandbox() as server:
+        await stall.bench.run(server, stall.manifest())
+        with pytest.raises(errors.OtherDestination, match=r"leave output\.dir as it was"):
+            await stall.bench.run(server, stall.manifest(output={"dir": f"{stall.bucket}/elsewhere"}))
+        assert not [key for key in keys(stall.bucket) if key.startswith("elsewhere")]
+
+
+async def test_verify_finds_what_is_missing_or_damaged_and_a_repair_puts_it_back(
+    stall: Stall, sandbox: MakeSandbox
+) -> None:
+    async with sandbox() as server:
+        manifest = stall.manifest()
+        await stall.bench.run(server, manifest)
+        before = content(stall.bucket, PICTURES[1])
+        stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
+        stall.bucket.put(PICTURES[1], before[:40])
+        stall.bucket.put("streets/images/stranger.png", b"mine")
+        found = await look(stall.bench.output)
+        assert seen(found) == [
+            ("missing", "images/place 0.png"),
+            ("wrong", "images/place 1.png"),
+            ("leftover", "images/stranger.png"),
+        ]
+
+        def fetcher() -> Fetch:
+            async def fetch(most: int) -> Report:
+                return await stall.bench.run(server, manifest, most=most)
+
+            return fetch
+
+        mended = await mend(stall.bench.output, fetcher=fetcher, repay=False, tell=print, now=stall.bench.now)
+        assert (mended.exit_code, mended.fetched, mended.aside, server.billed) == (0, 2, 2, 4)
+    assert content(stall.bucket, PICTURES[1]) == before
+    assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
+    aside = stall.bench.output / ".batcher" / "aside"
+    assert (aside / "stranger.png").read_bytes() == b"mine"
+    assert (await look(stall.bench.output)).of(*Kind) == []
+
+
+async def test_what_lies_in_a_bucket_is_exported_like_any_other(
+    stall: Stall, sandbox: MakeSandbox, tmp_path: Path
+) -> None:
+    async with sandbox() as server:
+        await stall.bench.run(server, stall.manifest())
+    stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
+    for form in ("imagefolder", "webdataset", "parquet"):
+        told = await anyio.to_thread.run_sync(  # noqa: TID251  # nothing is timed here
+            export, stall.bench.output, Wishes(to=form, into=tmp_path / form)
+        )
+        assert (told.pictures, len(told.missing)) == (3, 1)
+        assert told.missing[0].startswith(f"{stall.bucket}/{PICTURES[0]}: there is no such object")
+    written = tmp_path / "imagefolder" / "train" / "images" / "place 1.png"
+    assert written.read_bytes() == content(stall.bucket, PICTURES[1])
+
+
+# --- as commands
+
+
+@pytest.fixture
+def served(stall: Stall, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
+    """A sandbox in a thread, and its address and key in the environment."""
+    with start_blocking_portal() as portal:
+        server = Sandbox(Options(pictures=False, service=0.02))
+        with portal.wrap_async_context_manager(server):
+            monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+            monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+            yield stall
+
+
+def test_every_command_knows_the_job_by_its_manifest_and_by_its_folder(
+    served: Stall, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served.manifest()
+    folder = str(served.bench.output)
+    job = str(served.bench.folder / "job.yaml")
+    assert ended(["run", job, "-q"]) == 0
+    capsys.readouterr()
+    for known_as in (job, folder):
+        assert ended(["status", known_as, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["counts"]["done"] == 4
+        served.bucket.client.delete_object(Bucket=served.bucket.name, Key=PICTURES[2])
+        assert ended(["verify", known_as]) == 3
+        assert ended(["verify", known_as, "--repair"]) == 0
+        assert PICTURES[2] in keys(served.bucket)
+        assert ended(["report", known_as]) == 0
+        assert f"{served.bucket}/streets/report.html" in capsys.readouterr().out
+        into = tmp_path / f"set-{len(known_as)}"
+        assert ended(["export", known_as, "--to", "imagefolder", "-o", str(into)]) == 0
+        assert len(list((into / "train" / "images").iterdir())) == 4
+        capsys.readouterr()
+
+
+def test_the_sandbox_writes_beside_the_real_thing(
+    served: Stall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.manifest(1)
+    assert ended(["run", str(served.bench.folder / "job.yaml"), "--sandbox", "-q"]) == 0
+    assert "streets-sandbox/images/place 0.jpg" in keys(served.bucket)
+    assert not [key for key in keys(served.bucket) if key.startswith("streets/")]
+    assert (served.bench.folder / "out" / "job-sandbox" / ".batcher").is_dir()
+
+
+def test_a_missing_extra_is_one_sentence_and_exit_code_2(
+    served: Stall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from batcher.stores import objects
+
+    served.manifest()
+
+    def missing(scheme: str) -> Any:
+        raise objects.MissingExtra(objects._install(scheme))
+
+    monkeypatch.setattr(objects, "_filesystem", missing)
+    assert ended(["run", str(served.bench.folder / "job.yaml"), "-q"]) == 2
+    assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
+    assert not served.bench.output.exists()
+
+
+def test_an_output_option_that_names_a_store_is_told_what_to_do(
+    stall: Stall, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stall.manifest()
+    assert ended(["run", str(stall.bench.folder / "job.yaml"), "-o", "s3://b/x"]) == 2
+    assert "--set output.dir=s3://b/x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("store", "beside"),
+    [("s3://b/p", "s3://b/p-sandbox"), ("s3://b", "s3://b/sandbox"), (None, None)],
+)
+def test_a_sandbox_never_leaves_the_bucket(store: str | None, beside: str | None) -> None:
+    assert place.store_of(store) == store
+    assert place.store_of(store, sandbox=True) == beside
+
+
+def test_a_destination_is_made_anew_from_its_address(bucket: Bucket, tmp_path: Path) -> None:
+    where = destination.at(f"{bucket}/x/", tmp_path)
+    assert isinstance(where, Stored)
+    where.replace("report.json", ["{}"])
+    again = destination.at(where.where, tmp_path)
+    with again.opened("report.json") as file:
+        assert file.read() == b"{}"
+    assert list(again.pictures()) == []
+    assert not again.holds("a.png", "0" * 64)
