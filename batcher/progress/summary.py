@@ -205,11 +205,12 @@ _MILD = frozenset({3, 10, 130, 143})
 
 
 def _causes(finished: Finished) -> Iterator[Line]:
+    if not finished.exit_code:
+        return  # it was about to stop, and came to its end
     tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
     for place, cause in enumerate(finished.causes):
         yield Line("" if place else "why", cause, tone)
-    if finished.exit_code:
-        yield Line("exit", f"code {finished.exit_code}")
+    yield Line("exit", f"code {finished.exit_code}")
 
 
 def _tasks(snapshot: Snapshot) -> Iterator[Line]:
