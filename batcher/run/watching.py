@@ -56,6 +56,7 @@ class Watch:
         self._polling = polling
         self._stopping = stopping
         self._started = asyncio.get_running_loop().time()
+        self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
 
     async def tell(self, listener: Listener) -> None:
@@ -98,6 +99,7 @@ class Watch:
             total=sum(ledger.counts.values()),
             counts=dict(ledger.counts),
             images=delivered,
+            delivered=delivered - self._before,
             in_flight=self._scheduler.in_flight,
             fetching=self._delivery.under_way,
             cost=ledger.money.in_credits(self._price),
@@ -177,7 +179,9 @@ async def heed_signals(
                     tasks.cancel()
                     return
                 stopping.stop(128 + number, SIGNALS[number])
-                told(f"stopping: what is in flight is fetched for up to {grace:g} s; the same again leaves at once")
+                told(
+                    f"stopping: what is in flight is fetched for up to {grace:g} s; once more leaves at once"
+                )
                 waits.start_soon(_cancel_after, grace, tasks)
 
 
