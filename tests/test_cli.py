@@ -222,6 +222,7 @@ def test_help_lists_every_command_with_a_whole_sentence(program: Program) -> Non
         (("status", "job.yaml"), "job.yaml: there is no such manifest or output folder"),
         (("status", "."), "is not an output folder of batcher"),
         (("fly",), "No such command 'fly'"),
+        (("rnu", "job.yaml"), "Did you mean 'run'?"),
         (("models", "seg-beyon"), "did you mean seg-beyond?"),
         (("sandbox", "--port", "70000"), "70000 is not in the range"),
         (("sandbox", "--ttl", "0s"), "ttl is 0.0; it must be more than 0"),
