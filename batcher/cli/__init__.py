@@ -64,9 +64,10 @@ class Commands(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            if near := get_close_matches(arguments[0], COMMANDS, 1):
-                error.message += f" Did you mean '{near[0]}'?"
-            raise
+            near = get_close_matches(arguments[0], COMMANDS, 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", context) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
