@@ -244,8 +244,7 @@ async def _watched(
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
     ended: Report | BatcherError
     async with anyio.create_task_group() as beside:
-        tell = partial(click.echo, err=True)
-        beside.start_soon(partial(dashboard.serve, where, port=0, announce=tell))
+        beside.start_soon(partial(dashboard.serve, where, port=0, announce=_beside_the_block))
         try:
             ended = await run(manifest, output=output, sandbox=sandbox, wishes=wishes, **more)
         except BatcherError as error:
@@ -254,6 +253,11 @@ async def _watched(
     if isinstance(ended, BatcherError):
         raise ended
     return ended
+
+
+def _beside_the_block(text: str) -> None:
+    """A line on stderr. `click.echo` would pass by the live block, which then draws over it."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _confirmation(

@@ -59,6 +59,8 @@ class Noted:
 class Snapshot:
     """The run at one moment. Seconds, credits, calls per minute.
 
+    `images` were delivered in the job's life, `delivered` of them since this command began;
+    `images_per_minute` is that of the last two minutes.
     `waiting` is a sentence that says what submits wait for, empty while nothing holds them; `rate` is the
     pace that is held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the
     remaining seconds (None: not to be said yet).
@@ -70,6 +72,7 @@ class Snapshot:
     total: int
     counts: Mapping[State, int]
     images: int
+    delivered: int
     in_flight: int
     fetching: int
     cost: Mapping[str, float]

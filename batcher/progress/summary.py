@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from batcher.progress import Finished, Snapshot
@@ -51,11 +51,21 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         *_tasks(snapshot),
         *_failures(snapshot, output),
         *_money(finished),
-        *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
+        *([Line("pace", ", ".join(pace(_as_a_whole(snapshot))))] if snapshot.delivered else ()),
         *_slowest(finished.slowest),
         *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *(
+            [Line("report", _below(output, "report.html"), Tone.VERBATIM)]
+            if output and snapshot.total
+            else ()
+        ),
         *_next(finished, command),
     )
+
+
+def _as_a_whole(snapshot: Snapshot) -> Snapshot:
+    """The pace of the whole run, in place of its last minutes."""
+    return replace(snapshot, images_per_minute=60 * snapshot.delivered / max(snapshot.elapsed, 1.0))
 
 
 def stages(snapshot: Snapshot) -> dict[str, int]:
@@ -182,6 +192,8 @@ def _headline(finished: Finished) -> Line:
     of_all = f"{at['done']:,} of {_several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
         said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
+    elif code == 0 and not open_tasks and not snapshot.delivered:
+        said, tone = f"nothing new, {_several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
     elif code == 0 and not open_tasks:
         said, tone = f"all done, {_several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
     elif code == 0:
@@ -205,11 +217,12 @@ _MILD = frozenset({3, 10, 130, 143})
 
 
 def _causes(finished: Finished) -> Iterator[Line]:
+    if not finished.exit_code:
+        return  # it was about to stop, and came to its end
     tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
     for place, cause in enumerate(finished.causes):
         yield Line("" if place else "why", cause, tone)
-    if finished.exit_code:
-        yield Line("exit", f"code {finished.exit_code}")
+    yield Line("exit", f"code {finished.exit_code}")
 
 
 def _tasks(snapshot: Snapshot) -> Iterator[Line]:

@@ -38,6 +38,7 @@ class Engine:
     lifecycle: Lifecycle
     purse: Purse
     scheduler: Scheduler
+    uploads: Uploads
     window: Window
 
 
@@ -74,13 +75,14 @@ def wired(
     if api == "v2":
         pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
+    uploads = Uploads(client, ledger, pacing, mode=job.uploads)
     endings = Endings(rules, ledger, delivery, luck=luck)
     submitting = Submitting(
         rules,
         endings,
         ledger=ledger,
         client=client,
-        uploads=Uploads(client, ledger, pacing, mode=job.uploads),
+        uploads=uploads,
         pacing=pacing,
         purse=purse,
         history=History(client, ledger, pacing, model=job.model, tell=warn),
@@ -101,7 +103,7 @@ def wired(
     scheduler = Scheduler(
         ledger=ledger, lifecycle=lifecycle, delivery=delivery, window=window, stopping=stopping, most=most
     )
-    return Engine(asking, delivery, lifecycle, purse, scheduler, window)
+    return Engine(asking, delivery, lifecycle, purse, scheduler, uploads, window)
 
 
 def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: Window) -> Callable[[], float]:

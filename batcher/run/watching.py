@@ -23,6 +23,7 @@ from batcher.task import FINAL, State
 
 SNAPSHOT_SECONDS = 0.5
 NOTICE_SECONDS = 5.0
+SIGNALS = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
 FETCH_SECONDS = 5.0
@@ -50,10 +51,12 @@ class Watch:
         self._delivery = engine.delivery
         self._window = engine.window
         self._purse = engine.purse
+        self._uploads = engine.uploads
         self._pacing = pacing
         self._polling = polling
         self._stopping = stopping
         self._started = asyncio.get_running_loop().time()
+        self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
 
     async def tell(self, listener: Listener) -> None:
@@ -88,7 +91,7 @@ class Watch:
             self._images.popleft()
         (then, before), delivered = self._images[0], ledger.images
         per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
-        low, high = self._left(gate.rate)
+        low, high = (None, None) if self._down else self._left(gate.rate)
         return Snapshot(
             job=self._job.name,
             model=self._job.model,
@@ -96,6 +99,7 @@ class Watch:
             total=sum(ledger.counts.values()),
             counts=dict(ledger.counts),
             images=delivered,
+            delivered=delivered - self._before,
             in_flight=self._scheduler.in_flight,
             fetching=self._delivery.under_way,
             cost=ledger.money.in_credits(self._price),
@@ -138,12 +142,21 @@ class Watch:
             max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow,
         )
 
+    @property
+    def _down(self) -> str:
+        """What keeps everything from going on, as a sentence; empty while nothing does."""
+        if self._lifecycle.outage.down:
+            return f"the API is down: {self._lifecycle.outage.reason}"
+        if self._uploads.outage.down:
+            return f"the file storage is down: {self._uploads.outage.reason}"
+        return ""
+
     def _waiting(self) -> str:
         """What holds submits back, as a sentence; the narrowest place first."""
         if not self._ledger.counts[State.PLANNED]:
             return ""
-        if self._lifecycle.outage.down:
-            return f"the API is down: {self._lifecycle.outage.reason}"
+        if self._down:
+            return self._down
         full = self._scheduler.in_flight >= self._window.size
         if self._pacing.guarding or (full and self._window.guarding):
             return "waiting for results: more in flight might expire before they can be fetched"
@@ -168,8 +181,10 @@ async def heed_signals(
                 if seen > 1:
                     tasks.cancel()
                     return
-                stopping.stop(128 + number, f"stopped by {signal.Signals(number).name}")
-                told(f"stopping: what is in flight is fetched for up to {grace:g} s; again to leave at once")
+                stopping.stop(128 + number, SIGNALS[number])
+                told(
+                    f"stopping: what is in flight is fetched for up to {grace:g} s; once more leaves at once"
+                )
                 waits.start_soon(_cancel_after, grace, tasks)
 
 

@@ -36,6 +36,16 @@ def test_a_run_that_did_everything_says_so_and_asks_for_nothing() -> None:
     assert commands(ended(0)) == []
 
 
+def test_a_run_that_found_everything_done_says_so_and_has_no_pace() -> None:
+    text = told(ended(0, delivered=0, elapsed=0.1))
+    assert text.startswith("|streets: nothing new, 1,000 tasks are done, after 0.1 s\n")
+    assert "pace" not in text
+
+
+def test_the_pace_at_the_end_is_that_of_the_whole_run() -> None:
+    assert "pace|20.0 images/min" in told(ended(0, elapsed=3000.0, images_per_minute=0.2))
+
+
 def test_the_slowest_tasks_and_what_is_left_in_the_account_are_told() -> None:
     account = {"opening": 100.0, "spent": 25.0, "closing": 75.0, "difference": 0.0}
     finished = replace(ended(0), slowest={"rome-winter": 41.2, "rome-summer": 8.04}, audit=account)
