@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import io
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from batcher import errors, pictures, stores
 from batcher.client import Client
@@ -89,6 +89,18 @@ class Uploads:
         return url
 
 
+def sendable(file: IO[bytes], size: int) -> str:
+    """The MIME type of a picture that can be uploaded. Raises BadDownload with what is wrong in words."""
+    check_size(size)
+    return pictures.kind_of(file).mime
+
+
+def check_size(size: int) -> None:
+    """Raises BadDownload when a file of so many bytes is more than an upload takes."""
+    if size > LARGEST_UPLOAD:
+        raise errors.BadDownload(f"is larger than {LARGEST_UPLOAD >> 20} MB, the most that is uploaded")
+
+
 def read(path: str, digest: str) -> bytes:
     """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it is no longer as planned."""
     stored = is_stored(path)
@@ -101,14 +113,16 @@ def read(path: str, digest: str) -> bytes:
                 content = file.read(LARGEST_UPLOAD + 1)
     except OSError as error:
         raise errors.NotAnImage(f"{path}: {error.strerror}") from error
-    if len(content) > LARGEST_UPLOAD:
-        raise errors.UploadRejected(f"{path} is larger than {LARGEST_UPLOAD >> 20} MB")
+    try:
+        check_size(len(content))
+    except errors.BadDownload as error:
+        raise errors.UploadRejected(f"{path} {error.message}") from error
     if not stored:
         same = hashlib.sha256(content).hexdigest() == digest
     if not same:
         raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
     try:
-        kind = pictures.kind_of(io.BytesIO(content))
+        mime = sendable(io.BytesIO(content), len(content))
     except errors.BadDownload as error:
         raise errors.NotAnImage(f"{path}: {error.message}") from error
-    return b"data:" + kind.mime.encode() + b";base64," + base64.b64encode(content)
+    return b"data:" + mime.encode() + b";base64," + base64.b64encode(content)

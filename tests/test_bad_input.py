@@ -18,8 +18,9 @@ from batcher.account import Account
 from batcher.cli import ended
 from batcher.client import Endpoints
 from batcher.errors import ManifestError
+from batcher.progress import Listener, Started, silent
 from batcher.report import Report
-from batcher.run import load, run
+from batcher.run import Wishes, load, run
 from batcher.sandbox import Sandbox
 from conftest import MakeSandbox
 
@@ -310,13 +311,19 @@ def job(folder: Path, rows: list[dict[str, Any]], name: str, **params: Any) -> P
     return path
 
 
-async def on(server: Sandbox, manifest: Path, now: Callable[[], float]) -> Report:
+async def on(
+    server: Sandbox,
+    manifest: Path,
+    now: Callable[[], float],
+    listener: Listener = silent,
+    **wishes: Any,
+) -> Report:
     account = Account(Endpoints(server.url, server.url, server.url), KEY)
-    return await run(load(manifest), account=account, now=now)
+    return await run(load(manifest), account=account, listener=listener, wishes=Wishes(**wishes), now=now)
 
 
 @pytest.mark.parametrize("uploads", ["storage", "inline"])
-async def test_a_file_that_is_no_image_fails_its_own_task_by_name_and_the_others_go_on(
+async def test_a_file_that_is_no_image_is_left_out_by_name_and_the_others_go_on(
     folder: Path, now: Callable[[], float], sandbox: MakeSandbox, uploads: str
 ) -> None:
     whole = (folder / "photos" / "cat.png").read_bytes()
@@ -329,15 +336,38 @@ async def test_a_file_that_is_no_image_fails_its_own_task_by_name_and_the_others
         report = await on(server, manifest, now)
         assert len(server.jobs) == server.billed == 6
     assert report.exit_code == 3
-    assert {state: n for state, n in report.counts.items() if n} == {"done": 6, "failed": 6}
+    assert {state: n for state, n in report.counts.items() if n} == {"done": 6}
     lines = [json.loads(line) for line in (folder / "out" / "errors.jsonl").read_text().splitlines()]
-    assert len(lines) == 6
+    assert {line["state"] for line in lines} == {"left_out"}
     for name in wrong:
         path = folder / "photos" / f"{name}.png"
-        (reason,) = [reason for reason in report.failures if str(path) in reason]
-        assert reason.startswith(f"NOT_AN_IMAGE: {path}: the file is ")
-        assert report.failures[reason] == 2
-        assert [line["reason"] for line in lines].count(reason) == 2
+        assert any(f"{path}: the file is " in line["reason"] for line in lines), lines
+    assert len(lines) == 3
+    (folder / "photos" / "page.png").unlink()
+    with pytest.raises(ManifestError) as caught:
+        await on(server, manifest, now, strict=True)
+    assert sorted({problem.message.rpartition("/")[2] for problem in caught.value.problems}) == [
+        "empty.png: the file is empty",
+        "notes.png: the file is not a picture",
+    ]
+
+
+async def test_a_picture_that_is_broken_after_it_was_planned_fails_its_own_tasks(
+    folder: Path, now: Callable[[], float], sandbox: MakeSandbox
+) -> None:
+    manifest = folder / "job.yaml"
+    manifest.write_text(laid(SOUND, "limits: {rpm: none}\n"))
+
+    def broken(event: object) -> None:
+        if isinstance(event, Started):
+            (folder / "photos" / "cat.png").write_bytes(b"<html>no picture</html>")
+
+    async with sandbox(service=2) as server:
+        report = await on(server, manifest, now, listener=broken)
+    assert {state: n for state, n in report.counts.items() if n} == {"done": 2, "failed": 2}
+    ((reason, n),) = report.failures.items()
+    assert "cat.png changed since it was planned" in reason
+    assert n == 2
 
 
 HOSTILE = [

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from batcher import errors
 from batcher.ledger import groups, labels, planning, records, store, totals
@@ -157,9 +157,19 @@ class Book:
         self._load()
         return planned
 
-    def digests(self) -> Digests:
-        """The content digests of local files, remembered here."""
-        return Digests(self._connection)
+    def leaving_out(self) -> planning.LeftOut:
+        """Takes the rows that the plan under way leaves out."""
+        return planning.LeftOut(self._connection)
+
+    def left_out(self) -> tuple[int, errors.Problem | None]:
+        """How many rows the present plan left out, and the first of them."""
+        with store.disk_errors(self.path):
+            number, first = planning.left_out(self._connection, 1)
+        return number, first[0] if first else None
+
+    def digests(self, examine: Callable[[IO[bytes], int], object]) -> Digests:
+        """The content digests of local files, remembered here; `examine` looks at each new one."""
+        return Digests(self._connection, examine)
 
     def occurrences(self) -> Occurrences:
         """A fresh count of identical tasks, for one planning."""

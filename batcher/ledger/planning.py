@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 from batcher import errors
 from batcher.ledger.store import meta, set_meta, transaction
@@ -71,9 +71,13 @@ def plan(
     *,
     noticed: Callable[[int], None] = lambda total: None,
 ) -> Planned:
-    """Makes `tasks` the present plan. Raises ManifestError (nothing changed) when two want one name."""
+    """Makes `tasks` the present plan. Raises ManifestError (nothing changed) when two want one name.
+
+    What is left out on the way is told to a `LeftOut` of the same connection.
+    """
     with transaction(connection):
         number = int(meta(connection, "plan") or 0) + 1
+        connection.execute("DELETE FROM left_out")
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         total = _write(connection, tasks, number, fresh=before == 0, noticed=noticed)
         warnings = _settle_names(connection, number)
@@ -170,6 +174,26 @@ def _columns(connection: sqlite3.Connection, identity: int) -> str:
     return f"[{text[:120]}]"
 
 
+class LeftOut:
+    """Takes the rows that a plan leaves out while it is made; they belong to it, and go with it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, problem: errors.Problem) -> None:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO left_out (file, line, reason) VALUES (?, ?, ?)",
+            (problem.file, problem.line, problem.message),
+        )
+
+
+def left_out(connection: sqlite3.Connection, most: int) -> tuple[int, list[errors.Problem]]:
+    """How many rows the present plan left out, and the first of them."""
+    (number,) = connection.execute("SELECT count(*) FROM left_out").fetchone()
+    rows = connection.execute("SELECT reason, file, line FROM left_out ORDER BY id LIMIT ?", (most,))
+    return int(number), [errors.Problem(*row) for row in rows]
+
+
 class Occurrences:
     """How many times an identity was seen before in this plan.
 
@@ -220,14 +244,23 @@ class Occurrences:
 
 
 class Digests:
-    """sha256 of local files, remembered by path, size and mtime."""
+    """sha256 of local files, remembered by path, size and mtime.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `examine` looks at a file that is read for the first time, and its size, and raises what is wrong with it:
+    such a file is not remembered.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        examine: Callable[[IO[bytes], int], object] = lambda file, size: None,
+    ) -> None:
         self._connection = connection
+        self._examine = examine
         self.of = lru_cache(maxsize=4096)(self._of)
 
     def _of(self, path: str) -> str:
-        """The digest (hex) of the file at `path`. Raises OSError."""
+        """The digest (hex) of the file at `path`. Raises OSError, and what `examine` raises."""
         status = os.stat(path)
         known = self._connection.execute(
             "SELECT sha256 FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -236,6 +269,8 @@ class Digests:
         if known is not None:
             return str(known[0])
         with open(path, "rb") as file:
+            self._examine(file, status.st_size)
+            file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._connection.execute(
             "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",

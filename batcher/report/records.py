@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any
 
 from batcher import destination, place
@@ -22,7 +23,8 @@ def write_records(report: Report) -> None:
     with _reading(report) as (connection, where):
         model = store.meta(connection, "model") or ""
         where.replace("metadata.jsonl", map(line, records.delivered(connection, model)))
-        where.replace("errors.jsonl", map(line, records.missed(connection)))
+        wrong = chain(records.left_out(connection), records.missed(connection))
+        where.replace("errors.jsonl", map(line, wrong))
         where.replace("report.json", [_facts(report)])
 
 

@@ -125,8 +125,15 @@ class _Run:
         planned = None
         if self.wishes.replan:
             planned = planning.into(
-                self.ledger, self.job, note=self._warn, noticed=lambda tasks: self.tell(Planning(tasks))
+                self.ledger,
+                self.job,
+                note=self._warn,
+                noticed=lambda tasks: self.tell(Planning(tasks)),
+                strict=self.wishes.strict,
             )
+        self.left_out, first = self.ledger.left_out()
+        if first is not None:
+            self._warn(planning.told_left_out(self.left_out, str(first)))
         self.folder.prepare()
         rule = geometry.as_text(self.model.geometry if self.model else None)
         facts = {"job": self.job.name, "model": self.job.model, "price": self.price, "geometry": rule}
@@ -271,7 +278,7 @@ class _Run:
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             codes -= {130, 143, 10, 4}
-        if counts[State.FAILED] or counts[State.DOUBTFUL]:
+        if counts[State.FAILED] or counts[State.DOUBTFUL] or self.left_out:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
