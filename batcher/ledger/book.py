@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from batcher import errors
-from batcher.ledger import groups, labels, planning, records, store, totals
+from batcher.ledger import groups, originals, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.totals import Money, micro
@@ -43,7 +43,7 @@ class Book:
         self._connection = store.open_file(path)
         self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         self._group = groups.GroupCommit(self._connection, path)
-        self._sources = labels.Sources(self._connection)
+        self._originals = originals.Originals(self._connection)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None
         self._model: str | None = None
@@ -260,12 +260,17 @@ class Book:
         )
         return [File(*row) for row in rows]
 
+    async def look_far(self, entry: Entry) -> None:
+        """Reads what `observe` will need from a store, if it lies in one."""
+        if self._originals.lies_far(entry.task):
+            await asyncio.to_thread(self._originals.fetch, entry.task)
+
     def observe(self, entry: Entry) -> None:
         """Keeps what the metadata of a task that is done needs to know of its source picture."""
         with store.disk_errors(self.path):
-            facts = self._sources.observed(entry.task)
+            facts = self._originals.observed(entry.task)
             if facts:
-                self._group.write(labels.KEEP, (entry.id, facts))
+                self._group.write(originals.KEEP, (entry.id, facts))
 
     def metadata(self, *entries: Entry) -> list[dict[str, Any]]:
         """The metadata lines of tasks that are done and observed."""

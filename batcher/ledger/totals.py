@@ -165,3 +165,11 @@ def failures(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
             (number, most),
         ).fetchall()
     )
+
+
+def left_out(connection: sqlite3.Connection) -> int:
+    """How many rows the present plan left out."""
+    # A ledger of an older schema that is only read has no such table.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT count(*) FROM left_out").fetchone()[0])

@@ -84,11 +84,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over: its exit code, and the sentences that explain it."""
+    """The run is over: its exit code, the sentences that explain it, and the rows that the plan left out."""
 
     exit_code: int
     causes: tuple[str, ...]
     snapshot: Snapshot
+    left_out: int = 0
 
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished

@@ -45,6 +45,7 @@ def _facts(report: Report) -> str:
     facts = {
         **report.as_json(),
         "model": report.model,
+        "left_out": report.left_out,
         "exit_code": report.exit_code,
         "causes": list(report.causes),
         "audit": None if report.audit is None else dict(report.audit),

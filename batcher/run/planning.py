@@ -20,6 +20,7 @@ from batcher.ledger.planning import Digests, Occurrences, Planned
 from batcher.ledger.writer import Ledger
 from batcher.manifest import Manifest
 from batcher.polling import Polling
+from batcher.run.labelled import labelled
 from batcher.sources import Skipped
 from batcher.task import Task
 
@@ -145,11 +146,14 @@ def _tasks(
     note: Callable[[str], None],
     skipped: Skipped | None,
 ) -> Iterator[Task]:
-    measure = sources.measurer()
+    measure, model = sources.measurer(), model_of(manifest)
+    rows = sources.rows(manifest, note, measure=measure, skipped=skipped)
+    if model is not None and model.geometry is not None:
+        rows = labelled(rows, manifest, skipped)
     return plan.expand(
         manifest,
-        model_of(manifest),
-        sources.rows(manifest, note, measure=measure, skipped=skipped),
+        model,
+        rows,
         digest=_digest(digests),
         occurrence=occurrences,
         note=note,
