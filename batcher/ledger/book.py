@@ -295,12 +295,10 @@ class Book:
         )
         return int(rows[0][0])
 
-    def uploaded(self, digest: str, not_before: float = 0.0) -> str | None:
-        """The URL under which this content was uploaded at or after `not_before`, or None."""
-        rows = self._rows(
-            "SELECT url FROM uploads WHERE digest = ? AND uploaded_at >= ?", (digest, not_before)
-        )
-        return str(rows[0][0]) if rows else None
+    def uploaded(self, digest: str) -> tuple[str, float] | None:
+        """The URL under which this content was last uploaded, and when."""
+        rows = self._rows("SELECT url, uploaded_at FROM uploads WHERE digest = ?", (digest,))
+        return (str(rows[0][0]), float(rows[0][1])) if rows else None
 
     def changed_outside(self) -> bool:
         """Whether another process (`batcher retry`) wrote since the last look; the counts are right then."""
@@ -314,6 +312,10 @@ class Book:
     def keep_upload(self, digest: str, url: str) -> None:
         """This content can be had by the API at `url`."""
         self._group.write("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (digest, url, self.now()))
+
+    def forget_upload(self, digest: str) -> None:
+        """The URL of this content is dead: it is to be uploaded again."""
+        self._group.write("DELETE FROM uploads WHERE digest = ?", (digest,))
 
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -23,6 +23,8 @@ from batcher.task import Task
 
 BATCH = 2_000
 COLLISIONS_TOLD = 20
+LONGEST_EXAMPLE = 120
+"""Characters of a task's columns in a sentence."""
 
 INDICES = {
     "task_keys": "CREATE UNIQUE INDEX task_keys ON tasks (key)",
@@ -156,22 +158,36 @@ def _collisions(connection: sqlite3.Connection, which: str, number: int) -> list
     rows = connection.execute(COLLISIONS.format(which=which), (number, COLLISIONS_TOLD)).fetchall()
     for name, count, first, last in rows:
         one, two = (_columns(connection, identity) for identity in (first, last))
-        problems.append(
-            errors.Problem(
-                f"{count} tasks would be named {name!r}, for example {one} and {two}; "
-                "make the name differ, for example with {{ repeat }} or another column",
-                key="output.name",
-            )
-        )
+        problems.append(errors.Problem(_collision(name, count, one, two), key="output.name"))
     return problems
 
 
-def _columns(connection: sqlite3.Connection, identity: int) -> str:
-    columns = json.loads(
-        connection.execute("SELECT columns FROM tasks WHERE id = ?", (identity,)).fetchone()[0]
+def _collision(name: str, count: int, one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """What tells two of these tasks apart is what the name lacks."""
+    found = [column for column in {**one, **two} if one.get(column) != two.get(column)]
+    differ = sorted(found, key=lambda column: column in ("image", "name", "suffix", "seed"))
+    if not differ:
+        return (
+            f"{count} tasks would be named {name!r}, and no column tells them apart; "
+            "give the rows a column that does, and put it into the name"
+        )
+    lacking = " or ".join(f"{{{{ {column} }}}}" for column in differ[:3])
+    examples = " and ".join(f"[{_spelled(row, differ)}]" for row in (one, two))
+    return (
+        f"{count} tasks would be named {name!r}, for example {examples}; "
+        f"make the name differ, for example with {lacking}"
     )
-    text = ", ".join(f"{name}={value}" for name, value in columns.items())
-    return f"[{text[:120]}]"
+
+
+def _spelled(columns: Mapping[str, Any], names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name}={columns[name]}" for name in names if name in columns)
+    return shown if len(shown) <= LONGEST_EXAMPLE else f"{shown[: LONGEST_EXAMPLE - 1]}…"
+
+
+def _columns(connection: sqlite3.Connection, identity: int) -> dict[str, Any]:
+    row = connection.execute("SELECT columns FROM tasks WHERE id = ?", (identity,)).fetchone()
+    found: dict[str, Any] = json.loads(row[0])
+    return found
 
 
 class LeftOut:

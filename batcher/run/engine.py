@@ -71,13 +71,14 @@ def wired(
     )
     asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
     rules = _rules(job, api)
-    endings = Endings(rules, ledger, delivery, luck=random.random)
+    uploads = Uploads(client, ledger, pacing, mode=job.uploads)
+    endings = Endings(rules, ledger, delivery, uploads, luck=random.random)
     submitting = Submitting(
         rules,
         endings,
         ledger=ledger,
         client=client,
-        uploads=Uploads(client, ledger, pacing, mode=job.uploads),
+        uploads=uploads,
         pacing=pacing,
         purse=purse,
         history=History(client, ledger, pacing, model=job.model, tell=warn),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -207,6 +208,32 @@ async def test_a_file_that_is_no_good_is_looked_at_again(ledger: Ledger, tmp_pat
         with pytest.raises(errors.BadDownload, match="3 b'on'"):
             ledger.digests(examine).of(str(file))
     assert digests(ledger)(str(file)) == hashlib.sha256(b"one").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "says"),
+    [
+        (
+            {"stem": "a", "place": "rome", "style": "x" * 300},
+            {"stem": "a", "place": "oslo", "style": "x" * 300},
+            "for example [place=rome] and [place=oslo]; make the name differ, for example with {{ place }}",
+        ),
+        (
+            {"image": "/p/a.png", "stem": "a", "folder": "p"},
+            {"image": "/q/a.png", "stem": "a", "folder": "q"},
+            "for example with {{ folder }} or {{ image }}",
+        ),
+        ({"place": "rome"}, {"place": "rome"}, "and no column tells them apart"),
+        ({"long": "y" * 300}, {"long": "z"}, "y…] and [long=z]"),
+    ],
+)
+async def test_tasks_of_one_name_are_told_by_the_columns_that_differ(
+    ledger: Ledger, one: dict[str, str], two: dict[str, str], says: str
+) -> None:
+    tasks = [replace(a_task(n), name="same", columns=columns) for n, columns in enumerate((one, two))]
+    with pytest.raises(errors.ManifestError) as caught:
+        ledger.plan(tasks, "f")
+    assert says in str(caught.value)
 
 
 async def test_what_is_left_out_belongs_to_the_plan(ledger: Ledger) -> None:
