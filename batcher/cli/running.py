@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, duration, option
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, STRICT, duration, option
 
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
     from batcher.progress import Listener
     from batcher.report import Report
+    from batcher.run import Outlook
     from batcher.shard import Shard
 
 
@@ -43,6 +44,7 @@ ASKED_OVER = 1.0
 @option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
 @SHARD
 @SET
+@STRICT
 @OUTPUT
 @SANDBOX
 @option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
@@ -84,6 +86,7 @@ def run_command(
     max_duration: str | None,
     shard: Shard | None,
     settings: Sequence[str],
+    strict: bool,
     output: Path | None,
     sandbox: bool,
     base_url: str | None,
@@ -107,12 +110,13 @@ def run_command(
     overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     manifest = _load(job, overrides)
     if dry_run:
-        return _show_plan(manifest, output, sandbox=sandbox, shard=shard, as_json=as_json)
+        return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
     from batcher.run import Wishes
 
     listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
     wishes = Wishes(
         most=limit,
+        strict=strict,
         retry_failed=retry_failed,
         same_failures=stop_after,
         confirm=None if yes or sandbox else _confirmation(listening, confirm_over),
@@ -156,6 +160,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
 @JOB
 @SHARD
 @SET
+@STRICT
 @OUTPUT
 @SANDBOX
 @JSON
@@ -163,27 +168,36 @@ def plan_command(
     job: Path,
     shard: Shard | None,
     settings: Sequence[str],
+    strict: bool,
     output: Path | None,
     sandbox: bool,
     as_json: bool,
 ) -> int:
     """Show what a run would do, and what it would cost."""
-    return _show_plan(_load(job, settings), output, sandbox=sandbox, shard=shard, as_json=as_json)
+    manifest = _load(job, settings)
+    return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
 
 
 @click.command("validate", short_help="Check a manifest and everything it names.")
 @JOB
 @SET
-def validate_command(job: Path, settings: Sequence[str]) -> int:
+@STRICT
+def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
     """Check a manifest and everything it names; nothing is called, nothing is written."""
     from batcher.run import outlook
 
     manifest = _load(job, settings)
-    found = outlook(manifest, manifest.output.dir)
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    found = outlook(manifest, manifest.output.dir, strict=strict)
+    _warn(found)
     click.echo(f"{job} is valid: {found.total} tasks")
     return 0
+
+
+def _warn(found: Outlook) -> None:
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for problem in found.left_out[1:]:
+        click.echo(f"  left out: {problem}", err=True)
 
 
 def _load(job: Path, overrides: Sequence[str]) -> Manifest:
@@ -315,19 +329,24 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _show_plan(
-    manifest: Manifest, output: Path | None, *, sandbox: bool, shard: Shard | None, as_json: bool
+    manifest: Manifest,
+    output: Path | None,
+    *,
+    sandbox: bool,
+    shard: Shard | None,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     from batcher import place
     from batcher.run import outlook
 
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
-    found = outlook(manifest, where, shard=shard)
+    found = outlook(manifest, where, shard=shard, strict=strict)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return 0
     from batcher.cli.tables import plan_table
 
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    _warn(found)
     plan_table(found, manifest, where)
     return 0

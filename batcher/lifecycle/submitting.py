@@ -140,6 +140,8 @@ class Submitting:
             return self._endings.ran_and_failed(entry, error)
         if isinstance(error, errors.Rejected):
             self.outage.answered()
+            if self._endings.wants_its_files_anew(error, entry):
+                return self._ledger.planned(entry, "refused", error.reason, spent=False)
             return self._resubmit(entry, self._endings.decide(error, entry), error, "refused", spent=True)
         return self._lost_in_transit(entry, error, probe=probe)
 
@@ -175,10 +177,10 @@ class Submitting:
         if self._rules.doubtful == "hold":
             return entry
         try:
-            body = await self._uploads.body(entry.task)
-        except errors.StopsTheRun:
-            raise
+            body = await self._uploads.sent(entry.task, in_force(entry).submitted_at)
         except errors.TaskError:
+            return entry
+        if body is None:
             return entry
         found = await self._history.job_of(in_force(entry), body)
         if found is Answer.UNKNOWN:

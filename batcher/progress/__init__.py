@@ -93,7 +93,8 @@ class Finished:
     """The run is over: its exit code, and the sentences that explain it.
 
     `slowest` names the tasks that took longest at the provider, in seconds; `audit` is the account's balance
-    in credits: opening, spent, closing, difference (None: not known).
+    in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
+    the plan left out.
     """
 
     exit_code: int
@@ -101,6 +102,7 @@ class Finished:
     snapshot: Snapshot
     slowest: Mapping[str, float] = field(default_factory=dict)
     audit: Mapping[str, float] | None = None
+    left_out: int = 0
 
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished

@@ -49,7 +49,7 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         _headline(finished),
         *_causes(finished),
         *_tasks(snapshot),
-        *_failures(snapshot, output),
+        *_failures(finished, output),
         *_money(finished),
         *([Line("pace", ", ".join(pace(_as_a_whole(snapshot))))] if snapshot.delivered else ()),
         *_slowest(finished.slowest),
@@ -199,7 +199,10 @@ def _headline(finished: Finished) -> Line:
     elif code == 0:
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
-        ending = "finished, some requests are held" if code == 3 and not at["failed"] else _ENDINGS.get(code)
+        ending = _ENDINGS.get(code)
+        if code == 3 and not at["failed"]:
+            held = snapshot.counts.get(State.DOUBTFUL, 0)
+            ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
     return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
@@ -235,13 +238,16 @@ def _tasks(snapshot: Snapshot) -> Iterator[Line]:
     yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
 
 
-def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
-    found = list(reasons(snapshot.failures, REASONS))
+def _failures(finished: Finished, output: str) -> Iterator[Line]:
+    found = list(reasons(finished.snapshot.failures, REASONS))
     width = max((len(f"{number:,}") for number, _ in found), default=0)
     for place, (number, reason) in enumerate(found):
         short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
         yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
-    if found and output:
+    if finished.left_out:
+        rows = _several(finished.left_out, "row", "rows")
+        yield Line("left out", f"{rows} that cannot be used as they are", Tone.CAUTION)
+    if (found or finished.left_out) and output:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 

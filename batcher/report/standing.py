@@ -24,7 +24,7 @@ CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled"
 class Report:
     """What came of a job, so far. Money in credits; `exit_code`, `causes` and `audit`
     (opening, spent, closing, difference) tell how the last run ended. `per_image` is what an image costs:
-    the mean of those that were paid, else the price."""
+    the mean of those that were paid, else the price; `left_out` counts the rows that the plan left out."""
 
     job: str
     state: str
@@ -41,6 +41,7 @@ class Report:
     audit: Mapping[str, float] | None = None
     model: str = ""
     per_image: float = 0.0
+    left_out: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -97,4 +98,5 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         audit=last.audit,
         model=store.meta(connection, "model") or "",
         per_image=totals.credits(money.per_image(price)),
+        left_out=totals.left_out(connection),
     )

@@ -76,7 +76,7 @@ def wired(
         pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
     uploads = Uploads(client, ledger, pacing, mode=job.uploads)
-    endings = Endings(rules, ledger, delivery, luck=luck)
+    endings = Endings(rules, ledger, delivery, uploads, luck=luck)
     submitting = Submitting(
         rules,
         endings,

@@ -143,7 +143,11 @@ class _Run:
                 note=self._warn,
                 noticed=lambda tasks: self.tell(Planning(tasks)),
                 shard=self.wishes.shard,
+                strict=self.wishes.strict,
             )
+        left_out, first = self.ledger.left_out()
+        if first is not None:
+            self._warn(planning.told_left_out(left_out, str(first)))
         self.folder.prepare()
         rule = geometry.as_text(self.model.geometry if self.model else None)
         facts = {"job": self.job.name, "model": self.job.model, "price": self.price, "geometry": rule}
@@ -157,7 +161,7 @@ class _Run:
             report.begin(report.of_folder(self.folder.path, now=self.now(), running=True))
         total = sum(self.ledger.counts.values())
         new = planned.new if planned else 0
-        self.tell(Started(self.job.name, self.job.model, str(self.folder.path), total, new))
+        self.tell(Started(self.job.name, self.job.model, self.folder.destination.where, total, new))
 
     def _start(self, *, forget: bool) -> None:
         doubted = self.ledger.doubt_the_interrupted()
@@ -292,7 +296,8 @@ class _Run:
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             codes -= {130, 143, 10, 4}
-        if counts[State.FAILED] or counts[State.DOUBTFUL]:
+        told = report.of_folder(self.folder.path, now=self.now(), running=False)
+        if counts[State.FAILED] or counts[State.DOUBTFUL] or told.left_out:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
@@ -308,7 +313,7 @@ class _Run:
             # All that was paid for is in the ledger: the next run writes the records.
             causes = (*told.causes, f"the records could not be written: {error}")
             told = replace(told, exit_code=gravest({told.exit_code, 5}), causes=causes)
-        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit))
+        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit, told.left_out))
         return told
 
 
