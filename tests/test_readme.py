@@ -106,6 +106,15 @@ def test_what_is_not_run_is_there_and_has_a_reason() -> None:
         assert title.split()[-1].lower() in (ROOT / "tests" / file).read_text("utf-8").lower()
 
 
+def test_every_link_leads_somewhere() -> None:
+    pages = {"": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text("utf-8")}
+    for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", BLOCK.sub("", README)):
+        assert (ROOT / path).exists()
+        headings = re.findall(r"^#+ (.+)$", pages.get(path, ""), re.MULTILINE)
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in slugs, f"{path}#{anchor}"
+
+
 def test_nothing_that_looks_like_a_command_is_overlooked() -> None:
     """A fence of another kind would be run by nobody."""
     other = [
