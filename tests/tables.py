@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import click
 from pydantic import TypeAdapter
 
 from batcher.cli import COMMANDS, root
 from batcher.progress import Event
+from batcher.task import State
 
 PAGE = Path(__file__).parents[1] / "README.md"
 STAMP = {
@@ -84,13 +85,16 @@ def _resolved(value: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _fields(kind: type) -> Iterator[str]:
-    return (f"`{name}` {_spelled(facts)}" for name, facts in _json(kind)["properties"].items())
+    hints = get_type_hints(kind)
+    for name, facts in _json(kind)["properties"].items():
+        by = "state" if get_args(hints[name])[:1] == (State,) else "name"
+        yield f"`{name}` {_spelled(facts, by)}"
 
 
-def _spelled(facts: dict[str, Any]) -> str:
-    """A type in words."""
+def _spelled(facts: dict[str, Any], by: str) -> str:
+    """A type in words; `by` says what the keys of an object are."""
     if "anyOf" in facts:
-        return " or ".join(_spelled(one) for one in facts["anyOf"])
+        return " or ".join(_spelled(one, by) for one in facts["anyOf"])
     if facts.get("title") == "State":
         return "state"
     if "enum" in facts:
@@ -98,10 +102,9 @@ def _spelled(facts: dict[str, Any]) -> str:
     if "properties" in facts:
         return f"object: the fields of `{facts['title'].lower()}`"
     if facts["type"] == "array":
-        return f"list of {_spelled(facts['items'])}s"
+        return f"list of {_spelled(facts['items'], by)}s"
     if facts["type"] == "object":
-        by = "state" if facts.get("propertyNames", {}).get("title") == "State" else "name"
-        return f"{_spelled(facts['additionalProperties'])}s by {by}"
+        return f"{_spelled(facts['additionalProperties'], by)}s by {by}"
     return str(facts["type"])
 
 

@@ -34,6 +34,14 @@ RECIPES = {
 PLACEHOLDER = re.compile(r"\b(?:JOB|DIR|FILE|COMMAND|URL|SLUG|[NXD])\b|\.\.\.|\\|^batcher \w+$")
 """What a reader is to put something else for, or what is a name only."""
 PORT = "8000"
+JOB = """
+model: sd1.5-outpaint
+inputs: {images: examples/photos/c*.jpg}
+matrix: {season: [winter, summer]}
+params: {image: "{{ image }}", prompt: "{{ season }}"}
+limits: {rpm: 600}
+"""
+"""The reader's own job.yaml."""
 
 
 def commands(block: str) -> list[str]:
@@ -63,6 +71,7 @@ def folder(tmp_path: Path) -> Path:
     """What the reader has checked out, and the files that the page itself writes down."""
     for name in ("jobs", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "job.yaml").write_text(JOB)
     for _, name, body in BLOCK.findall(README):
         if name:
             (tmp_path / name).write_text(body, "utf-8")
@@ -72,6 +81,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.process
 @pytest.mark.parametrize("block", [block for block in blocks() if "batcher sandbox" not in block])
 def test_a_block_of_commands_does_what_it_says(folder: Path, environment: dict[str, str], block: str) -> None:
+    for share in ("2/3", "3/3") if "--shard 1/3" in block else ():
+        run(f"batcher run job.yaml --shard {share}", folder, environment)  # on the other machines
     if f":{PORT}" in block:
         (server,) = (line for other in blocks() for line in commands(other) if "batcher sandbox" in line)
         port = str(_free_port())
@@ -84,6 +95,7 @@ def test_a_block_of_commands_does_what_it_says(folder: Path, environment: dict[s
 
 @pytest.mark.process
 def test_the_commands_in_the_text_can_be_typed(folder: Path, environment: dict[str, str]) -> None:
+    run("batcher run job.yaml -o out/streets", folder, environment)
     for command in spoken():
         assert run(command, folder, environment) or ">" in command, command
 
@@ -104,6 +116,15 @@ def test_what_is_not_run_is_there_and_has_a_reason() -> None:
     for title, file in RECIPES.items():
         assert f"### {title}\n" in README
         assert title.split()[-1].lower() in (ROOT / "tests" / file).read_text("utf-8").lower()
+
+
+def test_every_link_leads_somewhere() -> None:
+    pages = {"": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text("utf-8")}
+    for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", BLOCK.sub("", README)):
+        assert (ROOT / path).exists()
+        headings = re.findall(r"^#+ (.+)$", pages.get(path, ""), re.MULTILINE)
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in slugs, f"{path}#{anchor}"
 
 
 def test_nothing_that_looks_like_a_command_is_overlooked() -> None:

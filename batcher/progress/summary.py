@@ -7,7 +7,7 @@ text that came from outside passes `printable` before anybody prints it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -35,11 +35,13 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the closing summary; without a label it belongs to the one before."""
+    """One line of the closing summary; without a label it belongs to the one before. Where it is `listed`, it
+    is a list of facts with commas between: a terminal sets them apart, and breaks between them alone."""
 
     label: str
     text: str
     tone: Tone = Tone.PLAIN
+    listed: bool = False
 
 
 def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line, ...]:
@@ -51,7 +53,7 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         *_tasks(snapshot),
         *_failures(finished, output),
         *_money(finished),
-        *([Line("pace", ", ".join(pace(_as_a_whole(snapshot))))] if snapshot.delivered else ()),
+        *([_list("pace", pace(_as_a_whole(snapshot)))] if snapshot.delivered else ()),
         *_slowest(finished.slowest),
         *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
         *(
@@ -251,10 +253,14 @@ def _failures(finished: Finished, output: str) -> Iterator[Line]:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 
+def _list(label: str, facts: Iterable[str]) -> Line:
+    return Line(label, ", ".join(facts), listed=True)
+
+
 def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
     """The tasks that took longest at the provider."""
     if slowest:
-        yield Line("slowest", ", ".join(f"{name} ({duration(took)})" for name, took in slowest.items()))
+        yield _list("slowest", (f"{name} ({duration(took)})" for name, took in slowest.items()))
 
 
 def _money(finished: Finished) -> Iterator[Line]:

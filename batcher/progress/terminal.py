@@ -150,10 +150,11 @@ class Terminal:
         headline, *rest = summary.closing(finished, command=self._command, output=self._output)
         self._console.print(Text(self._printable(headline.text), style=f"bold {TONES[headline.tone]}"))
         for line in rest:
-            text = Text(self._printable(line.text), style=TONES[line.tone])
+            facts = line.text.split(", ") if line.listed else [line.text]
+            texts = [Text(self._printable(fact), style=TONES[line.tone]) for fact in facts]
             # What is to be copied stays on one line; the terminal itself may fold it.
             room = 10**6 if line.tone is Tone.VERBATIM else min(self._console.width, WIDEST)
-            for part in row(self._console, line.label, [text], room):
+            for part in row(self._console, line.label, texts, room):
                 self._console.print(part, soft_wrap=line.tone is Tone.VERBATIM)
 
     def _unfold(self) -> None:
