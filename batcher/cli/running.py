@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, duration, option
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, cluster_of, duration, on_ray, option
 
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
@@ -42,6 +42,7 @@ ASKED_OVER = 1.0
 )
 @option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
 @SHARD
+@on_ray
 @SET
 @OUTPUT
 @SANDBOX
@@ -83,6 +84,9 @@ def run_command(
     max_cost: float | None,
     max_duration: str | None,
     shard: Shard | None,
+    on: str | None,
+    address: str | None,
+    workers: int | None,
     settings: Sequence[str],
     output: Path | None,
     sandbox: bool,
@@ -105,6 +109,7 @@ def run_command(
         "limits.max_duration": max_duration,
     }
     overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    cluster = cluster_of(on, address, workers)
     manifest = _load(job, overrides)
     if dry_run:
         return _show_plan(manifest, output, sandbox=sandbox, shard=shard, as_json=as_json)
@@ -119,6 +124,7 @@ def run_command(
         grace=grace,
         signals=True,
         shard=shard,
+        on=cluster,
     )
     return _run(
         manifest,
