@@ -14,19 +14,23 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from batcher import errors
+from batcher.carrying import Hands, Threads
 from batcher.distribute import working
 from batcher.distribute.cluster import Cluster
 
-__all__ = ["Cluster", "Ray", "connected", "installed"]
+__all__ = ["Cluster", "Ray", "connected", "hands", "installed"]
 
+ANSWER_SECONDS = 10.0
 NOWHERE = "http://127.0.0.1:9/"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -70,6 +74,19 @@ def connected(on: Ray) -> Iterator[Cluster]:
             ray.shutdown()
 
 
+@contextmanager
+def hands(on: Ray | None, output: Path, store: str | None) -> Iterator[Hands]:
+    """Who works on the pictures of an output folder, which lie in it or in an object `store`: threads of this
+    process, or the workers of a cluster. Raises UsageError when there is none, or they do not see them."""
+    if on is None:
+        yield Threads()
+        return
+    with connected(on) as cluster:
+        if store is None:
+            cluster.see(output)
+        yield cluster
+
+
 def _connect(ray: Any, on: Ray) -> None:
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if on.address is not None:
@@ -79,15 +96,23 @@ def _connect(ray: Any, on: Ray) -> None:
         how |= {"address": "local", "num_cpus": on.workers, "include_dashboard": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
+        _answers(on.address)
         ray.init(**how)
     except Exception as error:
         # Ray raises ConnectionError, RuntimeError, ValueError and others, for the same few reasons.
-        where = on.address or "on this machine"
+        where = f"at {on.address}" if on.address else "on this machine"
         reason = str(error).strip().split("\n")[0][:300]
         raise errors.UsageError(
             f"no Ray cluster {where}: {reason}; `ray start --head` begins one, and without --address "
             "batcher begins its own"
         ) from error
+
+
+def _answers(address: str | None) -> None:
+    """Somebody listens there: Ray itself would ask for a minute. Raises OSError, ValueError."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def _same_batcher(cluster: Cluster) -> None:

@@ -114,6 +114,15 @@ class Cluster:
         with suppress(Exception):
             self._ray.cancel(ref, force=True)
 
+    def see(self, folder: Path) -> None:
+        """The workers see this folder when it returns. Raises UsageError."""
+        for sees in self.over(working.sees, [str(folder)] * self.size):
+            if not sees:
+                raise errors.UsageError(
+                    f"the cluster's workers do not see {folder}; with --on ray the output is a folder "
+                    "that all machines share, or one of an object store"
+                )
+
     def carrier(self, folder: Folder, called: Callable[[str], None]) -> Carrier:
         """These workers bringing the pictures of one run; `called` counts each download.
 
@@ -135,7 +144,7 @@ class Carrier:
         self.do = cluster.do
         self.over = cluster.over
         if not folder.destination.remote:
-            shared(cluster, folder.parts)
+            cluster.see(folder.parts)
 
     async def fetch(self, url: str, part: Path, due: float) -> Landed:
         cluster = self._cluster
@@ -169,16 +178,6 @@ class Carrier:
         """What overtaken workers left goes."""
         for left in self._folder.parts.glob("*.*.part"):
             left.unlink(missing_ok=True)
-
-
-def shared(cluster: Cluster, folder: Path) -> None:
-    """The workers see this folder when it returns. Raises UsageError."""
-    for sees in cluster.over(working.sees, [str(folder)] * cluster.size):
-        if not sees:
-            raise errors.UsageError(
-                f"the cluster's workers do not see {folder}; with --on ray the output is a folder that all "
-                "machines share, or one of an object store"
-            )
 
 
 def _told(answer: Answer) -> Any:

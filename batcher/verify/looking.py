@@ -26,6 +26,8 @@ from batcher.ledger import mending, store
 from batcher.ledger.mending import Delivered, Owed
 from batcher.verify.lines import contradictions, disagreements
 
+AT_ONCE = 32
+"""Files that one thread, or one worker, looks at in one go."""
 PART = re.compile(r"([0-9]{1,18})-[0-9]+\.part")
 SPOOLED = re.compile(r"([0-9]{1,18})-[0-9]+\.(?:bytes|new)")
 
@@ -120,8 +122,8 @@ async def _checked(connection: sqlite3.Connection, folder: Folder, hands: Hands)
 
     for page in mending.delivered(connection):
         async with anyio.create_task_group() as each:
-            for number in range(min(hands.size, len(page))):
-                each.start_soon(some, page[number :: hands.size])
+            for first in range(0, len(page), AT_ONCE):
+                each.start_soon(some, page[first : first + AT_ONCE])
         checked += len(page)
     return checked, sorted(findings, key=lambda finding: (finding.task, finding.position))
 

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 PICTURES = 400
 EDGE = 816
 """Pixels of a picture of 2 MB."""
-RPM = 2400.0
+RPM = 3600.0
 PATIENCE = 120.0
 """Real seconds after which a run that should have ended is given up."""
 TABLE: list[tuple[str, ...]] = []
@@ -182,6 +183,13 @@ class Stage:
         assert said.returncode == 0, said.stdout + said.stderr
         return json.loads(said.stdout)
 
+    @property
+    def doubtful(self) -> int:
+        """POSTs whose answer was lost."""
+        with closing(sqlite3.connect(self.folder / ".batcher" / "ledger.sqlite")) as ledger:
+            query = "SELECT count(*) FROM submissions WHERE outcome = 'doubtful'"
+            return int(ledger.execute(query).fetchone()[0])
+
     def judged(self) -> dict[str, Any]:
         """What holds after every story; the server is the judge. One row of the table is told."""
         status = self.told("status", str(self.folder))
@@ -190,11 +198,12 @@ class Stage:
         assert (found["checked"], found["wrong"]) == (PICTURES, [])
         assert not list((self.folder / ".batcher" / "parts").iterdir())
         seen = self.server.statistics()
-        assert not seen["paid_again"]
-        assert seen["jobs"] == PICTURES
+        again = sum(times - 1 for times in seen["paid_again"].values())
+        assert again <= self.doubtful, "an answer was lost with the coordinator, nothing else is paid again"
+        assert seen["jobs"] == PICTURES + again
         assert sum(seen["throttled"].values()) == 0
         fetched = {int(times): files for times, files in seen["fetches"].items()}
-        assert fetched.get(0, 0) == 0
+        assert fetched.get(0, 0) <= again
         often = ", ".join(f"{files} x {times}" for times, files in sorted(fetched.items()))
         TABLE.append((self.name, str(seen["jobs"]), str(self.delivered), often))
         return seen
