@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batcher.account import Account
+    from batcher.distribute import Ray
     from batcher.manifest import Manifest
     from batcher.progress import Event
     from batcher.report import Report
@@ -72,7 +73,7 @@ def verify_command(
         mended = asyncio.run(
             verify.mend(
                 where,
-                fetcher=lambda: _fetch_of(job, where, base_url),
+                fetcher=lambda: _fetch_of(job, where, base_url, cluster),
                 repay=repay,
                 tell=lambda text: click.echo(text, err=as_json),
                 now=time.time,  # noqa: TID251  # the wall clock enters at the roof
@@ -142,7 +143,7 @@ def retry_command(
 # --- verify: the run that fetches
 
 
-def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
+def _fetch_of(job: Path, where: Path, base_url: str | None, cluster: Ray | None) -> Fetch:
     """The run that fetches for a repair; what keeps it from starting is raised here, before anything is
     changed: MissingKey, ManifestError, UsageError."""
     from batcher import place
@@ -158,7 +159,7 @@ def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
 
     async def fetch(most: int) -> Report:
         shard = Shard.parse(share) if share else None
-        wishes = Wishes(most=most, replan=False, signals=True, shard=shard)
+        wishes = Wishes(most=most, replan=False, signals=True, shard=shard, on=cluster)
         return await run(
             manifest, listener=_warn, account=who, sandbox=embedded, output=output, wishes=wishes
         )

@@ -66,7 +66,8 @@ def connected(on: Ray) -> Iterator[Cluster]:
         with _without_key():
             _connect(ray, on)
     try:
-        cluster = Cluster(ray, on.workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        cluster = Cluster(ray, min(on.workers or cpus, cpus))
         _same_batcher(cluster)
         yield cluster
     finally:
@@ -82,7 +83,7 @@ def hands(on: Ray | None, output: Path, store: str | None) -> Iterator[Hands]:
         yield Threads()
         return
     with connected(on) as cluster:
-        if store is None:
+        if store is None and output.exists():
             cluster.see(output)
         yield cluster
 

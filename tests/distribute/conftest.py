@@ -100,7 +100,7 @@ def cluster() -> Iterator[Nodes]:
     folder = tempfile.mkdtemp(prefix="batcher-ray-", dir="/tmp")
     around = environment(**QUIET, HOME=folder, RAY_TMPDIR=folder, SEGMIND_API_KEY="SG_of_whoever_started_it")
     with subprocess.Popen(
-        [sys.executable, str(HERE / "nodes.py"), "2"],
+        [sys.executable, str(HERE / "nodes.py"), "2", "2"],
         env=around,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,9 +1,9 @@
-"""A Ray cluster of a head and nodes with two workers each, in a process of its own.
+"""A Ray cluster of a head and nodes, in a process of its own.
 
-    python nodes.py 2        prints {"address": ..., "nodes": [raylet pids]}; then, for each line on stdin,
-                             `add` starts one more node and prints its raylet's pid; it ends when stdin does
+    python nodes.py 2 2      two nodes of two workers each
 
-A node that does not answer is dead after about six seconds.
+It prints {"address": ..., "nodes": [raylet pids]}. For each line on stdin it starts one more node and prints
+its raylet's pid; it ends when stdin does. A node that does not answer is dead after about six seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEMORY = 100 << 20
 
 def one_more(cluster: Any) -> int:
     """A new node: the pid of its raylet, whose children its workers are."""
-    node = cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
+    node = cluster.add_node(num_cpus=int(sys.argv[2]), object_store_memory=MEMORY)
     (found,) = node.all_processes["raylet"]
     return int(found.process.pid)
 
