@@ -11,8 +11,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+import anyio
 
 from batcher import errors
 from batcher.carrying import Room
@@ -26,9 +29,14 @@ Result = TypeVar("Result")
 
 OVERTAKEN_AFTER = 15.0
 OVERTAKEN_TIMES = 4.0
-"""Seconds without an answer after which work is given out again, or so many times what the longest took."""
+"""Seconds without an answer after which work is given out again, or so many times what the longest took; then
+twice as many, for it may just be long."""
 GIVEN_OUT = 4
 """Times, at most."""
+LAST_PATIENCE = 3600.0
+"""Seconds after which nobody waits for any of them."""
+LOST_PAUSE = 1.0
+"""Seconds before work that was lost is given out again: what lost it may last."""
 LOST_AGAIN = 3
 """Times that Ray itself gives out what was lost with its worker."""
 
@@ -81,33 +89,39 @@ class Cluster:
     async def _first(self, give: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         """The first answer to a piece of work, and the other references of who gave it. Raises AnswerLost
         when nobody answers."""
-        began = asyncio.get_running_loop().time()
-        given: dict[asyncio.Future[Answer], tuple[Any, ...]] = {}
+        given: dict[asyncio.Future[Answer], tuple[float, tuple[Any, ...]]] = {}
+        now = asyncio.get_running_loop().time
         lost = "no worker was heard of"
         try:
-            for _ in range(GIVEN_OUT):
-                refs = give()
-                given[asyncio.wrap_future(refs[0].future())] = refs
-                waiting = [future for future in given if not future.done()]
-                ended, _ = await asyncio.wait(
-                    waiting, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED
-                )
+            for number in count(1):
+                if number <= GIVEN_OUT:
+                    refs = give()
+                    given[asyncio.wrap_future(refs[0].future())] = now(), refs
+                patience = LAST_PATIENCE if number >= GIVEN_OUT else self._patience * 2 ** (number - 1)
+                ended, _ = await asyncio.wait(given, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 for future in ended:
-                    refs = given.pop(future)
+                    began, refs = given.pop(future)
                     error = future.exception()
                     if error is None:
-                        self._longest = max(self._longest, asyncio.get_running_loop().time() - began)
+                        self._longest = max(self._longest, now() - began)
                         return future.result(), *refs[1:]
-                    if not isinstance(error, self._ray.exceptions.RayError) or isinstance(
-                        error, self._ray.exceptions.RayTaskError
-                    ):
+                    if not self._is_loss(error):
                         raise error
                     lost = f"{type(error).__name__}: {error}"
+                if number >= GIVEN_OUT and not (ended and given):
+                    break
+                if ended:
+                    await anyio.sleep(LOST_PAUSE)
         finally:
-            for future, refs in given.items():
+            for future, (_, refs) in given.items():
                 future.cancel()
                 self._cancel(refs[0])
         raise errors.AnswerLost(f"the workers were lost: {lost}")
+
+    def _is_loss(self, error: BaseException) -> bool:
+        """Whether the worker was lost, and not the work wrong."""
+        ray = self._ray.exceptions
+        return isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError)
 
     def _cancel(self, ref: Any) -> None:
         """Whoever works on it stops, also one that is frozen."""

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 PICTURES = 400
 EDGE = 816
 """Pixels of a picture of 2 MB."""
-RPM = 3600.0
+RPM = 4800.0
 PATIENCE = 120.0
 """Real seconds after which a run that should have ended is given up."""
 TABLE: list[tuple[str, ...]] = []
