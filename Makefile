@@ -8,7 +8,7 @@ PYTHON_IS_NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_i
 	"batcher needs Python 3.11 or later, and $(PYTHON) is older; name another: make PYTHON=python3.12 demo")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check check-deploy lint types imports diagram tables frames pictures test-lowest bench bench-quick sandbox clean
+.PHONY: help demo test test-browser test-ray check check-deploy lint types imports diagram tables frames pictures test-lowest bench bench-quick sandbox clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,10 @@ $(VENV)/.installed-browser: $(VENV)/.installed-test
 	$(BIN)/python $(PIP_INSTALL) --editable '.[test,browser]'
 	@touch $@
 
+$(VENV)/.installed-ray: $(VENV)/.installed-test
+	$(BIN)/python $(PIP_INSTALL) --editable '.[test,ray]'
+	@touch $@
+
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python $(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
@@ -52,6 +56,9 @@ test: $(VENV)/.installed-test ## install what the tests need, then run them all
 
 test-browser: $(VENV)/.installed-browser ## the report and the live page in headless Chromium (Debian: chromium chromium-driver)
 	$(BIN)/python -m pytest -m browser tests/browser
+
+test-ray: $(VENV)/.installed-ray ## bytes through a Ray cluster of this machine, whose workers and nodes are killed (two minutes)
+	$(BIN)/python tests/distribute/alone.py $(BIN)/python -m pytest -m ray tests/distribute
 
 check: lint types imports ## ruff, mypy --strict, import-linter
 

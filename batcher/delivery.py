@@ -9,37 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import aiohttp
-
 from batcher import errors
-from batcher.download import Folder, Landed, adopt, fetch, found
+from batcher.carrying import Carrier
+from batcher.download import Folder, Landed, adopt, found
 from batcher.ledger.entries import Entry, File
 from batcher.ledger.writer import Ledger
 from batcher.wire import Output
 
 
 class Delivery:
-    """Fetches and settles the pictures of ready tasks, at most `downloads` at a time.
+    """Has the pictures of ready tasks fetched and settled, those of the oldest submissions first.
 
-    `called` counts each download; `changed` is told when the number waiting or under way changes.
+    `changed` is told when the number waiting or under way changes.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         folder: Folder,
-        session: aiohttp.ClientSession,
+        carrier: Carrier,
         *,
-        downloads: int,
-        called: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._folder = folder
-        self._session = session
-        self._called = called
+        self._carrier = carrier
         self._changed = changed
-        self._room = asyncio.Semaphore(downloads)
         self.under_way = 0
         self.unfetched: dict[int, str] = {}
 
@@ -87,8 +82,7 @@ class Delivery:
         if file.name is not None and file.sha256 is not None and await self._holds(file.name, file.sha256):
             self._delivered(entry, file, await found(self._folder.destination, file.name))
             return
-        async with self._room:
-            landed = await self._landed(entry, file)
+        landed = await self._landed(entry, file)
         stem = f"{entry.task.name}-{file.position}" if many else entry.task.name
         for name in (
             stem,
@@ -103,7 +97,8 @@ class Delivery:
     async def _landed(self, entry: Entry, file: File) -> Landed:
         if file.spool is None:
             part = self._folder.part(entry.id, file.position)
-            return await fetch(self._session, file.url or "", part, self._called)
+            due = entry.submission.submitted_at if entry.submission is not None else 0.0
+            return await self._carrier.fetch(file.url or "", part, due)
         spooled = self._folder.spool / file.spool
         if not spooled.exists():
             # Its file was lost after the delivery, as `batcher verify` found; a run goes on without it.
@@ -118,13 +113,13 @@ class Delivery:
         try:
             self._ledger.named(entry, file.position, name, landed.sha256)
             await self._ledger.committed()
-            await self._folder.destination.settle(landed.part, name)
+            await self._carrier.settle(landed, self._folder.destination, name)
         except ValueError:
             return False
         except FileExistsError:
             if not await self._holds(name, landed.sha256):
                 return False
-            landed.part.unlink(missing_ok=True)
+            self._carrier.drop(landed)
         return True
 
     async def _holds(self, name: str, sha256: str) -> bool:

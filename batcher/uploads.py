@@ -12,6 +12,7 @@ import io
 from typing import IO, Any, Literal
 
 from batcher import errors, pictures, stores
+from batcher.carrying import Hands
 from batcher.client import Client
 from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
@@ -38,10 +39,12 @@ class Uploads:
         client: Client,
         ledger: Ledger,
         pacing: Pacing,
+        hands: Hands,
         *,
         mode: Literal["storage", "inline"] = "storage",
     ) -> None:
         self._client = client
+        self._hands = hands
         self._ledger = ledger
         self._pacing = pacing
         self._mode = mode
@@ -54,7 +57,7 @@ class Uploads:
         for parameter, digest in task.media.items():
             path = str(body[parameter])
             if self._mode == "inline":
-                body[parameter] = (await asyncio.to_thread(read, path, digest)).decode("ascii")
+                body[parameter] = (await self._hands.do(read, path, digest)).decode("ascii")
             else:
                 body[parameter] = await self._url(path, digest)
         return body
@@ -96,7 +99,7 @@ class Uploads:
             known = self._known(digest)
             if known is not None:
                 return known
-            data_url = await asyncio.to_thread(read, path, digest)
+            data_url = await self._hands.do(read, path, digest)
             url = await self._upload(path, data_url)
             self._ledger.keep_upload(digest, url)
         self._under_way.pop(digest, None)

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from batcher import __version__
+from batcher import __version__, distribute
 from batcher.catalog import models
 from batcher.cli import ended
 from progress.screen import picture
@@ -535,3 +535,27 @@ def test_what_is_no_share_is_told_before_anything_is_read(program: Program) -> N
         assert "'3/2': shares are numbered from 1 to 2" in done.stderr
     assert program("run", job, "-n", BATCHER_SHARD="x").returncode == 2
     assert not (program.folder / "out").exists()
+
+
+# --- on other machines
+
+
+def test_without_ray_one_sentence_says_how_to_get_it(
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distribute, "find_spec", lambda name: None)
+    job = str(program.manifest(tasks=1))
+    for command in (["run", "--sandbox"], ["verify"], ["export", "--to", "parquet", "-o", "x"]):
+        name, *words = command
+        assert ended([name, job, *words, "--on", "ray"]) == 2
+        assert capsys.readouterr().err.strip() == (
+            "batcher: --on ray needs Ray, which is not installed: pip install 'batcher[ray]'"
+        )
+    assert not (program.folder / "out-sandbox").exists()
+
+
+def test_words_about_a_cluster_need_one(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    job = str(program.manifest(tasks=1))
+    for words in (["--address", "auto"], ["--workers", "3"]):
+        assert ended(["run", job, "-n", *words]) == 2
+        assert "--address and --workers go with --on ray" in capsys.readouterr().err

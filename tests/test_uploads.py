@@ -16,6 +16,7 @@ import pytest
 
 from batcher import errors
 from batcher import uploads as uploads_module
+from batcher.carrying import Threads
 from batcher.client import Client, Endpoints
 from batcher.ledger.writer import Ledger
 from batcher.pacing import Pacing
@@ -42,7 +43,7 @@ async def uploads_to(
         async with Client(
             Endpoints(url, url, url), KEY, pacing=pacing, now=now, called=lambda kind: heard.update([kind])
         ) as client:
-            yield Uploads(client, ledger, pacing, mode=mode), ledger
+            yield Uploads(client, ledger, pacing, Threads(), mode=mode), ledger
 
 
 def of_file(path: Path, number: int = 0, content: bytes = PNG) -> Task:

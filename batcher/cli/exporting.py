@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, option
+from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, cluster_of, on_ray, option
 
 if TYPE_CHECKING:
     from batcher.export import Exported
@@ -44,6 +44,7 @@ SHOWN = 20
     metavar="FILE",
     help="Leave out the pictures named in FILE, one a line.",
 )
+@on_ray
 @SHARE
 @SANDBOX
 @JSON
@@ -54,6 +55,9 @@ def export_command(
     split: str | None,
     with_originals: bool,
     exclude: Path | None,
+    on: str | None,
+    address: str | None,
+    workers: int | None,
     shard: Shard | None,
     sandbox: bool,
     as_json: bool,
@@ -63,15 +67,16 @@ def export_command(
     Variants of one source picture stay in one split, and more pictures later move none. Labels go along:
     columns, and boxes and masks where the model's geometry is known. Exit code 3: a picture is missing.
     """
-    from batcher import place
+    from batcher import distribute, place
     from batcher.export import Splits, Wishes, export
+    from batcher.run.starting import noted_destination
 
+    cluster = cluster_of(on, address, workers)
     splits = Splits() if split is None else Splits.parse(split)
     where = place.output_of(job, sandbox=sandbox, shard=shard)
-    exported = export(
-        where,
-        Wishes(to=to, into=into, splits=splits, originals=with_originals, exclude=exclude),  # type: ignore[arg-type]  # click has checked the word
-    )
+    wishes = Wishes(to=to, into=into, splits=splits, originals=with_originals, exclude=exclude)  # type: ignore[arg-type]  # click has checked the word
+    with distribute.hands(cluster, where, noted_destination(where)) as hands:
+        exported = export(where, wishes, hands)
     if as_json:
         click.echo(json.dumps(exported.as_json(), ensure_ascii=False))
     else:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SHARE, option
+from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SHARE, cluster_of, on_ray, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batcher.account import Account
+    from batcher.distribute import Ray
     from batcher.manifest import Manifest
     from batcher.progress import Event
     from batcher.report import Report
@@ -36,6 +37,7 @@ SHOWN = 20
 @option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
 @option("--repair", is_flag=True, help="Set wrong files aside and fetch again, without paying.")
 @option("--repay", is_flag=True, help="With --repair: submit again what cannot be fetched; this costs.")
+@on_ray
 @JSON
 def verify_command(
     job: Path,
@@ -45,6 +47,9 @@ def verify_command(
     base_url: str | None,
     repair: bool,
     repay: bool,
+    on: str | None,
+    address: str | None,
+    workers: int | None,
     as_json: bool,
 ) -> int:
     """Check that every delivered file is there, whole, and the one that was delivered.
@@ -54,24 +59,27 @@ def verify_command(
     """
     import asyncio
 
-    from batcher import errors, place, verify
+    from batcher import distribute, errors, place, verify
 
     if repay and not repair:
         raise errors.UsageError("--repay pays for what --repair cannot fetch; give both")
+    cluster = cluster_of(on, address, workers)
     where = place.output_of(job, output=output, sandbox=sandbox, shard=shard)
-    if not repair:
-        found = asyncio.run(verify.look(where))
-        _tell_found(found, where, as_json=as_json)
-        return 3 if found.findings else 0
-    mended = asyncio.run(
-        verify.mend(
-            where,
-            fetcher=lambda: _fetch_of(job, where, base_url),
-            repay=repay,
-            tell=lambda text: click.echo(text, err=as_json),
-            now=time.time,  # noqa: TID251  # the wall clock enters at the roof
+    with distribute.hands(cluster, where, _note_of(where, "destination")) as hands:
+        if not repair:
+            found = asyncio.run(verify.look(where, hands=hands))
+            _tell_found(found, where, as_json=as_json)
+            return 3 if found.findings else 0
+        mended = asyncio.run(
+            verify.mend(
+                where,
+                fetcher=lambda: _fetch_of(job, where, base_url, cluster),
+                repay=repay,
+                tell=lambda text: click.echo(text, err=as_json),
+                now=time.time,  # noqa: TID251  # the wall clock enters at the roof
+                hands=hands,
+            )
         )
-    )
     _tell_mended(mended, where, as_json=as_json)
     return mended.exit_code
 
@@ -135,7 +143,7 @@ def retry_command(
 # --- verify: the run that fetches
 
 
-def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
+def _fetch_of(job: Path, where: Path, base_url: str | None, cluster: Ray | None) -> Fetch:
     """The run that fetches for a repair; what keeps it from starting is raised here, before anything is
     changed: MissingKey, ManifestError, UsageError."""
     from batcher import place
@@ -151,7 +159,7 @@ def _fetch_of(job: Path, where: Path, base_url: str | None) -> Fetch:
 
     async def fetch(most: int) -> Report:
         shard = Shard.parse(share) if share else None
-        wishes = Wishes(most=most, replan=False, signals=True, shard=shard)
+        wishes = Wishes(most=most, replan=False, signals=True, shard=shard, on=cluster)
         return await run(
             manifest, listener=_warn, account=who, sandbox=embedded, output=output, wishes=wishes
         )
@@ -174,6 +182,8 @@ def _note_of(where: Path, key: str) -> str | None:
     from batcher.ledger import store
 
     path = place.ledger_of(where)
+    if not path.exists():
+        return None
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
         return store.meta(connection, key)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from batcher.distribute import Ray
     from batcher.shard import Shard
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -76,6 +77,32 @@ OUTPUT = option(
     metavar="DIR",
     help="Output folder, relative to the current one.",
 )
+
+
+def on_ray(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --on, --address and --workers, which `cluster_of` understands."""
+    workers = option("--workers", type=click.IntRange(1), metavar="N", help="With --on: at most N at a time.")
+    address = option("--address", metavar="A", help="With --on: auto, or host:port. [one of this machine]")
+    on = option("--on", type=click.Choice(["ray"]), help="Let a Ray cluster work on the bytes.")
+    return on(address(workers(command)))
+
+
+def cluster_of(on: str | None, address: str | None, workers: int | None) -> Ray | None:
+    """The cluster that was asked for; None: none. Raises UsageError."""
+    from batcher import errors
+
+    if on is None:
+        # BATCHER_WORKERS speaks to the sandbox too: alone it is no mistake.
+        given = click.get_current_context().get_parameter_source("workers")
+        if address is not None or given is click.core.ParameterSource.COMMANDLINE:
+            raise errors.UsageError("--address and --workers go with --on ray")
+        return None
+    from batcher import distribute
+
+    distribute.installed()
+    return distribute.Ray(address, workers)
+
+
 SHARD = option(
     "--shard",
     callback=_share,

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, STRICT, duration, option
+from batcher.cli.options import (
+    JOB,
+    JSON,
+    OUTPUT,
+    SANDBOX,
+    SET,
+    SHARD,
+    STRICT,
+    cluster_of,
+    duration,
+    on_ray,
+    option,
+)
 
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
@@ -43,6 +55,7 @@ ASKED_OVER = 1.0
 )
 @option("--max-duration", metavar="D", help="Stop submitting in time to be done after so long (2h).")
 @SHARD
+@on_ray
 @SET
 @STRICT
 @OUTPUT
@@ -85,6 +98,9 @@ def run_command(
     max_cost: float | None,
     max_duration: str | None,
     shard: Shard | None,
+    on: str | None,
+    address: str | None,
+    workers: int | None,
     settings: Sequence[str],
     strict: bool,
     output: Path | None,
@@ -108,6 +124,7 @@ def run_command(
         "limits.max_duration": max_duration,
     }
     overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    cluster = cluster_of(on, address, workers)
     manifest = _load(job, overrides)
     if dry_run:
         return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
@@ -123,6 +140,7 @@ def run_command(
         grace=grace,
         signals=True,
         shard=shard,
+        on=cluster,
     )
     return _run(
         manifest,

@@ -20,7 +20,7 @@ from typing import IO, Protocol
 
 from batcher.destination.files import disk, replace, sync_folder
 
-__all__ = ["IMAGES", "Destination", "at", "disk", "replace", "sync_folder"]
+__all__ = ["IMAGES", "Destination", "again", "at", "disk", "replace", "sync_folder"]
 
 IMAGES = "images"
 """The folder of final pictures."""
@@ -82,3 +82,8 @@ def at(where: str | None, output: Path) -> Destination:
     from batcher.destination.stored import Stored
 
     return Stored(where)
+
+
+def again(where: str) -> Destination:
+    """The destination whose `where` this is, in whatever process. Raises MissingExtra."""
+    return at(where if "://" in where else None, Path(where))

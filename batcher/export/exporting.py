@@ -5,24 +5,22 @@ Law: what is there is never written over; a picture that cannot leave is named.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
-from batcher import destination, errors, pictures, place, plan, stores
+from batcher import destination, errors, place
+from batcher.carrying import Hands, Threads
 from batcher.destination import disk
-from batcher.export import masks
 from batcher.export.columns import Columns
 from batcher.export.exclusion import Exclusion
 from batcher.export.imagefolder import MASK, ImageFolder
 from batcher.export.leaving import Item, Leaving
 from batcher.export.parquet import Parquet
+from batcher.export.preparing import Prepared, prepared
 from batcher.export.splits import Splits
 from batcher.export.webdataset import WebDataset
 from batcher.ledger import store
@@ -84,8 +82,9 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-def export(output: Path, wishes: Wishes) -> Exported:
-    """Exports the job whose output folder is `output`; works while it runs.
+def export(output: Path, wishes: Wishes, hands: Hands | None = None) -> Exported:
+    """Exports the job whose output folder is `output`; works while it runs. `hands` look at the pictures and
+    lay their masks; they are written here.
 
     Raises UsageError (nothing was delivered yet, the folder is not empty, an extra is not installed),
     DiskError, LedgerError.
@@ -108,14 +107,15 @@ def export(output: Path, wishes: Wishes) -> Exported:
     ):
         _refuse(wishes.into, output)
         connection.execute("BEGIN")  # one moment of the ledger, whatever a run beside writes
-        return _Export(wishes, leaving, exclusion).run()
+        return _Export(wishes, leaving, exclusion, hands or Threads()).run()
 
 
 class _Export:
     """One export under way."""
 
-    def __init__(self, wishes: Wishes, leaving: Leaving, exclusion: Exclusion) -> None:
+    def __init__(self, wishes: Wishes, leaving: Leaving, exclusion: Exclusion, hands: Hands) -> None:
         self.wishes = wishes
+        self.hands = hands
         self.leaving = leaving
         self.exclusion = exclusion
         self.counts: Counter[str] = Counter()
@@ -134,45 +134,24 @@ class _Export:
         writer = _writer(self.wishes, columns)
         with_masks = MASK in columns.kinds()
         try:
-            for item in self.leaving.items():
-                self._add(writer, item, with_masks, shows=item.folder == "images" and item.name in showing)
+            items = (item if with_masks else replace(item, mask=None) for item in self.leaving.items())
+            for found in self.hands.over(prepared, items):
+                self._add(writer, found, showing)
             writer.finish()
         finally:
             writer.close()
         return self._exported(writer)
 
-    def _add(self, writer: _Writer, item: Item, with_masks: bool, *, shows: bool) -> None:
-        with ExitStack() as stack:
-            try:
-                item = replace(item, path=stack.enter_context(_brought(item)))
-                if item.digest:
-                    item = _looked_at(item)
-            except errors.BadDownload as error:
-                self.missing.append(f"{item.address}: {error}")
-                return
-            mask = self._mask(item) if with_masks else None
-            writer.add(item, mask, shows=shows)
+    def _add(self, writer: _Writer, found: Prepared, showing: Collection[str]) -> None:
+        self.missing += found.problems
+        if found.item is None:
+            return
+        with found.here() as item:
+            shows = item.folder == "images" and item.name in showing
+            writer.add(item, found.mask, shows=shows)
         self.counts[item.folder] += 1
         self.splits[item.split] += 1
-        self.counts["masks"] += mask is not None
-
-    def _mask(self, item: Item) -> tuple[str, bytes] | None:
-        """The name and the bytes of the picture's mask."""
-        if item.mask is None:
-            return None
-        beside = item.mask.path
-        try:
-            if item.mask.placement is None:
-                with stores.opened(beside) as file:
-                    return f"{Path(item.name).stem}{Path(beside).suffix.lower()}", file.read()
-            return f"{Path(item.name).stem}.png", masks.laid(
-                item.mask.path, item.mask.placement, item.mask.size
-            )
-        except errors.BadDownload as error:
-            self.missing.append(str(error))
-        except OSError as error:
-            self.missing.append(f"{beside}: {error.strerror}")
-        return None
+        self.counts["masks"] += found.mask is not None
 
     def _exported(self, writer: _Writer) -> Exported:
         notes = list(writer.notes)
@@ -215,39 +194,3 @@ def _writer(wishes: Wishes, columns: Columns) -> _Writer:
     if wishes.to == "webdataset":
         return WebDataset(wishes.into, columns)
     return Parquet(wishes.into, columns)
-
-
-@contextmanager
-def _brought(item: Item) -> Iterator[Path]:
-    """The picture on this disk, for as long as it is needed. Raises BadDownload where it is not there."""
-    if not plan.is_stored(item.address):
-        path = Path(item.address)
-        if not path.is_file():
-            ours = "" if item.digest else "; `batcher verify` finds out more"
-            raise errors.BadDownload(f"is not there{ours}")
-        yield path
-        return
-    with TemporaryDirectory(prefix="batcher-") as folder:
-        path = Path(folder) / "picture"
-        try:
-            with stores.held(item.address) as source, open(path, "wb") as target:
-                copyfileobj(source, target)
-        except OSError as error:
-            raise errors.BadDownload(error.strerror or str(error)) from error
-        yield path
-
-
-def _looked_at(item: Item) -> Item:
-    """An original with its size, if it still is the picture that was sent. Raises BadDownload."""
-    try:
-        with open(item.path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            # One that lies in a store is known by what the store says of it.
-            known = stores.digest(item.address) if plan.is_stored(item.address) else sha256
-            if known != item.digest:
-                raise errors.BadDownload("changed since it was sent")
-            file.seek(0)
-            width, height = pictures.upright_size(file)
-    except OSError as error:
-        raise errors.BadDownload(error.strerror or str(error)) from error
-    return replace(item, values={**item.values, "sha256": sha256, "width": width, "height": height})

@@ -13,21 +13,27 @@ Law: nothing is invented; whatever stands in a report can be built again from th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from batcher.report.records import begin, line, write_records
 from batcher.report.standing import CALLS, Report, of_folder, of_ledger
+
+if TYPE_CHECKING:
+    from batcher.carrying import Hands
 
 __all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write"]
 
 
-def write(report: Report) -> None:
+def write(report: Report, hands: Hands | None = None) -> None:
     """Writes report.json, metadata.jsonl, errors.jsonl and report.html anew from the ledger, each atomically.
+    `hands` make the thumbnails.
 
     Raises DiskError, LedgerError.
     """
     from batcher.report.page import write_page  # the template engine is loaded for those who write
 
     write_records(report)
-    write_page(report, seconds=END_SECONDS)
+    write_page(report, seconds=END_SECONDS, hands=hands)
 
 
 END_SECONDS = 1.5

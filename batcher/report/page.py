@@ -25,6 +25,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from batcher import destination, place
+from batcher.carrying import Hands
 from batcher.ledger import store
 from batcher.report import figures, gallery
 from batcher.report.gallery import Facets, Shown
@@ -62,13 +63,18 @@ class Parts:
 
 
 def write_page(
-    report: Report, to: Path | None = None, *, thumbnails: int = TRAVELLING, seconds: float = 60.0
+    report: Report,
+    to: Path | None = None,
+    *,
+    thumbnails: int = TRAVELLING,
+    seconds: float = 60.0,
+    hands: Hands | None = None,
 ) -> Path | str:
     """Writes the page, atomically, and says where; `to` None: `report.html` beside the pictures, which may be
     an object of a store.
 
-    `thumbnails`: tasks whose thumbnails travel inside it; `seconds`: time to make them in. Raises DiskError,
-    LedgerError.
+    `thumbnails`: tasks whose thumbnails travel inside it; `seconds`: time to make them in, by these
+    `hands`. Raises DiskError, LedgerError.
     """
     output = report.output
     path = place.ledger_of(output)
@@ -81,7 +87,7 @@ def write_page(
             "chunk": CHUNK,
         }
         beside = pictures.where if to is None else str(to.absolute().parent)
-        chunks = _chunks(rows, beside, Thumbnails(output), thumbnails, seconds, report.total)
+        chunks = _chunks(rows, beside, Thumbnails(output, hands), thumbnails, seconds, report.total)
         lines = _rendered(report, page, chunks)
         if to is None:
             pictures.replace("report.html", lines)

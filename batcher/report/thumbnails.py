@@ -12,18 +12,18 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from batcher import plan, stores
+from batcher.carrying import Hands, Threads
 from batcher.pictures import SUFFIXES
 
 EDGE = 240
 """Pixels of the longer side."""
 QUALITY = 60
-THREADS = 4
 LARGEST = 256 * 1024 * 1024
 """Bytes; larger files have no thumbnail."""
 
@@ -52,31 +52,58 @@ class Source:
 class Thumbnails:
     """The thumbnails of one output folder."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, hands: Hands | None = None) -> None:
         self._folder = output / ".batcher" / "thumbs"
+        self._hands = hands or Threads()
 
     def of(self, source: Source) -> bytes | None:
         """A WebP of at most EDGE pixels; None where the picture is gone, changed or none. Thread-safe."""
-        kept = self._folder / source.digest[:2] / f"{source.digest}.webp"
-        try:
-            return kept.read_bytes()
-        except OSError:
-            made = _made(source)
-        if made is not None:
-            _keep(kept, made)
-        return made
+        kept = self._kept(source)
+        if kept is None:
+            kept = _made(source)
+            self._keep(source, kept)
+        return kept
 
     def several(self, sources: Iterable[Source], *, seconds: float) -> dict[str, bytes]:
         """Thumbnails by digest, as many as can be had within `seconds`; the rest is simply not there."""
         ends = time.monotonic() + seconds
-        wanted = {source.digest: source for source in sources}
+        found: dict[str, bytes] = {}
+        missing: list[Source] = []
+        for source in {source.digest: source for source in sources}.values():
+            kept = self._kept(source)
+            if kept is None:
+                missing.append(source)
+            else:
+                found[source.digest] = kept
+        in_time = takewhile(lambda source: time.monotonic() < ends, missing)
+        for source, made in zip(missing, self._hands.over(_made, in_time), strict=False):
+            self._keep(source, made)
+            if made is not None:
+                found[source.digest] = made
+        return found
 
-        def one(source: Source) -> bytes | None:
-            return self.of(source) if time.monotonic() < ends else None
+    def _path(self, source: Source) -> Path:
+        return self._folder / source.digest[:2] / f"{source.digest}.webp"
 
-        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), "thumbnails") as pool:
-            found = zip(wanted, pool.map(one, wanted.values()), strict=True)
-            return {digest: made for digest, made in found if made is not None}
+    def _kept(self, source: Source) -> bytes | None:
+        try:
+            return self._path(source).read_bytes()
+        except OSError:
+            return None
+
+    def _keep(self, source: Source, made: bytes | None) -> None:
+        """On a disk that is full or read-only the next report makes it anew."""
+        if made is None:
+            return
+        path = self._path(source)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(made)
+            os.replace(unfinished, path)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
 
 
 def _made(source: Source) -> bytes | None:
@@ -99,15 +126,3 @@ def _made(source: Source) -> bytes | None:
             return small.getvalue()
     except Exception:
         return None
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """On a disk that is full or read-only the next report makes it anew."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()

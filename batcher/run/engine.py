@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from batcher import retry
 from batcher.admission import Purse, Window
 from batcher.asking import Asking
+from batcher.carrying import Carrier
 from batcher.client import Client
 from batcher.delivery import Delivery
 from batcher.doubt import History
@@ -50,7 +49,7 @@ def wired(
     ledger: Ledger,
     folder: Folder,
     client: Client,
-    files: aiohttp.ClientSession,
+    carrier: Carrier,
     pacing: Pacing,
     polling: Polling,
     stopping: Stopping,
@@ -63,19 +62,12 @@ def wired(
     limits = job.limits
     window = Window(job.result_ttl, limits.in_flight)
     purse = Purse(ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=price)
-    delivery = Delivery(
-        ledger,
-        folder,
-        files,
-        downloads=limits.downloads,
-        called=ledger.called,
-        changed=lambda: scheduler.look(),
-    )
+    delivery = Delivery(ledger, folder, carrier, changed=lambda: scheduler.look())
     asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
     if api == "v2":
         pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
-    uploads = Uploads(client, ledger, pacing, mode=job.uploads)
+    uploads = Uploads(client, ledger, pacing, carrier, mode=job.uploads)
     endings = Endings(rules, ledger, delivery, uploads, luck=luck)
     submitting = Submitting(
         rules,

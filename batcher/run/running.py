@@ -18,10 +18,10 @@ from typing import Any
 import anyio
 import yaml
 
-from batcher import destination, errors, geometry, lock, place, report
+from batcher import destination, distribute, errors, geometry, lock, place, report
 from batcher.account import Account
 from batcher.client import Client
-from batcher.download import Folder, plain_session
+from batcher.download import Folder
 from batcher.ledger import ending
 from batcher.ledger.ending import Ending
 from batcher.ledger.entries import Entry
@@ -38,6 +38,7 @@ from batcher.run.starting import (
     SANDBOX_ORIGIN,
     Wishes,
     account_for,
+    carried,
     embedded_sandbox,
     noted_destination,
     opened,
@@ -72,6 +73,9 @@ async def run(
     MissingKey, Locked, OtherOrigin, OtherDestination, LedgerError, DiskError. What ends it later is in the
     report's exit_code and causes.
     """
+    wishes = wishes or Wishes()
+    if wishes.on is not None:
+        distribute.installed()
     async with AsyncExitStack() as stack:
         origin = None
         if sandbox:
@@ -79,7 +83,6 @@ async def run(
             origin = SANDBOX_ORIGIN
         elif account is None:
             account = account_for(job, base_url)
-        wishes = wishes or Wishes()
         path = place.output_in(job.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
         named = place.store_of(job.store, sandbox=sandbox, shard=wishes.shard)
         where = named if output is None else noted_destination(path)
@@ -118,17 +121,21 @@ class _Run:
         self.failures = FirstFailures(wishes.same_failures)
 
     async def run(self, origin: str | None, where: str | None) -> Report:
-        self.ledger = Ledger(place.ledger_of(self.folder.path), now=self.now, moved=self._moved)
-        try:
-            self.ledger.claim_origin(origin or self.account.endpoints.api)
-            self.ledger.claim_destination(where)
-            self._plan()
-            self._start(forget=origin == SANDBOX_ORIGIN)
-            await self._work()
-            self._keep_ending()
-        finally:
-            self.ledger.close()
-        return self._ended()
+        async with AsyncExitStack() as stack:
+            self.ledger = Ledger(place.ledger_of(self.folder.path), now=self.now, moved=self._moved)
+            try:
+                self.ledger.claim_origin(origin or self.account.endpoints.api)
+                self.ledger.claim_destination(where)
+                self._plan()
+                self._start(forget=origin == SANDBOX_ORIGIN)
+                downloads, called = self.job.limits.downloads, self.ledger.called
+                bytes_ = carried(self.wishes.on, self.folder, downloads=downloads, called=called)
+                self.carrier = await stack.enter_async_context(bytes_)
+                await self._work()
+                self._keep_ending()
+            finally:
+                self.ledger.close()
+            return self._ended()
 
     # --- before
 
@@ -198,10 +205,7 @@ class _Run:
             typical=self.model.seconds if self.model else None,
         )
         endpoints, key = self.account.endpoints, self.account.key
-        async with (
-            Client(endpoints, key, pacing=pacing, now=self.now, called=ledger.called) as client,
-            plain_session() as files,
-        ):
+        async with Client(endpoints, key, pacing=pacing, now=self.now, called=ledger.called) as client:
             self.engine = wired(
                 self.job,
                 api=planning.api_of(self.job, self.model),
@@ -209,7 +213,7 @@ class _Run:
                 ledger=ledger,
                 folder=self.folder,
                 client=client,
-                files=files,
+                carrier=self.carrier,
                 pacing=pacing,
                 polling=polling,
                 stopping=self.stopping,
@@ -308,7 +312,7 @@ class _Run:
     def _ended(self) -> Report:
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
         try:
-            report.write(told)
+            report.write(told, self.carrier)
         except errors.DiskError as error:
             # All that was paid for is in the ledger: the next run writes the records.
             causes = (*told.causes, f"the records could not be written: {error}")

@@ -6,17 +6,19 @@ Law: what keeps a run from starting leaves nothing behind.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batcher import account as accounts
-from batcher import errors, manifest, place
+from batcher import distribute, errors, manifest, place
 from batcher.account import Account
+from batcher.carrying import Carrier, Here
 from batcher.client import Endpoints
 from batcher.destination import disk
-from batcher.download import Folder
+from batcher.distribute import Ray
+from batcher.download import Folder, plain_session
 from batcher.ledger import store
 from batcher.manifest import Manifest
 from batcher.run import planning
@@ -37,7 +39,8 @@ class Wishes:
     stops the plan, else it is left out and told; `same_failures`: so many first
     failures of one kind stop the run; `confirm`: asked with the credits that all planned tasks would cost,
     False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal; `shard`:
-    only this share of the plan, with its part of rate and budget.
+    only this share of the plan, with its part of rate and budget; `on`: the workers of this cluster work on
+    the bytes.
     """
 
     most: int | None = None
@@ -49,6 +52,7 @@ class Wishes:
     grace: float = 30.0
     signals: bool = False
     shard: Shard | None = None
+    on: Ray | None = None
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Manifest:
@@ -76,6 +80,23 @@ async def embedded_sandbox(stack: AsyncExitStack, now: Callable[[], float]) -> A
 
     server = await stack.enter_async_context(Sandbox(Options(service=SANDBOX_SERVICE), now))
     return Account(Endpoints(server.url, server.url, server.url), SANDBOX_KEY)
+
+
+@asynccontextmanager
+async def carried(
+    on: Ray | None, folder: Folder, *, downloads: int, called: Callable[[str], None]
+) -> AsyncIterator[Carrier]:
+    """Who works on the bytes of a run: this process, or the workers of a cluster. Raises UsageError."""
+    if on is None:
+        async with plain_session() as session:
+            yield Here(session, downloads=downloads, called=called)
+        return
+    with distribute.connected(on) as cluster:
+        carrier = cluster.carrier(folder, called)
+        try:
+            yield carrier
+        finally:
+            carrier.close()
 
 
 def noted_destination(output: Path) -> str | None:

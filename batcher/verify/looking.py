@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import sqlite3
-from asyncio import to_thread
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,13 +19,15 @@ from pathlib import Path
 import anyio
 
 from batcher import destination, errors, lock, pictures, place
+from batcher.carrying import Hands, Threads
 from batcher.destination import Destination, disk
 from batcher.download import Folder
 from batcher.ledger import mending, store
 from batcher.ledger.mending import Delivered, Owed
 from batcher.verify.lines import contradictions, disagreements
 
-THREADS = min(8, os.cpu_count() or 1)
+AT_ONCE = 32
+"""Files that one thread, or one worker, looks at in one go."""
 PART = re.compile(r"([0-9]{1,18})-[0-9]+\.part")
 SPOOLED = re.compile(r"([0-9]{1,18})-[0-9]+\.(?:bytes|new)")
 
@@ -70,8 +71,9 @@ class Found:
         return [finding for finding in self.findings if finding.kind in kinds]
 
 
-async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Found:
-    """Looks at an output folder; `alone` tells whether no run works in it (default: asked of the lock).
+async def look(output: Path, *, alone: Callable[[], bool] | None = None, hands: Hands | None = None) -> Found:
+    """Looks at an output folder; `alone` tells whether no run works in it (default: asked of the lock);
+    `hands` read the pictures.
 
     Raises UsageError when nothing was ever run there, LedgerError, DiskError.
     """
@@ -84,7 +86,7 @@ async def look(output: Path, *, alone: Callable[[], bool] | None = None) -> Foun
     with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
         folder = folder_of(connection, output)
         leftovers = sorted(_unnamed(connection, folder.destination), key=lambda finding: finding.path)
-        checked, findings = await _checked(connection, folder)
+        checked, findings = await _checked(connection, folder, hands or Threads())
         findings += leftovers
         idle = alone()
         if idle:
@@ -110,24 +112,25 @@ def ledger_in(output: Path) -> Path:
     return path
 
 
-async def _checked(connection: sqlite3.Connection, folder: Folder) -> tuple[int, list[Finding]]:
-    """Every delivered file, hashed and decoded in threads; memory holds one page and what is wrong."""
+async def _checked(connection: sqlite3.Connection, folder: Folder, hands: Hands) -> tuple[int, list[Finding]]:
+    """Every delivered file, hashed and decoded; memory holds one page and what is wrong."""
     checked = 0
     findings: list[Finding] = []
 
     async def some(files: Sequence[Delivered]) -> None:
-        findings.extend(await to_thread(_wrong_ones, folder.destination, files))
+        findings.extend(await hands.do(_wrong_ones, folder.destination.where, files))
 
     for page in mending.delivered(connection):
-        async with anyio.create_task_group() as threads:
-            for number in range(THREADS):
-                threads.start_soon(some, page[number::THREADS])
+        async with anyio.create_task_group() as each:
+            for first in range(0, len(page), AT_ONCE):
+                each.start_soon(some, page[first : first + AT_ONCE])
         checked += len(page)
     return checked, sorted(findings, key=lambda finding: (finding.task, finding.position))
 
 
-def _wrong_ones(where: Destination, files: Sequence[Delivered]) -> list[Finding]:
-    found = []
+def _wrong_ones(lie: str, files: Sequence[Delivered]) -> list[Finding]:
+    """What is wrong with these files, which lie in the folder or store `lie`; anywhere."""
+    where, found = destination.again(lie), []
     for file in files:
         verdict = _verdict(where, f"images/{file.name}", file.sha256)
         if verdict is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from batcher import lock, place, report
+from batcher.carrying import Hands
 from batcher.destination import IMAGES, disk
 from batcher.destination.local import Local
 from batcher.ledger import mending, store
@@ -57,20 +58,25 @@ async def mend(
     repay: bool,
     tell: Callable[[str], None],
     now: Callable[[], float],
+    hands: Hands | None = None,
 ) -> Mended:
     """Mends an output folder. `fetcher` gives the run that fetches; it is asked for before anything is
     changed, and only where something is to be fetched, so what it raises leaves all as it was.
 
-    Raises Locked, UsageError where nothing was ever run, LedgerError, DiskError, and what the run raises.
+    `hands` read the pictures. Raises Locked, UsageError where nothing was ever run, LedgerError, DiskError,
+    and what the run raises.
     """
-    return await _Repair(output, tell, now).mend(fetcher, repay=repay)
+    return await _Repair(output, tell, now, hands).mend(fetcher, repay=repay)
 
 
 class _Repair:
     """One repair on its way."""
 
-    def __init__(self, output: Path, tell: Callable[[str], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self, output: Path, tell: Callable[[str], None], now: Callable[[], float], hands: Hands | None
+    ) -> None:
         self._output = output
+        self._hands = hands
         self._tell = tell
         self._now = now
         self._aside = 0
@@ -82,7 +88,7 @@ class _Repair:
         with lock.held(place.lock_of(self._output), since=self._date()):
             with self._ledger() as connection:
                 self._pictures = folder_of(connection, self._output).destination
-            found = await look(self._output, alone=lambda: True)
+            found = await look(self._output, alone=lambda: True, hands=self._hands)
             lost = self._wanted(found)
             fetch = fetcher() if lost else None
             self._set_right(found)

@@ -16,7 +16,7 @@ from typing import NoReturn
 from bench import pictures
 from bench.contest import LIVE
 from bench.figures import Figure, machine, table, write
-from bench.rows import expiry, kills, limited, million, startup, throughput, waiting
+from bench.rows import expiry, kills, limited, million, ray, startup, throughput, waiting
 from bench.scale import Scale
 
 Row = Callable[[Scale], Iterator[Figure]]
@@ -33,10 +33,13 @@ ROWS: dict[str, Row] = {
     "delays": waiting.delays,
     "expiry": expiry.rows,
     "kills": kills.rows,
+    "ray": ray.rows,
 }
 WAITING = ("known", "windows", "bucket", "metered", "cold", "expiry")
 """Rows that wait far more than they work: the quick benchmark runs them at once."""
-NOT_QUICK = ("bucket", "metered", "unmetered", "delays")
+NOT_QUICK = ("bucket", "metered", "unmetered", "delays", "ray")
+ON_REQUEST = ("ray",)
+"""Rows that need more than the benchmark installs, and are measured when they are named."""
 
 
 def main() -> int:
@@ -44,7 +47,7 @@ def main() -> int:
         signal.signal(number, leave)
     words = parsed()
     scale = Scale(quick=words.quick, times=words.times or (1 if words.quick else 3))
-    names = words.rows or [name for name in ROWS if not (words.quick and name in NOT_QUICK)]
+    names = words.rows or [name for name in ROWS if name not in (NOT_QUICK if words.quick else ON_REQUEST)]
     began = time.perf_counter()
     found = dict(measured(names, scale))
     figures = [figure for name in names for figure in found[name]]

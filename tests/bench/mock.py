@@ -31,7 +31,16 @@ COST = 0.01
 class Job:
     """One accepted submit."""
 
-    __slots__ = ("asked", "body", "done_at", "fetched", "noticed_at", "started_at", "submitted_at")
+    __slots__ = (
+        "asked",
+        "body",
+        "done_at",
+        "downloads",
+        "fetched",
+        "noticed_at",
+        "started_at",
+        "submitted_at",
+    )
 
     def __init__(self, body: bytes, submitted_at: float, started_at: float, done_at: float) -> None:
         self.body = body
@@ -41,6 +50,7 @@ class Job:
         self.noticed_at: float | None = None
         self.asked = 0
         self.fetched = False
+        self.downloads = 0
 
 
 class Api:
@@ -66,6 +76,9 @@ class Api:
         now = time.time()  # noqa: TID251  # the server's wall clock enters here
         if path.startswith(b"/files/"):
             self._seen("download", now)
+            job = self._jobs.get(path[7:43].decode())
+            if job is not None:
+                job.downloads += 1
             return self._picture
         if path.startswith(b"/v2/"):
             return self._metered(method, path.decode(), body, now)
@@ -148,6 +161,7 @@ class Api:
             "jobs": len(jobs),
             "fetched": sum(job.fetched for job in jobs),
             "lost": sum(job.done_at <= now and not job.fetched for job in jobs),
+            "fetches": Counter(job.downloads for job in jobs),
             "gone": self._gone,
             "delay": fmean((job.noticed_at or 0.0) - job.done_at for job in noticed) if noticed else 0.0,
             "polls": fmean(job.asked for job in noticed) if noticed else 0.0,

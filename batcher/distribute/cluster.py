@@ -1,0 +1,200 @@
+"""The coordinator's side: work is given to the cluster, no more at a time than it takes.
+
+Law: whoever is not heard of for long is overtaken: the same work is given out again, and the first answer
+counts. What is lost with a worker is given out again by Ray itself, and by us when Ray gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from batcher import errors
+from batcher.carrying import Room
+from batcher.destination import Destination
+from batcher.distribute import working
+from batcher.distribute.working import Answer
+from batcher.download import Folder, Landed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+OVERTAKEN_AFTER = 15.0
+OVERTAKEN_TIMES = 4.0
+"""Seconds without an answer after which work is given out again, or so many times what the longest took; then
+twice as many, for it may just be long."""
+GIVEN_OUT = 4
+"""Times, at most."""
+LAST_PATIENCE = 3600.0
+"""Seconds after which nobody waits for any of them."""
+LOST_PAUSE = 1.0
+"""Seconds before work that was lost is given out again: what lost it may last."""
+LOST_AGAIN = 3
+"""Times that Ray itself gives out what was lost with its worker."""
+
+
+class Cluster:
+    """The workers of a Ray cluster, as `carrying.Hands`; at most `size` are asked at a time."""
+
+    def __init__(self, ray: Any, size: int) -> None:
+        self._ray = ray
+        self.size = size
+        self._room = Room(size)
+        self._longest = 0.0
+        self._done = ray.remote(num_cpus=1, max_retries=LOST_AGAIN)(working.done)
+        self._held = ray.remote(num_cpus=1, max_retries=LOST_AGAIN, num_returns=2)(working.held)
+
+    async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
+        async with self._room.turn(due):
+            answer = (await self._first(lambda: (self._done.remote(work, *values),)))[0]
+        if answer.absent:
+            return await asyncio.to_thread(work, *values)
+        return cast(Result, _told(answer))
+
+    def over(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        under_way: deque[tuple[Any, Item]] = deque()
+
+        def next_one() -> Result:
+            ref, item = under_way.popleft()
+            try:
+                answer = self._ray.get(ref, timeout=self._patience)
+            except self._ray.exceptions.RayError:
+                self._cancel(ref)
+                return work(item)  # nobody is heard of: it is done here
+            return work(item) if answer.absent else cast(Result, _told(answer))
+
+        try:
+            for item in items:
+                under_way.append((self._done.remote(work, item), item))
+                if len(under_way) > self.size:
+                    yield next_one()
+            while under_way:
+                yield next_one()
+        finally:
+            for ref, _ in under_way:
+                self._cancel(ref)
+
+    @property
+    def _patience(self) -> float:
+        return max(OVERTAKEN_AFTER, OVERTAKEN_TIMES * self._longest)
+
+    async def _first(self, give: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """The first answer to a piece of work, and the other references of who gave it. Raises AnswerLost
+        when nobody answers."""
+        given: dict[asyncio.Future[Answer], tuple[float, tuple[Any, ...]]] = {}
+        now = asyncio.get_running_loop().time
+        lost = "no worker was heard of"
+        try:
+            for number in count(1):
+                if number <= GIVEN_OUT:
+                    refs = give()
+                    given[asyncio.wrap_future(refs[0].future())] = now(), refs
+                patience = LAST_PATIENCE if number >= GIVEN_OUT else self._patience * 2 ** (number - 1)
+                ended, _ = await asyncio.wait(given, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for future in ended:
+                    began, refs = given.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        self._longest = max(self._longest, now() - began)
+                        return future.result(), *refs[1:]
+                    if not self._is_loss(error):
+                        raise error
+                    lost = f"{type(error).__name__}: {error}"
+                if number >= GIVEN_OUT and not (ended and given):
+                    break
+                if ended:
+                    await anyio.sleep(LOST_PAUSE)
+        finally:
+            for future, (_, refs) in given.items():
+                future.cancel()
+                self._cancel(refs[0])
+        raise errors.AnswerLost(f"the workers were lost: {lost}")
+
+    def _is_loss(self, error: BaseException) -> bool:
+        """Whether the worker was lost, and not the work wrong."""
+        ray = self._ray.exceptions
+        return isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError)
+
+    def _cancel(self, ref: Any) -> None:
+        """Whoever works on it stops, also one that is frozen."""
+        with suppress(Exception):
+            self._ray.cancel(ref, force=True)
+
+    def see(self, folder: Path) -> None:
+        """The workers see this folder when it returns. Raises UsageError."""
+        for sees in self.over(working.sees, [str(folder)] * self.size):
+            if not sees:
+                raise errors.UsageError(
+                    f"the cluster's workers do not see {folder}; with --on ray the output is a folder "
+                    "that all machines share, or one of an object store"
+                )
+
+    def carrier(self, folder: Folder, called: Callable[[str], None]) -> Carrier:
+        """These workers bringing the pictures of one run; `called` counts each download.
+
+        Raises UsageError when they do not see the output folder.
+        """
+        return Carrier(self, folder, called)
+
+
+class Carrier:
+    """Pictures come through the workers: into the shared output folder, where the coordinator gives them
+    their names; or into an object store, where the workers do."""
+
+    def __init__(self, cluster: Cluster, folder: Folder, called: Callable[[str], None]) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._called = called
+        self._bytes: dict[Path, Any] = {}
+        self.size = cluster.size
+        self.do = cluster.do
+        self.over = cluster.over
+        if not folder.destination.remote:
+            cluster.see(folder.parts)
+
+    async def fetch(self, url: str, part: Path, due: float) -> Landed:
+        cluster = self._cluster
+        async with cluster._room.turn(due):
+            answer, *refs = await cluster._first(lambda: self._given(url, part))
+        found = cast(Landed, _told(answer))
+        if refs:
+            self._bytes[part] = refs[0]
+            return Landed(part, found.sha256, found.size, found.picture)
+        return found
+
+    def _given(self, url: str, part: Path) -> tuple[Any, ...]:
+        self._called("download")
+        if self._folder.destination.remote:
+            return tuple(self._cluster._held.remote(url))
+        return (self._cluster._done.remote(working.landed, url, str(part.parent), part.stem),)
+
+    async def settle(self, landed: Landed, where: Destination, name: str) -> None:
+        ref = self._bytes.get(landed.part)
+        if ref is None:
+            await where.settle(landed.part, name)
+            return
+        await self._cluster.do(working.settled, where.where, name, ref, due=0.0)
+        self.drop(landed)
+
+    def drop(self, landed: Landed) -> None:
+        if self._bytes.pop(landed.part, None) is None:
+            landed.part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """What overtaken workers left goes."""
+        for left in self._folder.parts.glob("*.*.part"):
+            left.unlink(missing_ok=True)
+
+
+def _told(answer: Answer) -> Any:
+    if answer.error is not None:
+        raise answer.error
+    return answer.result
