@@ -8,7 +8,7 @@ PYTHON_IS_NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_i
 	"batcher needs Python 3.11 or later, and $(PYTHON) is older; name another: make PYTHON=python3.12 demo")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-ray check check-deploy lint types imports diagram test-lowest bench bench-quick sandbox clean
+.PHONY: help demo test test-browser test-ray check check-deploy lint types imports diagram tables frames pictures test-lowest bench bench-quick sandbox clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,15 @@ check-deploy: $(VENV)/.installed-check ## lint examples/deploy; needs the system
 
 diagram: $(VENV)/.installed ## draw the states in CONTRIBUTING.md anew, from the code
 	$(BIN)/python tests/diagram.py
+
+tables: $(VENV)/.installed-test ## draw the tables of options and events in README.md anew, from the code
+	$(BIN)/python tests/tables.py
+
+frames: $(VENV)/.installed-test ## draw the terminal of a run in tests/frames anew
+	PYTHONPATH=tests $(BIN)/python tests/golden.py
+
+pictures: $(VENV)/.installed-browser ## draw the pictures of README.md anew (Debian: chromium chromium-driver)
+	PYTHONPATH=tests $(BIN)/python tests/drawings.py
 
 test-lowest: $(LOWEST)/.installed ## the tests on the oldest versions that pyproject.toml declares
 	$(LOWEST)/bin/python -m pytest

@@ -69,6 +69,11 @@ class Asking:
             del self._sleepers[sleeper]
             self.look()
 
+    @property
+    def submitted_at(self) -> Iterator[float]:
+        """When those who are asked about were submitted (Unix s), about in that order."""
+        return (sleeper.submitted_at for sleeper in self._sleepers)
+
     def learned(self, seconds: float) -> None:
         """A job took so long, as the provider's own times say."""
         self.polling.learned(seconds)

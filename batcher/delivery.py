@@ -61,6 +61,7 @@ class Delivery:
             for file in files:
                 if file.delivered_at is None:
                     await self._deliver_one(entry, file, many=len(files) > 1)
+            await self._ledger.look_far(entry)
         finally:
             self.under_way -= 1
             self._changed()

@@ -40,8 +40,8 @@ class Merged:
 
     @property
     def exit_code(self) -> int:
-        """3 where tasks failed."""
-        return 3 if self.report.failures else 0
+        """3 where tasks failed, or rows were left out."""
+        return 3 if self.report.failures or self.report.left_out else 0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `merge --json`."""

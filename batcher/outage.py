@@ -53,13 +53,14 @@ class Outage:
             except TimeoutError:
                 continue
 
-    def leaving(self) -> None:
-        """A submit leaves; in an outage it is the probe."""
+    def leaving(self) -> bool:
+        """A submit leaves; whether it is the outage's probe, which must be told with its end."""
         self._probing = self.down
+        return self.down
 
-    def withdrawn(self) -> None:
+    def withdrawn(self, *, probe: bool) -> None:
         """It did not leave after all."""
-        if self._probing:
+        if probe:
             self._probing = False
             self._wake()
 
@@ -70,10 +71,10 @@ class Outage:
         self._probing = False
         self._wake()
 
-    def lost(self, reason: str) -> None:
-        """A submit was lost. Raises ApiDown after ten minutes of nothing else."""
+    def lost(self, reason: str, *, probe: bool) -> None:
+        """A submit was lost; only its probe's end lets an outage try again. Raises ApiDown after ten minutes
+        of nothing else."""
         now = asyncio.get_running_loop().time()
-        probe = self._probing
         self._reason = reason
         self._in_a_row += 1
         if self.down and self._since is None:
@@ -81,7 +82,7 @@ class Outage:
         if self.down and (probe or self._waits == 0):
             self._closed_until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0**self._waits)
             self._waits += 1
-            self._probing = False
+        self._probing = self._probing and not probe
         self._wake()
         if self._since is not None and now - self._since >= GIVE_UP_SECONDS:
             raise errors.ApiDown(

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import io
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from batcher import errors, pictures, stores
 from batcher.carrying import Hands
@@ -22,6 +22,13 @@ from batcher.task import Task
 
 LARGEST_UPLOAD = 48 * 1024 * 1024
 """Bytes of a file; as base64 it is a third more."""
+
+
+LIFE = 86_400.0
+"""Seconds for which the URL of an upload is used again. The provider does not say how long it lives; files of
+results live 7 days."""
+FRESH = 600.0
+"""Seconds after an upload in which its URL is not thought dead, whatever an answer says."""
 
 
 class Uploads:
@@ -55,14 +62,41 @@ class Uploads:
                 body[parameter] = await self._url(path, digest)
         return body
 
+    async def sent(self, task: Task, at: float) -> dict[str, Any] | None:
+        """The request body of `task` as it was at that time; None where a file was uploaded anew since, and
+        its URL of then is not known any more. Raises NotAnImage, UploadRejected."""
+        if self._mode == "inline":
+            return await self.body(task)
+        body = dict(task.params)
+        for parameter, digest in task.media.items():
+            known = self._ledger.uploaded(digest)
+            if known is None or known[1] > at:
+                return None
+            body[parameter] = known[0]
+        return body
+
+    def forget(self, task: Task, submitted_at: float) -> bool:
+        """Whether a URL that `task` was submitted with may have died: its files are uploaded anew then."""
+        if self._mode == "inline":
+            return False
+        old = False
+        for digest in set(task.media.values()):
+            known = self._ledger.uploaded(digest)
+            if known is None or known[1] > submitted_at:
+                old = True  # another task has found it dead
+            elif known[1] < submitted_at - FRESH:
+                self._ledger.forget_upload(digest)
+                old = True
+        return old
+
     async def _url(self, path: str, digest: str) -> str:
         """Two tasks with one picture wait for one upload."""
-        known = self._ledger.uploaded(digest)
+        known = self._known(digest)
         if known is not None:
             return known
         lock = self._under_way.setdefault(digest, asyncio.Lock())
         async with lock:
-            known = self._ledger.uploaded(digest)
+            known = self._known(digest)
             if known is not None:
                 return known
             data_url = await self._hands.do(read, path, digest)
@@ -71,10 +105,14 @@ class Uploads:
         self._under_way.pop(digest, None)
         return url
 
+    def _known(self, digest: str) -> str | None:
+        known = self._ledger.uploaded(digest)
+        return known[0] if known is not None and known[1] >= self._ledger.now() - LIFE else None
+
     async def _upload(self, path: str, data_url: bytes) -> str:
         await self.outage.over()
         turn = await self._pacing.turn(Kind.UPLOAD)
-        self.outage.leaving()
+        probe = self.outage.leaving()
         try:
             url = await self._client.upload(data_url, turn)
         except (errors.Rejected, errors.Throttled, errors.StopsTheRun) as error:
@@ -83,13 +121,25 @@ class Uploads:
                 raise errors.UploadRejected(f"{path}: {error.message}") from error
             raise
         except errors.ApiError as error:
-            self.outage.lost(error.message)
+            self.outage.lost(error.message, probe=probe)
             raise
         except asyncio.CancelledError:
-            self.outage.withdrawn()
+            self.outage.withdrawn(probe=probe)
             raise
         self.outage.answered()
         return url
+
+
+def sendable(file: IO[bytes], size: int) -> str:
+    """The MIME type of a picture that can be uploaded. Raises BadDownload with what is wrong in words."""
+    check_size(size)
+    return pictures.kind_of(file).mime
+
+
+def check_size(size: int) -> None:
+    """Raises BadDownload when a file of so many bytes is more than an upload takes."""
+    if size > LARGEST_UPLOAD:
+        raise errors.BadDownload(f"is larger than {LARGEST_UPLOAD >> 20} MB, the most that is uploaded")
 
 
 def read(path: str, digest: str) -> bytes:
@@ -104,14 +154,16 @@ def read(path: str, digest: str) -> bytes:
                 content = file.read(LARGEST_UPLOAD + 1)
     except OSError as error:
         raise errors.NotAnImage(f"{path}: {error.strerror}") from error
-    if len(content) > LARGEST_UPLOAD:
-        raise errors.UploadRejected(f"{path} is larger than {LARGEST_UPLOAD >> 20} MB")
+    try:
+        check_size(len(content))
+    except errors.BadDownload as error:
+        raise errors.UploadRejected(f"{path} {error.message}") from error
     if not stored:
         same = hashlib.sha256(content).hexdigest() == digest
     if not same:
         raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
     try:
-        kind = pictures.kind_of(io.BytesIO(content))
+        mime = sendable(io.BytesIO(content), len(content))
     except errors.BadDownload as error:
         raise errors.NotAnImage(f"{path}: {error.message}") from error
-    return b"data:" + kind.mime.encode() + b";base64," + base64.b64encode(content)
+    return b"data:" + mime.encode() + b";base64," + base64.b64encode(content)

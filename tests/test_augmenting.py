@@ -262,9 +262,25 @@ def test_what_an_axis_lacks_is_no_fault_of_the_row() -> None:
         lenient(text, [row(1, p="a")], [])
 
 
-def test_a_cell_that_does_not_fit_stops_the_plan_all_the_same() -> None:
-    with pytest.raises(ManifestError, match="row 2, column `n`: 500 is out of range"):
-        lenient("params: {prompt: x, steps: '{{ n }}'}", [row(1, n=5), row(2, n=500)], [])
+def test_a_row_whose_cell_does_not_fit_is_left_out_once() -> None:
+    left_out: list[Problem] = []
+    text = "matrix: {s: [1, 2]}\nparams: {prompt: 'no {{ s }}', steps: '{{ n }}'}"
+    tasks = lenient(text, [row(1, n=5), row(2, n=500), row(3, n="x")], left_out)
+    assert [task.columns["n"] for task in tasks] == [5, 5]
+    assert [(one.file, one.line) for one in left_out] == [("t.jsonl", 2), ("t.jsonl", 3)]
+    assert "row 2, column `n`: 500 is out of range" in left_out[0].message
+
+
+def test_what_the_manifest_itself_says_stops_the_plan_all_the_same() -> None:
+    for text in (
+        "params: {prompt: x, steps: 500}",
+        "matrix: {n: [500]}\nparams: {prompt: x, steps: '{{ n }}'}",
+    ):
+        with pytest.raises(ManifestError, match="500 is out of range"):
+            lenient(text, [row(1, p=5)], [])
+    own = Row({"n": 500}, "job.yaml", 2, 1)
+    with pytest.raises(ManifestError, match="500 is out of range"):
+        lenient("params: {prompt: x, steps: '{{ n }}'}", [row(1, n=5), own], [])
 
 
 # Pictures that nobody would see.

@@ -18,8 +18,9 @@ from batcher.account import Account
 from batcher.cli import ended
 from batcher.client import Endpoints
 from batcher.errors import ManifestError
+from batcher.progress import Listener, Started, silent
 from batcher.report import Report
-from batcher.run import load, run
+from batcher.run import Wishes, load, run
 from batcher.sandbox import Sandbox
 from conftest import MakeSandbox
 
@@ -310,13 +311,19 @@ def job(folder: Path, rows: list[dict[str, Any]], name: str, **params: Any) -> P
     return path
 
 
-async def on(server: Sandbox, manifest: Path, now: Callable[[], float]) -> Report:
+async def on(
+    server: Sandbox,
+    manifest: Path,
+    now: Callable[[], float],
+    listener: Listener = silent,
+    **wishes: Any,
+) -> Report:
     account = Account(Endpoints(server.url, server.url, server.url), KEY)
-    return await run(load(manifest), account=account, now=now)
+    return await run(load(manifest), account=account, listener=listener, wishes=Wishes(**wishes), now=now)
 
 
 @pytest.mark.parametrize("uploads", ["storage", "inline"])
-async def test_a_file_that_is_no_image_fails_its_own_task_by_name_and_the_others_go_on(
+async def test_a_file_that_is_no_image_is_left_out_by_name_and_the_others_go_on(
     folder: Path, now: Callable[[], float], sandbox: MakeSandbox, uploads: str
 ) -> None:
     whole = (folder / "photos" / "cat.png").read_bytes()
@@ -329,15 +336,154 @@ async def test_a_file_that_is_no_image_fails_its_own_task_by_name_and_the_others
         report = await on(server, manifest, now)
         assert len(server.jobs) == server.billed == 6
     assert report.exit_code == 3
-    assert {state: n for state, n in report.counts.items() if n} == {"done": 6, "failed": 6}
+    assert {state: n for state, n in report.counts.items() if n} == {"done": 6}
     lines = [json.loads(line) for line in (folder / "out" / "errors.jsonl").read_text().splitlines()]
-    assert len(lines) == 6
+    assert {line["state"] for line in lines} == {"left_out"}
     for name in wrong:
         path = folder / "photos" / f"{name}.png"
-        (reason,) = [reason for reason in report.failures if str(path) in reason]
-        assert reason.startswith(f"NOT_AN_IMAGE: {path}: the file is ")
-        assert report.failures[reason] == 2
-        assert [line["reason"] for line in lines].count(reason) == 2
+        assert any(f"{path}: the file is " in line["reason"] for line in lines), lines
+    assert len(lines) == 3
+    (folder / "photos" / "page.png").unlink()
+    with pytest.raises(ManifestError) as caught:
+        await on(server, manifest, now, strict=True)
+    assert sorted({problem.message.rpartition("/")[2] for problem in caught.value.problems}) == [
+        "empty.png: the file is empty",
+        "notes.png: the file is not a picture",
+    ]
+
+
+async def test_a_picture_that_is_broken_after_it_was_planned_fails_its_own_tasks(
+    folder: Path, now: Callable[[], float], sandbox: MakeSandbox
+) -> None:
+    manifest = folder / "job.yaml"
+    manifest.write_text(laid(SOUND, "limits: {rpm: none}\n"))
+
+    def broken(event: object) -> None:
+        if isinstance(event, Started):
+            (folder / "photos" / "cat.png").write_bytes(b"<html>no picture</html>")
+
+    async with sandbox(service=2) as server:
+        report = await on(server, manifest, now, listener=broken)
+    assert {state: n for state, n in report.counts.items() if n} == {"done": 2, "failed": 2}
+    ((reason, n),) = report.failures.items()
+    assert "cat.png changed since it was planned" in reason
+    assert n == 2
+
+
+# --- rows that are left out
+
+LABELLED = """\
+name: job
+model: sd1.5-outpaint
+inputs: {table: rows.csv}
+params:
+  image: "{{ image }}"
+  prompt: "{{ place }}"
+  num_inference_steps: "{{ steps }}"
+output: {dir: out, name: "{{ place }}"}
+"""
+ROWS = {
+    "italy": "photos/cat.png,italy,30,cat.txt",
+    "a row too short": "photos/cat.png,peru",
+    "no such picture": "photos/cow.png,japan,30,cat.txt",
+    "a broken picture": "photos/page.png,kenya,30,cat.txt",
+    "a cell that is no number": "photos/cat.png,malta,many,cat.txt",
+    "a cell out of range": "photos/cat.png,nepal,2000,cat.txt",
+    "labels that are none": "photos/cat.png,qatar,30,bad.txt",
+    "no such labels": "photos/cat.png,samoa,30,none.txt",
+    "spain": "photos/dog.png,spain,30,cat.txt",
+}
+
+
+@pytest.fixture
+def labelled(folder: Path) -> Path:
+    (folder / "photos" / "page.png").write_text("<html>")
+    (folder / "photos" / "cat.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (folder / "photos" / "bad.txt").write_text("0 0.5 0.5 0.2\n")
+    (folder / "rows.csv").write_text("\n".join(["image,place,steps,labels", *ROWS.values()]))
+    (folder / "job.yaml").write_text(LABELLED)
+    return folder
+
+
+def test_rows_that_cannot_be_used_are_told_and_the_rest_goes_on(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["plan", "job.yaml", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["total"] == 2
+    assert planned["warnings"][0].startswith("7 rows are left out (first: rows.csv:3: ")
+    assert ended(["validate", "job.yaml"]) == 0
+    told = capsys.readouterr().err
+    assert all(f"rows.csv:{line}: " in told for line in range(3, 10)), told
+    for _ in range(2):
+        assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 3
+        said = capsys.readouterr().err
+        assert "finished, some rows are left out, 2 of 2 tasks done" in said
+        assert "7 rows that cannot be used as they are" in said
+        assert "out-sandbox/errors.jsonl" in said
+        lines = [
+            json.loads(line) for line in (labelled / "out-sandbox/errors.jsonl").read_text().splitlines()
+        ]
+        found = [(line["state"], line["file"], line["line"]) for line in lines]
+        assert sorted(found) == [("left_out", "rows.csv", line) for line in range(3, 10)]
+        reasons = {line["line"]: line["reason"] for line in lines}
+        for line, why in (
+            (3, "row 2 has 2 cells, the header 4"),
+            (4, "there is no file 'photos/cow.png'"),
+            (5, "page.png: the file is a page, not a picture"),
+            (6, "column `steps`: 'many' is not a whole number"),
+            (7, "column `steps`: 2000 is out of range"),
+            (8, "photos/bad.txt: line 1: 4 values; a box is"),
+            (9, "photos/none.txt: No such file"),
+        ):
+            assert why in reasons[line]
+    assert sorted(path.stem for path in (labelled / "out-sandbox/images").iterdir()) == ["italy", "spain"]
+    assert ended(["status", "out-sandbox"]) == 0
+    assert "7 rows; errors.jsonl names them" in capsys.readouterr().out
+    # Mended, they are planned; what was left out is forgotten.
+    (labelled / "rows.csv").write_text("\n".join(["image,place,steps,labels", ROWS["italy"], ROWS["spain"]]))
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 0
+    assert (labelled / "out-sandbox/errors.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("command", [["plan"], ["validate"], ["run", "--sandbox"], ["run", "-n"]])
+def test_strictly_one_row_that_cannot_be_used_stops_everything(
+    labelled: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    before = tree(labelled)
+    assert ended([*command, "job.yaml", "--strict"]) == 2
+    told = capsys.readouterr().err
+    assert all(f"rows.csv:{line}:" in told for line in range(3, 10)), told
+    assert tree(labelled) == before
+
+
+def test_a_picture_without_its_companion_is_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "masks").mkdir()
+    (folder / "masks" / "cat.png").write_bytes((folder / "photos" / "cat.png").read_bytes())
+    companions = 'companions: {mask: "masks/{{ stem }}.png"}'
+    (folder / "job.yaml").write_text(
+        laid(SOUND, f"inputs: [{{images: photos/*.png, {companions}}}, {{table: words.csv}}]")
+    )
+    assert ended(["plan", "job.yaml", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["total"] == 2
+    assert "dog.png has no mask: there is no file" in planned["warnings"][0]
+    assert ended(["plan", "job.yaml", "--strict"]) == 2
+
+
+def test_a_picture_larger_than_an_upload_is_told_before_it_is_paid(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (folder / "photos" / "cat.png").read_bytes()
+    with open(folder / "photos" / "dog.png", "wb") as file:
+        file.write(whole)
+        file.truncate(48 * 1024 * 1024 + 1)
+    assert ended(["plan", "job.yaml", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["total"] == 2
+    assert "dog.png: is larger than 48 MB, the most that is uploaded" in planned["warnings"][0]
 
 
 HOSTILE = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from PIL import Image
 from batcher import __version__, distribute
 from batcher.catalog import models
 from batcher.cli import ended
+from progress.screen import picture
 
 KEY = "SG_0123456789abcdef"
 PATIENCE = 30.0
@@ -83,7 +85,7 @@ class Program:
             finally:
                 process.kill()
 
-    def at_a_terminal(self, *arguments: str, question: str, answer: str) -> tuple[str, int]:
+    def at_a_terminal(self, *arguments: str, question: str = "\0", answer: str = "") -> tuple[str, int]:
         """All that a command shows on a terminal, and its exit code; `answer` is typed at the question."""
         ours, theirs = pty.openpty()
         environment = {**self.environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "25"}
@@ -220,6 +222,7 @@ def test_help_lists_every_command_with_a_whole_sentence(program: Program) -> Non
         (("status", "job.yaml"), "job.yaml: there is no such manifest or output folder"),
         (("status", "."), "is not an output folder of batcher"),
         (("fly",), "No such command 'fly'"),
+        (("rnu", "job.yaml"), "Did you mean 'run'?"),
         (("models", "seg-beyon"), "did you mean seg-beyond?"),
         (("sandbox", "--port", "70000"), "70000 is not in the range"),
         (("sandbox", "--ttl", "0s"), "ttl is 0.0; it must be more than 0"),
@@ -403,6 +406,17 @@ def test_somebody_at_a_terminal_is_asked_before_much_is_spent(
     assert ("about 2.00 credits; go on? [y/N]" in said) == (answer != "")
     assert len(history(server)) == (0 if code else 4)
     assert "Traceback" not in said
+
+
+def test_the_address_of_the_live_page_stands_above_the_block_and_leaves_no_ghost(
+    program: Program, server: str
+) -> None:
+    program.manifest(8)
+    said, ended_with = program.at_a_terminal("run", "job.yaml", "-y", "--watch")
+    first, second, *_ = picture(said)
+    assert ended_with == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]+/", first)
+    assert second.startswith("job: all done, 8 tasks")
 
 
 # --- a run that is disturbed

@@ -14,8 +14,7 @@ from batcher.outage import Outage
 
 def lose(outage: Outage, times: int) -> None:
     for _ in range(times):
-        outage.leaving()
-        outage.lost("HTTP 502")
+        outage.lost("HTTP 502", probe=outage.leaving())
 
 
 async def test_two_losses_in_a_row_are_none_and_an_answer_in_between_starts_anew() -> None:
@@ -42,13 +41,13 @@ async def test_one_probe_leaves_at_a_time_and_the_waits_between_them_grow(now: C
         nonlocal at_once
         while len(out) < 9:
             await outage.over()
-            outage.leaving()
+            probe = outage.leaving()
             out.append(now())
             at_once += 1
             assert at_once == 1, "a second one left beside the probe"
             await anyio.sleep(0.5)
             at_once -= 1
-            outage.lost("cut")
+            outage.lost("cut", probe=probe)
 
     began = now()
     async with anyio.create_task_group() as group:
@@ -78,12 +77,12 @@ async def test_a_probe_that_is_withdrawn_lets_the_next_one_leave(now: Callable[[
     outage = Outage()
     lose(outage, 3)
     await outage.over()
-    outage.leaving()
+    probe = outage.leaving()
     assert outage.blocked()
     async with anyio.create_task_group() as group:
         group.start_soon(outage.over)
         await anyio.sleep(5)
-        outage.withdrawn()
+        outage.withdrawn(probe=probe)
     assert not outage.blocked()
     assert outage.down
 
@@ -96,8 +95,7 @@ async def test_after_ten_minutes_of_nothing_the_run_ends(now: Callable[[], float
     async def ask_on() -> None:
         while True:
             await outage.over()
-            outage.leaving()
-            outage.lost("cut")
+            outage.lost("cut", probe=outage.leaving())
 
     with pytest.raises(errors.ApiDown, match=r"10 minutes.*cut") as caught:
         await ask_on()
@@ -115,13 +113,27 @@ async def test_a_loss_long_ago_does_not_shorten_the_ten_minutes() -> None:
 
 async def test_stragglers_of_the_time_before_do_not_lengthen_the_wait(now: Callable[[], float]) -> None:
     outage = Outage()
-    for _ in range(50):
-        outage.leaving()
-    for _ in range(50):
-        outage.lost("cut")
+    left = [outage.leaving() for _ in range(50)]
+    for probe in left:
+        outage.lost("cut", probe=probe)
     began = now()
     await outage.over()
     assert now() - began == pytest.approx(1)
+
+
+async def test_a_straggler_that_is_lost_while_the_probe_is_out_lets_no_second_one_leave() -> None:
+    outage = Outage()
+    straggler = outage.leaving()
+    lose(outage, 3)
+    await outage.over()
+    probe = outage.leaving()
+    outage.lost("cut", probe=straggler)
+    outage.withdrawn(probe=straggler)
+    await asyncio.sleep(100)
+    assert outage.blocked()
+    outage.lost("cut", probe=probe)
+    await asyncio.sleep(100)
+    assert not outage.blocked()
 
 
 async def test_waiting_does_not_spin_and_can_be_cancelled() -> None:

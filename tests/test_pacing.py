@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher.pacing import Kind, Pacing, PacingEvent, Rate, Skew, reset_stamp
+from batcher.pacing.strays import Strays
 
 T = TypeVar("T")
 START = 1000.0
@@ -391,16 +392,24 @@ def test_after_idle_time_there_is_no_burst() -> None:
 # ---- who goes first
 
 
-def in_order(asked: list[tuple[Kind, float]], *, rpm: float = 60, metered: Any = "all") -> list[int]:
+def in_order(
+    asked: list[tuple[Kind, float]],
+    *,
+    rpm: float = 60,
+    metered: Any = "all",
+    held: Callable[[int], bool] = lambda gone: False,
+) -> list[int]:
     """The order in which calls that all wait get their turns."""
 
     async def story() -> list[int]:
         gate = Pacing(rpm=rpm, metered=metered, now=wall)
         order: list[int] = []
+        gate.hold_submits_while(lambda: held(len(order)))
 
         async def one(number: int, kind: Kind, deadline: float) -> None:
             await gate.turn(kind, deadline)
             order.append(number)
+            gate.look()
 
         async def everything() -> None:
             async with asyncio.TaskGroup() as group:
@@ -413,29 +422,49 @@ def in_order(asked: list[tuple[Kind, float]], *, rpm: float = 60, metered: Any =
     return simulate(story())
 
 
-def test_results_by_deadline_then_statuses_by_theirs_then_submits_as_they_came() -> None:
-    far = WALL + 10_000
-    asked = [
-        (Kind.SUBMIT, 1.0),
-        (Kind.STATUS, far + 2),
-        (Kind.RESULT, far + 9),
-        (Kind.SYNC, 0.0),
-        (Kind.RESULT, far + 1),
-        (Kind.STATUS, far + 1),
-        (Kind.SUBMIT, math.inf),
-    ]
-    assert in_order(asked) == [4, 2, 5, 1, 0, 3, 6]
+SEVEN = [
+    (Kind.SUBMIT, 1.0),
+    (Kind.STATUS, WALL + 10_002),
+    (Kind.RESULT, WALL + 10_009),
+    (Kind.SYNC, 0.0),
+    (Kind.RESULT, WALL + 10_001),
+    (Kind.STATUS, WALL + 10_001),
+    (Kind.SUBMIT, math.inf),
+]
 
 
-@given(st.lists(st.tuples(st.sampled_from([Kind.RESULT, Kind.STATUS, Kind.SUBMIT]), st.integers(0, 50))))
+def test_results_by_deadline_then_statuses_by_theirs_in_turns_with_submits_as_they_came() -> None:
+    assert in_order(SEVEN) == [4, 2, 5, 0, 1, 3, 6]
+
+
+def test_while_the_expiry_guard_holds_submits_everything_else_goes_before_them() -> None:
+    assert in_order(SEVEN, held=lambda gone: gone < 4) == [4, 2, 5, 1, 0, 3, 6]
+    assert in_order(SEVEN, metered="submits", held=lambda gone: True)[-1] == 6, "free calls need no guard"
+
+
+asked_at_once = st.lists(
+    st.tuples(st.sampled_from([Kind.RESULT, Kind.STATUS, Kind.SUBMIT]), st.integers(0, 50))
+)
+
+
+@given(asked_at_once)
 def test_everybody_who_waits_gets_one_turn_and_urgency_decides(asked: list[tuple[Kind, int]]) -> None:
     calls = [(kind, WALL + 1e6 + deadline) for kind, deadline in asked]
-    rank = {Kind.RESULT: 0, Kind.STATUS: 1, Kind.SUBMIT: 2}
-    expected = sorted(
-        range(len(calls)),
-        key=lambda n: (rank[calls[n][0]], calls[n][1] if calls[n][0] is not Kind.SUBMIT else 0, n),
-    )
-    assert in_order(calls, rpm=6000) == expected
+    expected = {
+        kind: sorted(
+            (n for n, call in enumerate(calls) if call[0] is kind),
+            key=lambda n: (0 if kind is Kind.SUBMIT else calls[n][1], n),
+        )
+        for kind in (Kind.RESULT, Kind.STATUS, Kind.SUBMIT)
+    }
+    order = in_order(calls, rpm=6000)
+    for kind, numbers in expected.items():
+        assert [n for n in order if calls[n][0] is kind] == numbers
+    others = order[len(expected[Kind.RESULT]) :]
+    assert order[: len(expected[Kind.RESULT])] == expected[Kind.RESULT]
+    shared = 2 * min(len(expected[Kind.STATUS]), len(expected[Kind.SUBMIT]))
+    turns = [calls[n][0] for n in others[:shared]]
+    assert all(a is not b for a, b in itertools.pairwise(turns)), "statuses and submits take turns"
 
 
 def test_nothing_starves_but_a_result_about_to_expire_goes_before_the_starving() -> None:
@@ -528,7 +557,7 @@ def test_a_result_that_would_not_survive_the_pause_goes_out_within_it() -> None:
         gate = Pacing(rpm=60, metered="all", now=wall)
 
         async def calls() -> tuple[float, float]:
-            gate.pause(100)
+            gate.throttled(Kind.SUBMIT, wall() + 100, wall(), await gate.turn(Kind.SUBMIT))
             safe = asyncio.ensure_future(gate.turn(Kind.RESULT, wall() + 1000))
             return await gate.turn(Kind.RESULT, wall() + 50), await safe
 
@@ -539,20 +568,23 @@ def test_a_result_that_would_not_survive_the_pause_goes_out_within_it() -> None:
     assert safe >= START + 100
 
 
-def test_a_pause_of_the_run_holds_all_and_teaches_nothing() -> None:
-    async def story() -> float:
-        gate = Pacing(rpm=600, now=wall)
+# ---- 429s that no limit explains
 
-        async def calls() -> float:
-            gate.pause(20, "the API is down")
-            assert gate.reason == "the API is down, calls pass again in 20 s"
-            return await gate.turn(Kind.STATUS)
 
-        at = await with_gate(gate, calls)
-        assert gate.rate == 600
-        return at
-
-    assert simulate(story()) >= START + 20
+def test_lessons_that_refute_each_other_are_forgotten_until_resets_agree_or_all_is_quiet() -> None:
+    strays = Strays(10.0)
+    assert [strays.refute(rate, before) for rate, before in ((5, 10), (2.5, 5), (1.2, 2.5))] == [
+        False,
+        False,
+        True,
+    ]
+    assert (strays.suspected, strays.held) == (True, 10.0)
+    assert [strays.agree(rate) for rate in (3.0, 1.0, 2.0, 2.1, 2.05, 1.98)][-2:] == [False, True]
+    assert not strays.suspected
+    for rate, before in ((5, 10), (4.9, 5), (2, 4.9), (1.9, 2)):
+        assert not strays.refute(rate, before), "a limit that fell, told twice"
+    strays.quiet(1.9, 300.0)
+    assert strays.held == 1.9
 
 
 # ---- which calls count
@@ -578,7 +610,7 @@ def test_a_stamped_429_on_a_status_call_proves_that_all_count_told_once_and_the_
             waiting = asyncio.gather(*(gate.turn(Kind.STATUS) for _ in range(5)), gate.turn(Kind.SUBMIT))
             await asyncio.sleep(0)
             assert gate.scarce
-            times = await waiting
+            times = sorted(await waiting)
             assert all(b - a >= 1.0 for a, b in itertools.pairwise(times))
             assert not gate.scarce
 
@@ -682,9 +714,9 @@ def test_it_can_be_read_at_three_in_the_morning() -> None:
         waiting = asyncio.ensure_future(gate.turn(Kind.SUBMIT))
         await asyncio.sleep(0)
         assert repr(gate) == "<Pacing <Rate 60 of 60 a minute>, metered submits, waiting 1 submit, 0 429s>"
-        assert gate.reason == "1 submits wait for the limit of 60 submits a minute"
-        gate.pause(5, "the API is down")
-        assert "paused: the API is down" in repr(gate)
+        assert gate.reason == "at the limit of 60 submits a minute"
+        gate.throttled(Kind.SUBMIT, wall() + 5, wall())
+        assert "1 submit, paused, 1 429s" in repr(gate)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 

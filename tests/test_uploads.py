@@ -80,6 +80,38 @@ async def test_another_run_does_not_upload_again(
         assert server.counts["upload"] == 1
 
 
+async def test_a_url_is_used_again_for_a_day_and_no_longer(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    task = of_file(tmp_path / "a.png")
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        for hours, told in ((0, 1), (23, 1), (2, 2), (23, 2)):
+            await anyio.sleep(hours * 3600)
+            await uploads.body(task)
+            assert server.counts["upload"] == told
+
+
+async def test_only_a_url_that_may_have_died_is_forgotten(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    task = of_file(tmp_path / "a.png")
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, ledger):
+        body = await uploads.body(task)
+        assert not uploads.forget(task, now()), "it was uploaded a moment before"
+        await anyio.sleep(1000)
+        submitted_at = now()
+        assert await uploads.sent(task, submitted_at) == body
+        assert uploads.forget(task, submitted_at)
+        assert ledger.uploaded(DIGEST) is None
+        assert uploads.forget(task, submitted_at), "another task found it dead before"
+        await anyio.sleep(1)
+        await uploads.body(task)
+        assert server.counts["upload"] == 2
+        assert uploads.forget(task, submitted_at), "it was submitted with the old one"
+        assert await uploads.sent(task, submitted_at) is None
+        assert not uploads.forget(task, now())
+
+
 async def test_who_waited_for_an_upload_that_failed_tries_in_turn(
     sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
 ) -> None:

@@ -336,6 +336,24 @@ def test_a_page_is_told_by_its_title_and_never_by_its_markup(status: int) -> Non
     assert wire.message_of(b"upstream connect error") == "upstream connect error"
 
 
+@pytest.mark.parametrize(
+    ("message", "blames"),
+    [
+        ("could not fetch https://storage.example/a.png: HTTP 404", True),
+        ("Failed to download image", True),
+        ("Unable to load the mask from the given URL", True),
+        ("cannot identify image file from https://x.example/a.png: 403 Forbidden", True),
+        ("https://x.example/a.png is no longer there", True),
+        ("CUDA out of memory", False),
+        ("Invalid value for num_inference_steps", False),
+        ("the image is too large", False),
+        ("", False),
+    ],
+)
+def test_words_that_blame_a_pictures_url_are_told_apart(message: str, blames: bool) -> None:
+    assert wire.blames_an_input(message) is blames
+
+
 def test_an_empty_refusal_is_told_by_its_number() -> None:
     assert wire.refusal(400, b"", call="submit").message == "HTTP 400"
 

@@ -1,12 +1,14 @@
 """How many tasks may be in flight, so that each result can be fetched before its record ends.
 
 Law: no submit is made whose result could not be fetched in time. Until completions prove a rate, few;
-then as many as the proven rate finishes within the record's life, with margin.
+then as many as the proven rate finishes within the record's life, with margin. Where status and result calls
+count against the limit, no more than the present rate can ask for and fetch, each before its own record ends.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 SECONDS_PER_TASK = 20.0
 """Before anything is proven, so much of the life is set aside for each task in flight."""
@@ -17,6 +19,8 @@ QUEUED = 0.05
 """Waiting in the provider's queue for more than this share of the life shows that it is the bottleneck;
 slow service alone must not throttle itself."""
 REMEMBERED = 32
+CALLS_OWED = 3
+"""What a task in flight may still need: two statuses and the result."""
 
 
 class Window:
@@ -38,6 +42,20 @@ class Window:
     def guarding(self) -> bool:
         """Whether the expiry guard, and not in_flight, is what submits wait for."""
         return self._proven() < self._most
+
+    def in_time(self, submitted_at: Iterable[float], leaving: int, *, rate: float, now: float) -> bool:
+        """Whether all in flight can still be fetched, one after the other, if another submit leaves now.
+
+        `submitted_at` (Unix s) is of those that are asked about, oldest first; `leaving` counts the submits
+        whose answers are awaited; `rate` is calls per second. With nothing in flight there is always time.
+        """
+        calls = 0
+        for at in submitted_at:
+            calls += CALLS_OWED
+            if calls > MARGIN * rate * (at + self._life - now):
+                return False
+        calls += CALLS_OWED * leaving
+        return calls == 0 or calls + CALLS_OWED <= MARGIN * rate * self._life
 
     def completed(self, finished_at: float, queue_time: float | None, total_time: float) -> None:
         """A job finished at `finished_at` (s, the provider's clock as we know it) after `total_time` seconds,

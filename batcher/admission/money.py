@@ -22,6 +22,8 @@ class Purse:
         self._price = price
         self._promised: dict[int, int] = {}
         self._changed = asyncio.Event()
+        self.waiting = 0
+        """Tasks that wait for room in the budget."""
 
     async def reserve(self, task: int, images: int) -> int:
         """Waits until the budget has room for `images` more; the amount set aside, micro-credits.
@@ -39,7 +41,11 @@ class Purse:
                     f"max_cost of {credits(self._limit)} credits leaves no room for another request "
                     f"({credits(self._committed())} are spent or in doubt); raise it to go on"
                 )
-            await self._changed.wait()
+            self.waiting += 1
+            try:
+                await self._changed.wait()
+            finally:
+                self.waiting -= 1
 
     def taken(self, task: int) -> None:
         """The ledger has the reservation now."""

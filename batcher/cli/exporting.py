@@ -24,7 +24,8 @@ SHOWN = 20
     "--to",
     type=click.Choice(["imagefolder", "webdataset", "parquet"]),
     required=True,
-    help="Pictures beside a metadata.jsonl; tar shards; Parquet with the pictures in it.",
+    metavar="FORM",
+    help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table.",
 )
 @click.option(
     "-o",

@@ -113,4 +113,5 @@ SHARE = option(
     "--shard", callback=_share, metavar="I/N", help="That share of the job, in <dir>/shard-I-of-N."
 )
 SANDBOX = option("--sandbox", is_flag=True, help="Use the embedded sandbox; results go to <dir>-sandbox.")
+STRICT = option("--strict", is_flag=True, help="A row that cannot be used is an error, not left out.")
 JSON = option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")

@@ -36,8 +36,15 @@ def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox:
     return 0
 
 
+def _slugs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """For the shell's Tab: models that begin so."""
+    from batcher import catalog
+
+    return [model.slug for model in catalog.models(Path.cwd()) if model.slug.startswith(begun)]
+
+
 @click.command("models", short_help="List the models of the catalogue, or show one.")
-@click.argument("slug", required=False)
+@click.argument("slug", required=False, shell_complete=_slugs)
 @JSON
 def models_command(slug: str | None, as_json: bool) -> int:
     """List the models of the catalogue, or show one with all its parameters."""

@@ -77,7 +77,7 @@ def report_command(
 
 @click.command("watch", short_help="Watch a job live in a browser.")
 @JOB
-@option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
+@option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="0 picks one. [0]")
 @SHARE
 @FOLDER
 @SANDBOX

@@ -14,12 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcher.cli.options import JOB, JSON, OUTPUT, SANDBOX, SET, SHARD, cluster_of, duration, on_ray, option
+from batcher.cli.options import (
+    JOB,
+    JSON,
+    OUTPUT,
+    SANDBOX,
+    SET,
+    SHARD,
+    STRICT,
+    cluster_of,
+    duration,
+    on_ray,
+    option,
+)
 
 if TYPE_CHECKING:
     from batcher.manifest import Manifest
     from batcher.progress import Listener
     from batcher.report import Report
+    from batcher.run import Outlook
     from batcher.shard import Shard
 
 
@@ -44,6 +57,7 @@ ASKED_OVER = 1.0
 @SHARD
 @on_ray
 @SET
+@STRICT
 @OUTPUT
 @SANDBOX
 @option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
@@ -88,6 +102,7 @@ def run_command(
     address: str | None,
     workers: int | None,
     settings: Sequence[str],
+    strict: bool,
     output: Path | None,
     sandbox: bool,
     base_url: str | None,
@@ -112,12 +127,13 @@ def run_command(
     cluster = cluster_of(on, address, workers)
     manifest = _load(job, overrides)
     if dry_run:
-        return _show_plan(manifest, output, sandbox=sandbox, shard=shard, as_json=as_json)
+        return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
     from batcher.run import Wishes
 
     listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
     wishes = Wishes(
         most=limit,
+        strict=strict,
         retry_failed=retry_failed,
         same_failures=stop_after,
         confirm=None if yes or sandbox else _confirmation(listening, confirm_over),
@@ -162,6 +178,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
 @JOB
 @SHARD
 @SET
+@STRICT
 @OUTPUT
 @SANDBOX
 @JSON
@@ -169,27 +186,36 @@ def plan_command(
     job: Path,
     shard: Shard | None,
     settings: Sequence[str],
+    strict: bool,
     output: Path | None,
     sandbox: bool,
     as_json: bool,
 ) -> int:
     """Show what a run would do, and what it would cost."""
-    return _show_plan(_load(job, settings), output, sandbox=sandbox, shard=shard, as_json=as_json)
+    manifest = _load(job, settings)
+    return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
 
 
 @click.command("validate", short_help="Check a manifest and everything it names.")
 @JOB
 @SET
-def validate_command(job: Path, settings: Sequence[str]) -> int:
+@STRICT
+def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
     """Check a manifest and everything it names; nothing is called, nothing is written."""
     from batcher.run import outlook
 
     manifest = _load(job, settings)
-    found = outlook(manifest, manifest.output.dir)
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    found = outlook(manifest, manifest.output.dir, strict=strict)
+    _warn(found)
     click.echo(f"{job} is valid: {found.total} tasks")
     return 0
+
+
+def _warn(found: Outlook) -> None:
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for problem in found.left_out[1:]:
+        click.echo(f"  left out: {problem}", err=True)
 
 
 def _load(job: Path, overrides: Sequence[str]) -> Manifest:
@@ -250,8 +276,7 @@ async def _watched(
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
     ended: Report | BatcherError
     async with anyio.create_task_group() as beside:
-        tell = partial(click.echo, err=True)
-        beside.start_soon(partial(dashboard.serve, where, port=0, announce=tell))
+        beside.start_soon(partial(dashboard.serve, where, port=0, announce=_beside_the_block))
         try:
             ended = await run(manifest, output=output, sandbox=sandbox, wishes=wishes, **more)
         except BatcherError as error:
@@ -260,6 +285,11 @@ async def _watched(
     if isinstance(ended, BatcherError):
         raise ended
     return ended
+
+
+def _beside_the_block(text: str) -> None:
+    """A line on stderr. `click.echo` would pass by the live block, which then draws over it."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _confirmation(
@@ -301,11 +331,9 @@ def _listening(
     if quiet:
         return nullcontext(Lines(sys.stderr, command=command, now=now, quiet=True))
     if stream.isatty():
-        from rich.console import Console
+        from batcher.progress.terminal import Terminal, plain_console
 
-        from batcher.progress.terminal import Terminal
-
-        console = Console(file=stream)
+        console = plain_console(stream)
         if not console.is_dumb_terminal:
             return Terminal(command, console=console)
     if as_json:
@@ -319,19 +347,24 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _show_plan(
-    manifest: Manifest, output: Path | None, *, sandbox: bool, shard: Shard | None, as_json: bool
+    manifest: Manifest,
+    output: Path | None,
+    *,
+    sandbox: bool,
+    shard: Shard | None,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     from batcher import place
     from batcher.run import outlook
 
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
-    found = outlook(manifest, where, shard=shard)
+    found = outlook(manifest, where, shard=shard, strict=strict)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return 0
     from batcher.cli.tables import plan_table
 
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    _warn(found)
     plan_table(found, manifest, where)
     return 0

@@ -18,23 +18,29 @@ def _rate(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 @click.command("sandbox", short_help="Serve the API on this machine: no key, no money.")
-@option("--port", default=0, type=click.IntRange(0, 65535), help="0 picks one. [0]")
+@option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="0 picks one. [0]")
 @option("--service", callback=duration, metavar="D", help="Mean time of a job. [the model's typical]")
-@option("--sigma", default=0.3, type=click.FloatRange(0), help="Lognormal spread of it. [0.3]")
-@option("--workers", default=16, type=click.IntRange(1), help="Jobs that run at once. [16]")
+@option("--sigma", default=0.3, type=click.FloatRange(0), metavar="X", help="Lognormal spread of it. [0.3]")
+@option("--workers", default=16, type=click.IntRange(1), metavar="N", help="Jobs that run at once. [16]")
 @option("--rpm", callback=_rate, metavar="N", help="Calls per minute; none: no limit. [none]")
 @option("--metered", default="submits", type=click.Choice(["submits", "all"]), help="What counts. [submits]")
 @option("--ttl", default="1h", callback=duration, metavar="D", help="Life of a request's record. [1h]")
 @option(
-    "--credits", "balance", default=1000.0, type=click.FloatRange(0), help="What the account holds. [1000]"
+    "--credits",
+    "balance",
+    default=1000.0,
+    type=click.FloatRange(0),
+    metavar="X",
+    help="What the account holds. [1000]",
 )
-@option("--price", type=click.FloatRange(0), help="Credits per image. [the model's]")
+@option("--price", type=click.FloatRange(0), metavar="X", help="Credits per image. [the model's]")
 @option(
     "--faults",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="A script of faults (YAML).",
 )
-@option("--seed", default=0, type=int, help="Of service times and faults. [0]")
+@option("--seed", default=0, type=int, metavar="N", help="Of service times and faults. [0]")
 def sandbox_command(
     port: int,
     service: float | None,

@@ -61,6 +61,7 @@ def status_table(report: Report) -> None:
         {
             "state": report.state,
             "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
+            **({"left out": f"{report.left_out:,} rows; errors.jsonl names them"} if report.left_out else {}),
             "images": f"{report.images:,}",
             "credits": ", ".join(f"{summary.credits(value)} {kind}" for kind, value in report.cost.items()),
             "calls": _counted(report.calls) or "none",

@@ -10,6 +10,7 @@
     merging.py   ledgers of shares come together
     entries.py   the values it hands out
     totals.py    what it adds up to, also for readers beside a run
+    ending.py    how the last run ended
     labels.py    where a source lies in its picture, and its boxes there
     records.py   the lines of metadata.jsonl and errors.jsonl
 

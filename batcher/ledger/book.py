@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from batcher import errors
-from batcher.ledger import groups, labels, planning, records, store, totals
+from batcher.ledger import groups, originals, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Planned
 from batcher.ledger.seen import Digests, Occurrences
@@ -45,7 +45,7 @@ class Book:
         self._connection = store.open_file(path)
         self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         self._group = groups.GroupCommit(self._connection, path)
-        self._sources = labels.Sources(self._connection)
+        self._originals = originals.Originals(self._connection)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None
         self._model: str | None = None
@@ -181,9 +181,19 @@ class Book:
         self._load()
         return planned
 
-    def digests(self) -> Digests:
-        """The content digests of local files, remembered here."""
-        return Digests(self._connection)
+    def leaving_out(self) -> planning.LeftOut:
+        """Takes the rows that the plan under way leaves out."""
+        return planning.LeftOut(self._connection)
+
+    def left_out(self) -> tuple[int, errors.Problem | None]:
+        """How many rows the present plan left out, and the first of them."""
+        with store.disk_errors(self.path):
+            number, first = planning.left_out(self._connection, 1)
+        return number, first[0] if first else None
+
+    def digests(self, examine: Callable[[IO[bytes], int], object]) -> Digests:
+        """The content digests of local files, remembered here; `examine` looks at each new one."""
+        return Digests(self._connection, examine)
 
     def occurrences(self) -> Occurrences:
         """A fresh count of identical tasks, for one planning."""
@@ -241,6 +251,11 @@ class Book:
         with store.disk_errors(self.path):
             return totals.failures(self._connection)
 
+    def slowest(self, most: int) -> dict[str, float]:
+        """The tasks of this run that took longest, in seconds, the slowest first."""
+        with store.disk_errors(self.path):
+            return totals.slowest(self._connection, self.run, most)
+
     def claim(self, after: int, most: int) -> list[Entry]:
         """The next planned tasks of the present plan behind id `after`, in the plan's order."""
         return self._entries(
@@ -274,12 +289,17 @@ class Book:
         )
         return [File(*row) for row in rows]
 
+    async def look_far(self, entry: Entry) -> None:
+        """Reads what `observe` will need from a store, if it lies in one."""
+        if self._originals.lies_far(entry.task):
+            await asyncio.to_thread(self._originals.fetch, entry.task)
+
     def observe(self, entry: Entry) -> None:
         """Keeps what the metadata of a task that is done needs to know of its source picture."""
         with store.disk_errors(self.path):
-            facts = self._sources.observed(entry.task)
+            facts = self._originals.observed(entry.task)
             if facts:
-                self._group.write(labels.KEEP, (entry.id, facts))
+                self._group.write(originals.KEEP, (entry.id, facts))
 
     def metadata(self, *entries: Entry) -> list[dict[str, Any]]:
         """The metadata lines of tasks that are done and observed."""
@@ -304,12 +324,10 @@ class Book:
         )
         return int(rows[0][0])
 
-    def uploaded(self, digest: str, not_before: float = 0.0) -> str | None:
-        """The URL under which this content was uploaded at or after `not_before`, or None."""
-        rows = self._rows(
-            "SELECT url FROM uploads WHERE digest = ? AND uploaded_at >= ?", (digest, not_before)
-        )
-        return str(rows[0][0]) if rows else None
+    def uploaded(self, digest: str) -> tuple[str, float] | None:
+        """The URL under which this content was last uploaded, and when."""
+        rows = self._rows("SELECT url, uploaded_at FROM uploads WHERE digest = ?", (digest,))
+        return (str(rows[0][0]), float(rows[0][1])) if rows else None
 
     def changed_outside(self) -> bool:
         """Whether another process (`batcher retry`) wrote since the last look; the counts are right then."""
@@ -323,6 +341,10 @@ class Book:
     def keep_upload(self, digest: str, url: str) -> None:
         """This content can be had by the API at `url`."""
         self._group.write("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (digest, url, self.now()))
+
+    def forget_upload(self, digest: str) -> None:
+        """The URL of this content is dead: it is to be uploaded again."""
+        self._group.write("DELETE FROM uploads WHERE digest = ?", (digest,))
 
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:

@@ -16,7 +16,7 @@ from batcher.ledger.store import disk_errors
 SHORTEST_GROUP = 0.002
 LONGEST_GROUP = 0.020
 """Seconds for which writes gather before their one commit: a POST waits at most so long for its intent."""
-GATHERING_PER_WRITE = 0.0001
+GATHERING_PER_WRITE = 0.0004
 """A group gathers the longer, the more the last one held: a busy run makes few large commits, an idle one
 answers at once."""
 

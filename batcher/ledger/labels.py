@@ -1,28 +1,19 @@
-"""Where a task's source lies in a delivered picture, and its boxes there.
+"""Where a task's source lies in a delivered picture, and its boxes there, as metadata.jsonl tells it.
 
-Law: what has to be read from files is read once, when the task is done, and kept in the ledger: a source
-that is moved away, or a label file that changes, does not change what was delivered. Boxes of a column are
-the plan's.
+Law: of files nothing is read here: what was seen of them is kept in the ledger (`originals.py`). Boxes of a
+column are the plan's.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
 from typing import Any, TypeGuard
 
-from batcher import errors, geometry, pictures
+from batcher import geometry
 from batcher.geometry import Geometry, LabelError, Labels, Size
 from batcher.ledger.store import meta
-from batcher.task import Task
-
-KEEP = "INSERT OR REPLACE INTO source_pictures VALUES (?, ?)"
-LARGEST_LABELS = 1 << 20
-"""Bytes of a YOLO text file."""
 
 
 def geometry_of(connection: sqlite3.Connection) -> Geometry | None:
@@ -35,62 +26,6 @@ def geometry_of(connection: sqlite3.Connection) -> Geometry | None:
 
     model = catalog.find(meta(connection, "model") or "")
     return None if model is None else model.geometry
-
-
-class Sources:
-    """What is to be kept of source pictures; a content that many tasks share is looked at once."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._rule = cache(lambda: geometry_of(connection))
-        self._size = lru_cache(maxsize=4096)(self._size_of)
-
-    def observed(self, task: Task) -> str | None:
-        """What is to be kept of a task's source picture, as JSON; None where there is nothing to know.
-
-        So it is where the model's geometry is not known, where the source is no local file, and where it is
-        gone or not the one any more that was sent.
-        """
-        rule = self._rule() if task.media else None
-        if rule is None or rule.input not in task.media:
-            return None
-        path = str(task.params[rule.input])
-        try:
-            width, height = self._size(path, task.media[rule.input])
-        except (OSError, ValueError, errors.BadDownload):
-            return None
-        facts: dict[str, Any] = {"width": width, "height": height}
-        beside = yolo_file(task.columns, path)
-        if beside is not None:
-            try:
-                found = geometry.from_yolo(_text(beside), (width, height))
-                facts |= {"boxes": found.boxes, "classes": found.classes}
-            except LabelError as error:
-                facts["problem"] = f"{beside}: {error}"
-        return json.dumps(facts, separators=(",", ":"))
-
-    def _size_of(self, path: str, sha256: str) -> Size:
-        """Raises OSError, BadDownload; ValueError when the file is not the one that was planned.
-
-        What the plan noted of the file saves reading all of it again.
-        """
-        status = os.stat(path)
-        noted = self._connection.execute(
-            "SELECT sha256 FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (path, status.st_size, status.st_mtime_ns),
-        ).fetchone()
-        with open(path, "rb") as file:
-            digest = noted[0] if noted is not None else hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != sha256:
-                raise ValueError(path)
-            file.seek(0)
-            return pictures.upright_size(file)
-
-
-def yolo_file(columns: Mapping[str, Any], picture: str) -> str | None:
-    """The YOLO text file that the column or companion `labels` names; a relative one lies by its picture."""
-    named = columns.get("labels")
-    return os.path.join(os.path.dirname(picture), named) if names_file(named) else None
 
 
 def names_file(value: Any) -> TypeGuard[str]:
@@ -145,20 +80,3 @@ def _keys(prefix: str, labels: Labels) -> dict[str, Any]:
     if labels.classes is not None:
         keys[f"{prefix}box_classes"] = list(labels.classes)
     return keys
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_LABELS + 1)
-        if len(content) > LARGEST_LABELS:
-            raise LabelError("is too large for a label file")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise LabelError(error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise LabelError("is not text") from None
-    except ValueError as error:
-        if isinstance(error, LabelError):
-            raise
-        raise LabelError("no path has a NUL in it") from None

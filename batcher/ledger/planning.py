@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,6 +21,8 @@ from batcher.task import Task
 
 BATCH = 2_000
 COLLISIONS_TOLD = 20
+LONGEST_EXAMPLE = 120
+"""Characters of a task's columns in a sentence."""
 
 INDICES = {
     "task_keys": "CREATE UNIQUE INDEX task_keys ON tasks (key)",
@@ -71,9 +73,13 @@ def plan(
     noticed: Callable[[int], None] = lambda total: None,
 ) -> Planned:
     """Makes `tasks` the present plan, or that share of them. Raises ManifestError (nothing changed) when two
-    want one name."""
+    want one name.
+
+    What is left out on the way is told to a `LeftOut` of the same connection.
+    """
     with transaction(connection):
         number = int(meta(connection, "plan") or 0) + 1
+        connection.execute("DELETE FROM left_out")
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         whole = None if shard is None else Whole(connection, shard)
         numbered = ((None, task) for task in tasks) if whole is None else whole.shared(tasks)
@@ -157,19 +163,53 @@ def _collisions(connection: sqlite3.Connection, which: str, number: int) -> list
     rows = connection.execute(COLLISIONS.format(which=which), (number, COLLISIONS_TOLD)).fetchall()
     for name, count, first, last in rows:
         one, two = (_columns(connection, identity) for identity in (first, last))
-        problems.append(
-            errors.Problem(
-                f"{count} tasks would be named {name!r}, for example {one} and {two}; "
-                "make the name differ, for example with {{ repeat }} or another column",
-                key="output.name",
-            )
-        )
+        problems.append(errors.Problem(_collision(name, count, one, two), key="output.name"))
     return problems
 
 
-def _columns(connection: sqlite3.Connection, identity: int) -> str:
-    columns = json.loads(
-        connection.execute("SELECT columns FROM tasks WHERE id = ?", (identity,)).fetchone()[0]
+def _collision(name: str, count: int, one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """What tells two of these tasks apart is what the name lacks."""
+    found = [column for column in {**one, **two} if one.get(column) != two.get(column)]
+    differ = sorted(found, key=lambda column: column in ("image", "name", "suffix", "seed"))
+    if not differ:
+        return (
+            f"{count} tasks would be named {name!r}, and no column tells them apart; "
+            "give the rows a column that does, and put it into the name"
+        )
+    lacking = " or ".join(f"{{{{ {column} }}}}" for column in differ[:3])
+    examples = " and ".join(f"[{_spelled(row, differ)}]" for row in (one, two))
+    return (
+        f"{count} tasks would be named {name!r}, for example {examples}; "
+        f"make the name differ, for example with {lacking}"
     )
-    text = ", ".join(f"{name}={value}" for name, value in columns.items())
-    return f"[{text[:120]}]"
+
+
+def _spelled(columns: Mapping[str, Any], names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name}={columns[name]}" for name in names if name in columns)
+    return shown if len(shown) <= LONGEST_EXAMPLE else f"{shown[: LONGEST_EXAMPLE - 1]}…"
+
+
+def _columns(connection: sqlite3.Connection, identity: int) -> dict[str, Any]:
+    row = connection.execute("SELECT columns FROM tasks WHERE id = ?", (identity,)).fetchone()
+    found: dict[str, Any] = json.loads(row[0])
+    return found
+
+
+class LeftOut:
+    """Takes the rows that a plan leaves out while it is made; they belong to it, and go with it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, problem: errors.Problem) -> None:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO left_out (file, line, reason) VALUES (?, ?, ?)",
+            (problem.file, problem.line, problem.message),
+        )
+
+
+def left_out(connection: sqlite3.Connection, most: int) -> tuple[int, list[errors.Problem]]:
+    """How many rows the present plan left out, and the first of them."""
+    (number,) = connection.execute("SELECT count(*) FROM left_out").fetchone()
+    rows = connection.execute("SELECT reason, file, line FROM left_out ORDER BY id LIMIT ?", (most,))
+    return int(number), [errors.Problem(*row) for row in rows]

@@ -68,9 +68,7 @@ def pictures(
 ) -> Iterator[Picture]:
     """Each delivered picture, in the plan's order; of these tasks only, if given."""
     only = "" if tasks is None else f"AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
-    # A ledger of the first schema that is only read has no such table yet; a run's own has it.
-    look = "SELECT 1 FROM sqlite_master WHERE name = 'source_pictures'"
-    kept = tasks is not None or connection.execute(look).fetchone()
+    kept = tasks is not None or _has(connection, "source_pictures")
     query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
     rule = cache(lambda: labels.geometry_of(connection))
     for name, columns, params, media, facts, *row in connection.execute(query):
@@ -131,6 +129,21 @@ def _seed(told: str | None, asked: Mapping[str, Any]) -> Any:
     if told is None:
         return asked.get("seed")
     return int(told) if re.fullmatch(r"-?[0-9]{1,30}", told) else told
+
+
+def left_out(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """The errors line of each row that the present plan left out."""
+    if not _has(connection, "left_out"):
+        return
+    rows = connection.execute("SELECT file, line, reason FROM left_out ORDER BY id")
+    for file, line, reason in rows:
+        yield {"state": "left_out", "file": file, "line": line, "reason": reason}
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """A ledger of an older schema that is only read may lack a table; a run's own has it."""
+    look = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    return connection.execute(look, (table,)).fetchone() is not None
 
 
 def missed(connection: sqlite3.Connection, task: int | None = None) -> Iterator[dict[str, Any]]:

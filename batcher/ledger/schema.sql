@@ -106,6 +106,15 @@ CREATE TABLE source_pictures (
   facts TEXT NOT NULL                    -- JSON: width, height (upright); of a YOLO file: boxes, classes
 ) STRICT;
 
+-- Rows that the present plan left out: where they stand, and why.
+CREATE TABLE left_out (
+  id     INTEGER PRIMARY KEY,
+  file   TEXT    NOT NULL,
+  line   INTEGER NOT NULL,               -- from 1; 0: unknown
+  reason TEXT    NOT NULL,
+  UNIQUE (file, line, reason)            -- a row of one source comes once for each row of the others
+) STRICT;
+
 CREATE TABLE calls (
   kind TEXT PRIMARY KEY,
   n    INTEGER NOT NULL

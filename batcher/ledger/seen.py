@@ -9,7 +9,9 @@ import hashlib
 import os
 import sqlite3
 from array import array
+from collections.abc import Callable
 from functools import lru_cache
+from typing import IO
 
 
 class Occurrences:
@@ -64,14 +66,23 @@ class Occurrences:
 
 
 class Digests:
-    """sha256 of local files, remembered by path, size and mtime."""
+    """sha256 of local files, remembered by path, size and mtime.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `examine` looks at a file that is read for the first time, and its size, and raises what is wrong with it:
+    such a file is not remembered.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        examine: Callable[[IO[bytes], int], object] = lambda file, size: None,
+    ) -> None:
         self._connection = connection
+        self._examine = examine
         self.of = lru_cache(maxsize=4096)(self._of)
 
     def _of(self, path: str) -> str:
-        """The digest (hex) of the file at `path`. Raises OSError."""
+        """The digest (hex) of the file at `path`. Raises OSError, and what `examine` raises."""
         status = os.stat(path)
         known = self._connection.execute(
             "SELECT sha256 FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?",
@@ -80,6 +91,8 @@ class Digests:
         if known is not None:
             return str(known[0])
         with open(path, "rb") as file:
+            self._examine(file, status.st_size)
+            file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._connection.execute(
             "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",

@@ -165,3 +165,23 @@ def failures(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
             (number, most),
         ).fetchall()
     )
+
+
+SLOWEST = """
+SELECT t.name, coalesce(s.total_time, s.inference_time, s.completed_at - s.submitted_at) AS seconds
+FROM submissions s JOIN tasks t ON t.id = s.task
+WHERE s.run = ? AND s.outcome = 'completed' ORDER BY seconds DESC, t.name LIMIT ?
+"""
+
+
+def slowest(connection: sqlite3.Connection, run: int, most: int) -> dict[str, float]:
+    """The tasks of a run that took longest at the provider, in seconds, the slowest first."""
+    return dict(connection.execute(SLOWEST, (run, most)).fetchall())
+
+
+def left_out(connection: sqlite3.Connection) -> int:
+    """How many rows the present plan left out."""
+    # A ledger of an older schema that is only read has no such table.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT count(*) FROM left_out").fetchone()[0])

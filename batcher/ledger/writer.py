@@ -199,6 +199,7 @@ class Ledger(Book):
             found = connection.execute(
                 f"UPDATE tasks SET state = 'planned', submission = NULL WHERE {in_flight}"
             )
+            connection.execute("DELETE FROM uploads")
         self._load()
         return found.rowcount
 

@@ -14,19 +14,22 @@ from batcher.delivery import Delivery
 from batcher.ledger.entries import Entry, Submission
 from batcher.ledger.writer import Ledger
 from batcher.lifecycle.rules import Rules
+from batcher.uploads import Uploads
 
 
 class Endings:
     """Records the end of a request. `luck` draws the jitter, in [0, 1)."""
 
     def __init__(
-        self, rules: Rules, ledger: Ledger, delivery: Delivery, *, luck: Callable[[], float]
+        self, rules: Rules, ledger: Ledger, delivery: Delivery, uploads: Uploads, *, luck: Callable[[], float]
     ) -> None:
         self._rules = rules
         self._ledger = ledger
         self._delivery = delivery
+        self._uploads = uploads
         self._luck = luck
         self._resubmitted: set[int] = set()
+        self._uploaded_again: set[int] = set()
 
     async def completed(self, entry: Entry, result: wire.Result) -> Entry:
         """The result is on disk, its URLs and the bytes it carried, before any other byte is fetched."""
@@ -42,10 +45,22 @@ class Endings:
         return entry
 
     def ran_and_failed(self, entry: Entry, error: errors.InferenceFailed) -> Entry:
+        if self.wants_its_files_anew(error, entry):
+            return self._ledger.planned(entry, "failed", error.reason, spent=False)
         decision = self.decide(error, entry)
         if isinstance(decision, retry.GiveUp):
             return self._ledger.failed(entry, decision.reason, "failed")
         return self._ledger.planned(entry, "failed", error.reason, not_before=decision.at, spent=False)
+
+    def wants_its_files_anew(self, error: errors.ApiError, entry: Entry) -> bool:
+        """Whether the URL of an earlier upload may have died: once per run the task is submitted with new
+        ones. A request that did not complete costs nothing."""
+        if entry.id in self._uploaded_again or not wire.blames_an_input(error.message):
+            return False
+        if not self._uploads.forget(entry.task, in_force(entry).submitted_at):
+            return False
+        self._uploaded_again.add(entry.id)
+        return True
 
     def expired(self, entry: Entry, error: errors.ApiError) -> Entry:
         """Its record is gone: resubmitted once per run, or failed; either way counted as lost."""

@@ -63,7 +63,8 @@ class Submitting:
         if waiting.cancelled_caught or self._stopping.requested:
             self._purse.released(entry.id)
             return entry
-        entry = await self._intend(entry, reserved)
+        probe = self.outage.leaving()
+        entry = await self._intend(entry, reserved, probe=probe)
         try:
             if kind is Kind.SYNC:
                 result = await self._client.sync(self._rules.model, body, turn)
@@ -71,7 +72,7 @@ class Submitting:
                 return await self._endings.completed(entry, result)
             accepted = await self._client.submit(self._rules.model, body, turn)
         except errors.ApiError as error:
-            return self._not_accepted(entry, error)
+            return self._not_accepted(entry, error, probe=probe)
         except asyncio.CancelledError:
             self._ledger.doubtful(entry, "stopped while its answer was awaited")
             raise
@@ -112,20 +113,19 @@ class Submitting:
             if not self.outage.blocked():
                 return turn
 
-    async def _intend(self, entry: Entry, reserved: int) -> Entry:
+    async def _intend(self, entry: Entry, reserved: int, *, probe: bool) -> Entry:
         """The intent is on disk before the POST leaves. A cancellation here proves that it did not."""
-        self.outage.leaving()
         entry = self._ledger.submitting(entry, api=self._rules.api, reserved=reserved)
         self._purse.taken(entry.id)
         try:
             await self._ledger.committed()
         except asyncio.CancelledError:
-            self.outage.withdrawn()
+            self.outage.withdrawn(probe=probe)
             self._ledger.planned(entry, "refused", "stopped before it was sent", spent=False)
             raise
         return entry
 
-    def _not_accepted(self, entry: Entry, error: errors.ApiError) -> Entry:
+    def _not_accepted(self, entry: Entry, error: errors.ApiError, *, probe: bool) -> Entry:
         """What becomes of a task whose POST got no yes."""
         if isinstance(error, errors.Throttled):
             self.outage.answered()
@@ -140,10 +140,12 @@ class Submitting:
             return self._endings.ran_and_failed(entry, error)
         if isinstance(error, errors.Rejected):
             self.outage.answered()
+            if self._endings.wants_its_files_anew(error, entry):
+                return self._ledger.planned(entry, "refused", error.reason, spent=False)
             return self._resubmit(entry, self._endings.decide(error, entry), error, "refused", spent=True)
-        return self._lost_in_transit(entry, error)
+        return self._lost_in_transit(entry, error, probe=probe)
 
-    def _lost_in_transit(self, entry: Entry, error: errors.ApiError) -> Entry:
+    def _lost_in_transit(self, entry: Entry, error: errors.ApiError, *, probe: bool) -> Entry:
         """5xx, refusals, cuts. While the API is down no attempt is spent; a refusal never spends one."""
         down = self.outage.down
         spent = not down and not isinstance(error, errors.Refused)
@@ -155,7 +157,7 @@ class Submitting:
         else:
             outcome = "gateway" if isinstance(error, errors.Gateway) else "refused"
             entry = self._resubmit(entry, decision, error, outcome, spent=spent)
-        self.outage.lost(error.message)
+        self.outage.lost(error.message, probe=probe)
         return entry
 
     def _resubmit(
@@ -175,10 +177,10 @@ class Submitting:
         if self._rules.doubtful == "hold":
             return entry
         try:
-            body = await self._uploads.body(entry.task)
-        except errors.StopsTheRun:
-            raise
+            body = await self._uploads.sent(entry.task, in_force(entry).submitted_at)
         except errors.TaskError:
+            return entry
+        if body is None:
             return entry
         found = await self._history.job_of(in_force(entry), body)
         if found is Answer.UNKNOWN:

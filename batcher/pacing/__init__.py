@@ -6,6 +6,7 @@ Law 3: the limit is kept, and used up. Waiting is not failing.
     order.py   Kind and the queue: who goes first
     rate.py    Rate: from resets and counts to calls per second (pure)
     probe.py   Probe: when a higher rate is tried (pure)
+    strays.py  Strays: 429s that no limit explains teach no rate (pure)
     news.py    what the gate tells: events, statistics, the lesson for the next run
     stamp.py   reset_stamp, Skew: what an answer's headers say about time (pure)
 """

@@ -76,7 +76,8 @@ class Pacing:
         self._rate = Rate(told, learned=None if known is None else known / MINUTE)
         self._last_told_rate = self._rate.per_second
 
-        self._paced, self._free = Queue(), Queue()
+        self._guard: Callable[[], bool] = lambda: False
+        self._paced, self._free = Queue(self._holding), Queue(self._holding)
         self._limiter: AsyncLimiter | None = None
         self._limiter_pace = 0.0
         self._last_sent = self._last_free = -math.inf
@@ -85,7 +86,6 @@ class Pacing:
         self._throttled = self._resets = 0
 
         self._paused_until = self._resumed_at = -math.inf
-        self._why_paused = ""
         self._coming_reset: float | None = None
         self._known_reset = -math.inf
         self._gap = CATCH_UP
@@ -161,12 +161,18 @@ class Pacing:
         elif sent_at is None or sent_at >= self._resumed_at:
             self._disagree(reset, at)
             return
-        self._pause_until(max(reset + self._behind, at) + AFTER_RESET, at, "the API's limit is reached")
+        self._pause_until(max(reset + self._behind, at) + AFTER_RESET, at)
 
-    def pause(self, seconds: float, reason: str = "") -> None:
-        """Hold all calls to the API so long, at most 120 s, and start again smoothly. It teaches no rate."""
-        at = asyncio.get_running_loop().time()
-        self._pause_until(at + seconds, at, reason or "asked to pause")
+    def hold_submits_while(self, guard: Callable[[], bool]) -> None:
+        """Submits wait as long as `guard` says so, where status and result calls count like them."""
+        self._guard = guard
+
+    def look(self) -> None:
+        """Something changed that may let submits go."""
+        self._paced.changed.set()
+
+    def _holding(self) -> bool:
+        return self._is_paced(Kind.STATUS) and self._guard()
 
     # The dispatchers: they alone grant turns.
 
@@ -276,15 +282,16 @@ class Pacing:
         self._sort_again()
         self._gap = min(CATCH_UP, SPREAD / max(1, len(self._free)))
 
-    def _pause_until(self, until: float, at: float, reason: str) -> None:
+    def _pause_until(self, until: float, at: float) -> None:
         until = min(until, at + LONGEST_PAUSE)
         if until <= max(at, self._paused_until):
             return
         news = until - max(at, self._paused_until) >= 1.0
-        self._paused_until, self._why_paused = until, reason
+        self._paused_until = until
         if news:
             seconds = until - at
-            self._tell(PacingEvent("paused", f"calls pause for {seconds:.0f} s: {reason}", seconds=seconds))
+            text = f"calls pause for {seconds:.0f} s: the API's limit is reached"
+            self._tell(PacingEvent("paused", text, seconds=seconds))
 
     def _is_new(self, reset: float, sent_at: float | None) -> bool:
         """Whether it tells of a reset that we did not know when the call went out."""
@@ -300,7 +307,7 @@ class Pacing:
         wait = min(longest, first * 2**self._disagreed)
         self._disagreed = min(self._disagreed + 1, 16)
         until = max(reset + self._behind + AFTER_RESET, at + wait)
-        self._pause_until(until, at, "the API's limit is reached")
+        self._pause_until(until, at)
 
     def _all_are_metered(self) -> None:
         """The rate was judged by the wrong calls, so what was told holds again."""
@@ -349,15 +356,20 @@ class Pacing:
         return self._is_paced(Kind.STATUS) and any(self._waiting[kind] for kind in SUBMITS)
 
     @property
+    def guarding(self) -> bool:
+        """Whether submits wait until what is in flight can be fetched in time."""
+        return any(self._waiting[kind] for kind in SUBMITS) and self._holding()
+
+    @property
     def reason(self) -> str:
-        """Why calls wait, for the terminal; empty when none does."""
+        """Why submits wait, as a sentence; empty when none does."""
         left = self._left(asyncio.get_running_loop().time())
         if left:
-            return f"{self._why_paused}, calls pass again in {math.ceil(left)} s"
+            return f"the API's limit is reached, calls pass again in {math.ceil(left)} s"
         submits = sum(self._waiting[kind] for kind in SUBMITS)
         if submits and self.rate is not None:
             what = "calls" if self._metered == "all" else "submits"
-            return f"{submits} submits wait for the limit of {self.rate:.4g} {what} a minute"
+            return f"at the limit of {self.rate:.4g} {what} a minute"
         return ""
 
     def statistics(self) -> Statistics:
@@ -366,7 +378,6 @@ class Pacing:
             rate=self.rate,
             told=_per_minute(self._rate.told),
             metered=self._metered,
-            paused=self._left(asyncio.get_running_loop().time()),
             waiting=self.waiting,
             granted=dict(self._granted),
             throttled=self._throttled,
@@ -380,7 +391,7 @@ class Pacing:
 
     def __repr__(self) -> str:
         waiting = ", ".join(f"{number} {kind}" for kind, number in self.waiting.items()) or "nobody"
-        paused = f", paused: {self._why_paused}" if math.isfinite(self._paused_until) else ""
+        paused = ", paused" if math.isfinite(self._paused_until) else ""
         calls = f"metered {self._metered}, waiting {waiting}{paused}, {self._throttled} 429s"
         return f"<Pacing {self._rate!r}, {calls}>"
 

@@ -32,12 +32,11 @@ class PacingEvent:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The gate at one moment. Rates are per minute, None where nothing is paced; `paused` is seconds left."""
+    """The gate at one moment. Rates are per minute, None where nothing is paced."""
 
     rate: float | None
     told: float | None
     metered: Metered
-    paused: float
     waiting: Mapping[Kind, int]
     granted: Mapping[Kind, int]
     throttled: int

@@ -1,6 +1,7 @@
 """Who goes first: the kinds of calls, their urgency, and the queue that keeps it.
 
-Law 3: result before status before submit. Nothing starves, and no result expires for a submit's sake.
+Law 3: result before status before submit; statuses and submits take turns while the expiry guard lets submits
+go at all. Nothing starves, and no result expires for a submit's sake.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -37,6 +38,7 @@ URGENCY: Mapping[Kind, int] = {
     Kind.SUBMIT: 2,
     Kind.SYNC: 2,
 }
+STATUSES, SUBMITTING = 1, 2
 STARVED = 60.0
 """Seconds without a turn after which a less urgent kind has one, unless a result would expire within them."""
 
@@ -62,16 +64,20 @@ class Waiter:
 
 
 class Queue:
-    """Waiting calls by urgency. `changed` is set whenever something arrives, for the one who serves it."""
+    """Waiting calls by urgency. `changed` is set whenever something arrives, for the one who serves it.
 
-    def __init__(self) -> None:
+    While `held` says so, submits do not exist here: the expiry guard wants what is in flight fetched first.
+    """
+
+    def __init__(self, held: Callable[[], bool]) -> None:
         self.changed = asyncio.Event()
+        self._held = held
         self._heaps: tuple[list[Waiter], ...] = ([], [], [])
         self._served_at = [-math.inf] * len(self._heaps)
         self._gone = 0
 
     def __len__(self) -> int:
-        """0 when nobody waits; else about how many do: the cancelled count until they are cleared away."""
+        """0 when nobody may go; else about how many wait: the cancelled count until they are cleared away."""
         if not any(self._head(urgency) for urgency in range(len(self._heaps))):
             return 0
         return sum(len(heap) for heap in self._heaps)
@@ -113,13 +119,19 @@ class Queue:
             for urgency, head in heads[1:]:
                 if at - max(head.since, self._served_at[urgency]) > STARVED:
                     return urgency
-        return heads[0][0]
+        first = heads[0][0]
+        if first == STATUSES and heads[-1][0] == SUBMITTING:
+            # In turns: a wave of questions behind a wave of submits would leave places empty in between.
+            return min(STATUSES, SUBMITTING, key=lambda urgency: self._served_at[urgency])
+        return first
 
     def _head(self, urgency: int) -> Waiter | None:
         heap = self._heaps[urgency]
         while heap and heap[0].granted.done():
             heapq.heappop(heap)
-        return heap[0] if heap else None
+        if not heap or (urgency == SUBMITTING and self._held()):
+            return None
+        return heap[0]
 
     def _put(self, waiting: list[Waiter]) -> None:
         for urgency, heap in enumerate(self._heaps):

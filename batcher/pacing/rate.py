@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from batcher.pacing.probe import Probe
+from batcher.pacing.strays import Strays
 
 MINUTE = 60.0
 
@@ -49,6 +50,7 @@ class Rate:
         self.told = told
         self.per_second = told if learned is None else min(told, learned)
         self._probe = Probe(sure=learned is not None)
+        self._strays = Strays(self.per_second)
         self._estimate = math.inf
         self._spans: deque[_Span] = deque(maxlen=64)
         self._mark: float | None = None
@@ -72,6 +74,7 @@ class Rate:
             self._mark = at
         self._calls += 1
         self._use.add(at)
+        self._strays.quiet(self.proved, at - self._mark)
         if self.learned:
             self._climb(at)
 
@@ -90,19 +93,25 @@ class Rate:
 
     def _learn(self, span: _Span) -> None:
         used_up = self._use.is_up(self.per_second)
-        if used_up or span.seconds <= ONE_WINDOW:
-            whole = used_up and span.seconds >= WHOLE
-            if not self._marked_by_reset:
-                self._lower(span.rate if whole else self._first_guess(span))
-                self._probe.sure = self._probe.sure or whole
-            elif self._probe.base is None or not self._probe.sure:
-                self._judge(span, whole)
-                self._lower(self._estimate)
+        whole = used_up and span.seconds >= WHOLE
+        if self._strays.suspected:
+            if not self._strays.agree(span.rate):
                 return
-            else:
-                self.per_second = self._probe.failed(self.per_second)
-        else:
+            self._probe.sure = True
+            self._lower(span.rate)
+        elif not used_up and span.seconds > ONE_WINDOW:
             self._lower(math.inf)
+        elif not self._marked_by_reset:
+            self._lower(span.rate if whole else self._first_guess(span))
+            self._probe.sure = self._probe.sure or whole
+        elif self._probe.base is not None and self._probe.sure:
+            self.per_second = self._probe.failed(self.per_second)
+        elif self._strays.refute(self._judged(span, whole), self.per_second):
+            self._probe.settled(self.proved, self._strays.held)
+            self.per_second = self._strays.held
+        else:
+            self._lower(self._estimate)
+            return
         self._spans.clear()
         self._estimate = math.inf
 
@@ -111,15 +120,16 @@ class Rate:
         half = 0.0 if math.isinf(self.told) else self.told / 2
         return max(UNSURE * span.calls / span.seconds, half)
 
-    def _judge(self, span: _Span, whole: bool) -> None:
-        """Sure is a whole minute, or what two estimates agree on: stamps may be coarse, and a small bucket
-        runs over while we wait."""
+    def _judged(self, span: _Span, whole: bool) -> float:
+        """The new estimate. Sure is a whole minute, or what two estimates agree on: stamps may be coarse, and
+        a small bucket runs over while we wait."""
         self._spans.append(span)
         joined = _joined(self._spans)
         before, self._estimate = self._estimate, joined.rate
         agreed = math.isfinite(before) and abs(self._estimate - before) <= AGREED * before
         self._probe.sure = whole or (agreed and joined.calls >= ENOUGH_CALLS)
         self._probe.window = max(joined.seconds, ENOUGH_SECONDS)
+        return self._estimate
 
     def _lower(self, estimate: float) -> None:
         """A 429 never raises the rate; one that the estimate does not explain lowers it a little."""

@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 from batcher.catalog import Model, Parameter, canvas, convert
+from batcher.errors import BadDownload
 from batcher.manifest import Manifest
 from batcher.manifest.templates import TemplateError, Values, compile_template
 from batcher.plan.picking import Picker
@@ -282,6 +283,8 @@ class Body:
             raise BadValue(part, f"{path} is a folder, not a picture") from None
         except OSError as error:
             raise BadValue(part, f"{path} cannot be read: {error.strerror or error}") from None
+        except BadDownload as error:
+            raise BadValue(part, f"{path}: {error.message}", picture=True) from None
 
 
 def as_json(value: Any) -> str:

@@ -55,8 +55,9 @@ def expand(
     `digest` gives the sha256 (hex) of a file's content or raises OSError; `occurrence` how many times it
     was asked for the same identity before in this plan; `note` takes warnings; `measure` gives the size
     of a picture (upright, pixels) or raises OSError, ValueError; `point` helps to point at a cell.
-    `skipped` takes what is wrong with single rows (a column that only others have, a picture that cannot
-    be measured or arranged), and the rest goes on; without it that is a problem as any other.
+    `skipped` takes what is wrong with single rows (a column that only others have, a cell that the model does
+    not take, a picture that is missing, unreadable or cannot be arranged), and the rest goes on; without it
+    that is a problem as any other.
     Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
     no plan.
     """
@@ -223,7 +224,11 @@ class _Plan:
                 continue
             fits = False
             part = self.body.part(finding.parameter)
-            self._wrong(self._placed(part, finding.parameter, finding.message, row, cell))
+            problem = self._placed(part, finding.parameter, finding.message, row, cell)
+            if self._skipped is not None and part is not None and self._hangs_on(part, row):
+                self._leave_out(row, problem)
+            else:
+                self._wrong(problem)
         return fits
 
     def _hopeless(
@@ -251,10 +256,8 @@ class _Plan:
 
         That a column is nowhere is known at the end only: until then it is kept as a problem.
         """
-        if self._skipped is None or not all(self._of_row(bad) for bad in wrong):
+        if self._skipped is None or not all(self._of_row(bad, row) for bad in wrong):
             return False
-        if self._left_out[0] is not row:
-            self._left_out = (row, set())
         for bad in wrong:
             if bad.variable:
                 source = next(iter(row.parts), row)
@@ -263,15 +266,31 @@ class _Plan:
                 held = self.manifest.problem(("params", bad.part.name), self._sentence(bad, values))
             else:
                 held = problem = self._placed(bad.part, bad.part.name, str(bad), row, {})
-            if len(self._unproven) < MAX_PROBLEMS:
-                self._unproven[held] = None
-            if problem.message not in self._left_out[1]:
-                self._left_out[1].add(problem.message)
-                self._skipped(problem)
+            self._leave_out(row, problem, held)
         return True
 
-    def _of_row(self, bad: BadValue) -> bool:
-        return bad.picture or bool(bad.variable and bad.variable not in {*self.cells.names, "seed"})
+    def _leave_out(self, row: Row, problem: Problem, held: Problem | None = None) -> None:
+        """`held` is how it is told where nothing is left of the job."""
+        assert self._skipped is not None
+        if len(self._unproven) < MAX_PROBLEMS:
+            self._unproven[held or problem] = None
+        if self._left_out[0] is not row:
+            self._left_out = (row, set())
+        if problem.message not in self._left_out[1]:
+            self._left_out[1].add(problem.message)
+            self._skipped(problem)
+
+    def _of_row(self, bad: BadValue, row: Row) -> bool:
+        if bad.variable:
+            return bad.variable not in {*self.cells.names, "seed"}
+        return bad.picture or self._hangs_on(bad.part, row)
+
+    def _hangs_on(self, part: Part, row: Row) -> bool:
+        """Whether a value is this row's alone: of its columns, which are not the manifest's own words."""
+        own = str(self.manifest.path)
+        return bool(part.variables) and all(
+            name in row.columns and row.part(name).file != own for name in part.variables
+        )
 
     def _sentence(self, error: TemplateError | BadValue, values: Mapping[str, Any]) -> str:
         return unknown_variable(error.variable, values, seeded=self.manifest.seed is not None)

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from batcher.task import State
+
+Level = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +49,21 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something the user should know; `level` is info or warning."""
+    """Something the user should know; of the levels, `-q` lets error alone pass."""
 
     text: str
-    level: str = "warning"
+    level: Level = "warning"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The run at one moment. Seconds, credits, calls per minute.
 
-    `waiting` says what submits wait for, in words, empty while nothing holds them; `rate` is the pace that is
-    held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the remaining seconds
-    (None: not to be said yet).
+    `images` were delivered in the job's life, `delivered` of them since this command began;
+    `images_per_minute` is that of the last two minutes.
+    `waiting` is a sentence that says what submits wait for, empty while nothing holds them; `rate` is the
+    pace that is held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the
+    remaining seconds (None: not to be said yet).
     """
 
     job: str
@@ -67,6 +72,7 @@ class Snapshot:
     total: int
     counts: Mapping[State, int]
     images: int
+    delivered: int
     in_flight: int
     fetching: int
     cost: Mapping[str, float]
@@ -84,11 +90,19 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over: its exit code, and the sentences that explain it."""
+    """The run is over: its exit code, and the sentences that explain it.
+
+    `slowest` names the tasks that took longest at the provider, in seconds; `audit` is the account's balance
+    in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
+    the plan left out.
+    """
 
     exit_code: int
     causes: tuple[str, ...]
     snapshot: Snapshot
+    slowest: Mapping[str, float] = field(default_factory=dict)
+    audit: Mapping[str, float] | None = None
+    left_out: int = 0
 
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished

@@ -7,8 +7,8 @@ text that came from outside passes `printable` before anybody prints it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from batcher.progress import Finished, Snapshot
@@ -35,11 +35,13 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the closing summary; without a label it belongs to the one before."""
+    """One line of the closing summary; without a label it belongs to the one before. Where it is `listed`, it
+    is a list of facts with commas between: a terminal sets them apart, and breaks between them alone."""
 
     label: str
     text: str
     tone: Tone = Tone.PLAIN
+    listed: bool = False
 
 
 def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line, ...]:
@@ -49,12 +51,23 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
         _headline(finished),
         *_causes(finished),
         *_tasks(snapshot),
-        *_failures(snapshot, output),
-        *_money(snapshot),
-        *([Line("pace", ", ".join(pace(snapshot)))] if snapshot.images else ()),
+        *_failures(finished, output),
+        *_money(finished),
+        *([_list("pace", pace(_as_a_whole(snapshot)))] if snapshot.delivered else ()),
+        *_slowest(finished.slowest),
         *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *(
+            [Line("report", _below(output, "report.html"), Tone.VERBATIM)]
+            if output and snapshot.total
+            else ()
+        ),
         *_next(finished, command),
     )
+
+
+def _as_a_whole(snapshot: Snapshot) -> Snapshot:
+    """The pace of the whole run, in place of its last minutes."""
+    return replace(snapshot, images_per_minute=60 * snapshot.delivered / max(snapshot.elapsed, 1.0))
 
 
 def stages(snapshot: Snapshot) -> dict[str, int]:
@@ -84,7 +97,8 @@ def share(snapshot: Snapshot) -> str:
 def pace(snapshot: Snapshot) -> tuple[str, ...]:
     """Images per minute against the limit, calls per image, 429s."""
     found = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
-    if snapshot.images:
+    # While more are in flight than delivered, most calls have no image yet to be counted for.
+    if snapshot.images > stages(snapshot)["in flight"]:
         made = sum(snapshot.calls.get(kind, 0) for kind in API_CALLS)
         found.append(f"{made / snapshot.images:.1f} calls/image")
     if throttled := snapshot.calls.get("throttled", 0):
@@ -180,15 +194,19 @@ def _headline(finished: Finished) -> Line:
     of_all = f"{at['done']:,} of {_several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
         said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
+    elif code == 0 and not open_tasks and not snapshot.delivered:
+        said, tone = f"nothing new, {_several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
     elif code == 0 and not open_tasks:
         said, tone = f"all done, {_several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
     elif code == 0:
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
-        ending = "finished, some requests are held" if code == 3 and not at["failed"] else _ENDINGS.get(code)
+        ending = _ENDINGS.get(code)
+        if code == 3 and not at["failed"]:
+            held = snapshot.counts.get(State.DOUBTFUL, 0)
+            ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
-    exit_code = f" (exit code {code})" if code else ""
-    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}{exit_code}", tone)
+    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
 
 _ENDINGS = {
@@ -204,9 +222,12 @@ _MILD = frozenset({3, 10, 130, 143})
 
 
 def _causes(finished: Finished) -> Iterator[Line]:
+    if not finished.exit_code:
+        return  # it was about to stop, and came to its end
     tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
     for place, cause in enumerate(finished.causes):
         yield Line("" if place else "why", cause, tone)
+    yield Line("exit", f"code {finished.exit_code}")
 
 
 def _tasks(snapshot: Snapshot) -> Iterator[Line]:
@@ -219,18 +240,31 @@ def _tasks(snapshot: Snapshot) -> Iterator[Line]:
     yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
 
 
-def _failures(snapshot: Snapshot, output: str) -> Iterator[Line]:
-    found = list(reasons(snapshot.failures, REASONS))
+def _failures(finished: Finished, output: str) -> Iterator[Line]:
+    found = list(reasons(finished.snapshot.failures, REASONS))
     width = max((len(f"{number:,}") for number, _ in found), default=0)
     for place, (number, reason) in enumerate(found):
         short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
         yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
-    if found and output:
+    if finished.left_out:
+        rows = _several(finished.left_out, "row", "rows")
+        yield Line("left out", f"{rows} that cannot be used as they are", Tone.CAUTION)
+    if (found or finished.left_out) and output:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 
 
-def _money(snapshot: Snapshot) -> Iterator[Line]:
-    cost = snapshot.cost
+def _list(label: str, facts: Iterable[str]) -> Line:
+    return Line(label, ", ".join(facts), listed=True)
+
+
+def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
+    """The tasks that took longest at the provider."""
+    if slowest:
+        yield _list("slowest", (f"{name} ({duration(took)})" for name, took in slowest.items()))
+
+
+def _money(finished: Finished) -> Iterator[Line]:
+    snapshot, cost = finished.snapshot, finished.snapshot.cost
     spent = cost.get("spent", 0.0)
     each = f", {credits(spent / snapshot.images)} an image" if spent and snapshot.images > 1 else ""
     yield Line("money", f"{credits(spent)} credits spent{each}")
@@ -242,6 +276,8 @@ def _money(snapshot: Snapshot) -> Iterator[Line]:
         yield Line("", told, Tone.BAD)
     if reserved := cost.get("reserved"):
         yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
+    if finished.audit is not None:
+        yield Line("", f"{credits(finished.audit['closing'])} credits left in the account")
 
 
 def _next(finished: Finished, command: str) -> Iterator[Line]:

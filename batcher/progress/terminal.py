@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.control import Control
@@ -58,11 +58,18 @@ TONES: Mapping[Tone, str] = {
 }
 
 
+def plain_console(stream: TextIO | None = None, **settings: Any) -> Console:
+    """A console on `stream` (standard output) to which brackets in a text are just that. What others
+    write to standard error passes through it while the block stands."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False, **settings)
+
+
 class Terminal:
     """A listener that keeps one block at the foot of the terminal; a context manager, entered before the run.
 
-    `command` is what the user typed. `console` must be a terminal that is not dumb (elsewhere: lines.Lines);
-    it defaults to standard output. `clock` gives monotonic seconds, to draw at most five times a second.
+    `command` is what the user typed. `console` (a `plain_console`) must be a terminal that is not dumb
+    (elsewhere: lines.Lines); it defaults to standard output. `clock` gives monotonic seconds, to draw at most
+    five times a second.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class Terminal:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = console or Console()
+        self._console = console or plain_console()
         self._command = command
         self._clock = clock
         self._output = ""
@@ -143,10 +150,11 @@ class Terminal:
         headline, *rest = summary.closing(finished, command=self._command, output=self._output)
         self._console.print(Text(self._printable(headline.text), style=f"bold {TONES[headline.tone]}"))
         for line in rest:
-            text = Text(self._printable(line.text), style=TONES[line.tone])
+            facts = line.text.split(", ") if line.listed else [line.text]
+            texts = [Text(self._printable(fact), style=TONES[line.tone]) for fact in facts]
             # What is to be copied stays on one line; the terminal itself may fold it.
             room = 10**6 if line.tone is Tone.VERBATIM else min(self._console.width, WIDEST)
-            for part in row(self._console, line.label, [text], room):
+            for part in row(self._console, line.label, texts, room):
                 self._console.print(part, soft_wrap=line.tone is Tone.VERBATIM)
 
     def _unfold(self) -> None:

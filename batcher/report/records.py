@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any
 
 from batcher import destination, place
@@ -22,7 +23,8 @@ def write_records(report: Report) -> None:
     with _reading(report) as (connection, where):
         model = store.meta(connection, "model") or ""
         where.replace("metadata.jsonl", map(line, records.delivered(connection, model)))
-        where.replace("errors.jsonl", map(line, records.missed(connection)))
+        wrong = chain(records.left_out(connection), records.missed(connection))
+        where.replace("errors.jsonl", map(line, wrong))
         where.replace("report.json", [_facts(report)])
 
 
@@ -43,6 +45,7 @@ def _facts(report: Report) -> str:
     facts = {
         **report.as_json(),
         "model": report.model,
+        "left_out": report.left_out,
         "exit_code": report.exit_code,
         "causes": list(report.causes),
         "audit": None if report.audit is None else dict(report.audit),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors, lock, place
-from batcher.ledger import store, totals
+from batcher.ledger import ending, store, totals
 from batcher.task import IN_FLIGHT, State
 
 CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled")
@@ -23,8 +23,8 @@ CALLS = ("submit", "status", "result", "sync", "upload", "download", "throttled"
 @dataclass(frozen=True, slots=True)
 class Report:
     """What came of a job, so far. Money in credits; `exit_code`, `causes` and `audit`
-    (opening, spent, closing, difference) tell how the run ended. `per_image` is what an image costs:
-    the mean of those that were paid, else the price."""
+    (opening, spent, closing, difference) tell how the last run ended. `per_image` is what an image costs:
+    the mean of those that were paid, else the price; `left_out` counts the rows that the plan left out."""
 
     job: str
     state: str
@@ -41,6 +41,7 @@ class Report:
     audit: Mapping[str, float] | None = None
     model: str = ""
     per_image: float = 0.0
+    left_out: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -80,6 +81,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
     money = totals.money(connection)
     unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
     calls = totals.calls(connection)
+    last = ending.last(connection)
     return Report(
         job=store.meta(connection, "job") or output.name,
         state="running" if running else "idle" if unfinished or not counts else "finished",
@@ -91,6 +93,10 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         failures=totals.failures(connection),
         updated_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         output=output,
+        exit_code=last.exit_code,
+        causes=last.causes,
+        audit=last.audit,
         model=store.meta(connection, "model") or "",
         per_image=totals.credits(money.per_image(price)),
+        left_out=totals.left_out(connection),
     )

@@ -5,7 +5,6 @@ Law: this file knows who is wired to whom; the parts do not.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,6 +37,7 @@ class Engine:
     lifecycle: Lifecycle
     purse: Purse
     scheduler: Scheduler
+    uploads: Uploads
     window: Window
 
 
@@ -55,21 +55,26 @@ def wired(
     stopping: Stopping,
     most: int | None,
     warn: Callable[[str], None],
+    luck: Callable[[], float],
 ) -> Engine:
-    """The parts of a run of `job`; `price` in micro-credits per image, `warn` takes sentences to tell."""
+    """The parts of a run of `job`; `price` in micro-credits per image, `warn` takes sentences to tell, `luck`
+    gives numbers from 0 to 1, to spread retries."""
     limits = job.limits
     window = Window(job.result_ttl, limits.in_flight)
     purse = Purse(ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=price)
     delivery = Delivery(ledger, folder, carrier, changed=lambda: scheduler.look())
     asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
+    if api == "v2":
+        pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
-    endings = Endings(rules, ledger, delivery, luck=random.random)
+    uploads = Uploads(client, ledger, pacing, carrier, mode=job.uploads)
+    endings = Endings(rules, ledger, delivery, uploads, luck=luck)
     submitting = Submitting(
         rules,
         endings,
         ledger=ledger,
         client=client,
-        uploads=Uploads(client, ledger, pacing, carrier, mode=job.uploads),
+        uploads=uploads,
         pacing=pacing,
         purse=purse,
         history=History(client, ledger, pacing, model=job.model, tell=warn),
@@ -84,13 +89,13 @@ def wired(
         pacing=pacing,
         asking=asking,
         window=window,
-        luck=random.random,
+        luck=luck,
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, stopping)
     scheduler = Scheduler(
         ledger=ledger, lifecycle=lifecycle, delivery=delivery, window=window, stopping=stopping, most=most
     )
-    return Engine(asking, delivery, lifecycle, purse, scheduler, window)
+    return Engine(asking, delivery, lifecycle, purse, scheduler, uploads, window)
 
 
 def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: Window) -> Callable[[], float]:
@@ -104,6 +109,18 @@ def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: W
         return price_of_call(waiting, ledger.counts[State.PLANNED], rate / 60, polling.mean, window.size)
 
     return price
+
+
+def _guard(ledger: Ledger, pacing: Pacing, asking: Asking, window: Window) -> Callable[[], bool]:
+    """Whether another submit would take a call that something in flight needs to be fetched in time."""
+
+    def holds() -> bool:
+        rate = pacing.rate
+        return rate is not None and not window.in_time(
+            asking.submitted_at, ledger.counts[State.SUBMITTING], rate=rate / 60, now=ledger.now()
+        )
+
+    return holds
 
 
 def _rules(job: Manifest, api: str) -> Rules:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from batcher import catalog, errors, place, plan, sources, stores
+from batcher import catalog, errors, place, plan, sources, stores, uploads
 from batcher.catalog import Model
 from batcher.ledger import planning, store
 from batcher.ledger.planning import Planned
@@ -22,6 +22,7 @@ from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
 from batcher.manifest import Manifest
 from batcher.polling import Polling
+from batcher.run.labelled import labelled
 from batcher.shard import Shard
 from batcher.sources import Skipped
 from batcher.task import Task
@@ -96,17 +97,18 @@ def into(
     note: Callable[[str], None],
     noticed: Callable[[int], None],
     shard: Shard | None = None,
-    skipped: Skipped | None = None,
+    strict: bool = False,
 ) -> Planned | None:
-    """Plans `manifest`, or that share of it, into the ledger; None when nothing changed since.
+    """Plans `manifest`, or that share of it, into the ledger, with the rows that are left out; None when
+    nothing changed since.
 
-    `skipped` takes each row that is left out, with file and line; None: one wrong row is an error.
-    Raises ManifestError.
+    `strict`: one wrong row is an error of the whole. Raises ManifestError.
     """
-    fingerprint = sources.fingerprint(manifest, strict=skipped is None)
+    fingerprint = sources.fingerprint(manifest, strict=strict)
     if ledger.meta("fingerprint") == fingerprint:
         return None
-    tasks = _tasks(manifest, ledger.digests(), ledger.occurrences(), note, skipped)
+    skipped = None if strict else ledger.leaving_out()
+    tasks = _tasks(manifest, ledger.digests(uploads.sendable), ledger.occurrences(), note, skipped)
     try:
         planned = ledger.plan(tasks, fingerprint, shard=shard, noticed=noticed)
     except errors.ManifestError as error:
@@ -116,53 +118,40 @@ def into(
     return planned
 
 
-def outlook(manifest: Manifest, output: Path, *, strict: bool = True, shard: Shard | None = None) -> Outlook:
+def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Shard | None = None) -> Outlook:
     """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
     without the rows that would be left out. Raises ManifestError, LedgerError."""
     warnings: list[str] = []
-    left_out = _First(warnings.append)
     with closing(store.blank()) as connection:
         occurrences = Occurrences(connection)
-        skipped = None if strict else left_out
-        tasks = _tasks(manifest, Digests(connection), occurrences, warnings.append, skipped)
+        skipped = None if strict else planning.LeftOut(connection)
+        tasks = _tasks(manifest, Digests(connection, uploads.sendable), occurrences, warnings.append, skipped)
         try:
             planned = planning.plan(connection, tasks, "", shard=shard)
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
         new, done, images = _compared(connection, place.ledger_of(output), planned.total)
         sample = _sample(connection)
-    left_out.finish()
+        number, left_out = planning.left_out(connection, TOLD)
+    if number:
+        warnings.append(told_left_out(number, str(left_out[0])))
     found = _estimated(share_of(manifest, shard), planned.total, new, done, images, sample, tuple(warnings))
-    return replace(found, left_out=tuple(left_out.problems))
+    return replace(found, left_out=tuple(left_out))
 
 
-def problems(manifest: Manifest) -> tuple[errors.Problem, ...]:
-    """What is wrong with the rows and files of a manifest that is wrong already: all is told at once."""
+def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem, ...]:
+    """What is wrong with rows and files: of a manifest that is wrong already all is told at once."""
     try:
-        outlook(manifest, manifest.output.dir)
+        outlook(manifest, manifest.output.dir, strict=strict)
     except errors.ManifestError as error:
         return error.problems
     return ()
 
 
-class _First:
-    """The first rows that are left out, and how many there were."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self.problems: list[errors.Problem] = []
-        self._number = 0
-        self._note = note
-
-    def __call__(self, problem: errors.Problem) -> None:
-        self._number += 1
-        if len(self.problems) < TOLD:
-            self.problems.append(problem)
-
-    def finish(self) -> None:
-        """Tells them as a warning."""
-        if self._number:
-            rows = "1 row is" if self._number == 1 else f"{self._number} rows are"
-            self._note(f"{rows} left out (first: {self.problems[0]}); --strict makes that an error")
+def told_left_out(number: int, first: str) -> str:
+    """How many rows a plan leaves out, in a sentence."""
+    rows = "1 row is" if number == 1 else f"{number:,} rows are"
+    return f"{rows} left out (first: {first}); errors.jsonl names them all, --strict makes that an error"
 
 
 def _tasks(
@@ -172,11 +161,14 @@ def _tasks(
     note: Callable[[str], None],
     skipped: Skipped | None,
 ) -> Iterator[Task]:
-    measure = sources.measurer()
+    measure, model = sources.measurer(), model_of(manifest)
+    rows = sources.rows(manifest, note, measure=measure, skipped=skipped)
+    if model is not None and model.geometry is not None:
+        rows = labelled(rows, manifest, skipped)
     return plan.expand(
         manifest,
-        model_of(manifest),
-        sources.rows(manifest, note, measure=measure, skipped=skipped),
+        model,
+        rows,
         digest=_digest(digests),
         occurrence=occurrences,
         note=note,
@@ -187,8 +179,16 @@ def _tasks(
 
 
 def _digest(digests: Digests) -> Callable[[str], str]:
-    """Files of this disk are remembered by size and time, those of a store by what it says of them."""
-    return lambda path: stores.digest(path) if plan.is_stored(path) else digests.of(path)
+    """Files of this disk are looked at, and remembered by size and time; a store says what is in its own."""
+
+    def digest(path: str) -> str:
+        if not plan.is_stored(path):
+            return digests.of(path)
+        if not stores.saved.is_cell(path):
+            uploads.check_size(stores.stat(path).size)
+        return stores.digest(path)
+
+    return digest
 
 
 def _placed(manifest: Manifest, error: errors.ManifestError) -> errors.ManifestError:

@@ -6,6 +6,7 @@ Law: whatever ends a run, the ledger is whole, the records are written and the r
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,6 +22,8 @@ from batcher import destination, distribute, errors, geometry, lock, place, repo
 from batcher.account import Account
 from batcher.client import Client
 from batcher.download import Folder
+from batcher.ledger import ending
+from batcher.ledger.ending import Ending
 from batcher.ledger.entries import Entry
 from batcher.ledger.totals import credits, micro
 from batcher.ledger.writer import Ledger
@@ -46,6 +49,8 @@ from batcher.task import FINAL, IN_FLIGHT, State
 
 BALANCE_SECONDS = 30.0
 """The account's balance is worth no longer wait."""
+SLOWEST = 3
+"""So many of the slowest tasks are named at the end."""
 
 
 async def run(
@@ -58,6 +63,7 @@ async def run(
     output: Path | None = None,
     wishes: Wishes | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251  # here the wall clock enters
+    luck: Callable[[], float] = random.random,
 ) -> Report:
     """Runs a job until nothing is left that may be done; running it again goes on where this ended.
 
@@ -84,7 +90,7 @@ async def run(
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))
         stack.enter_context(lock.held(place.lock_of(path), since=began))
-        return await _Run(job, folder, account, listener, wishes, now).run(origin, where)
+        return await _Run(job, folder, account, listener, wishes, now, luck).run(origin, where)
 
 
 class _Run:
@@ -98,6 +104,7 @@ class _Run:
         listener: Listener,
         wishes: Wishes,
         now: Callable[[], float],
+        luck: Callable[[], float],
     ) -> None:
         self.whole = job
         self.job = planning.share_of(job, wishes.shard)
@@ -106,6 +113,7 @@ class _Run:
         self.tell = listener
         self.wishes = wishes
         self.now = now
+        self.luck = luck
         self.model = planning.model_of(job)
         price = planning.price_of(job, self.model)
         self.price = None if price is None else micro(price)
@@ -124,6 +132,7 @@ class _Run:
                 bytes_ = carried(self.wishes.on, self.folder, downloads=downloads, called=called)
                 self.carrier = await stack.enter_async_context(bytes_)
                 await self._work()
+                self._keep_ending()
             finally:
                 self.ledger.close()
             return self._ended()
@@ -141,7 +150,11 @@ class _Run:
                 note=self._warn,
                 noticed=lambda tasks: self.tell(Planning(tasks)),
                 shard=self.wishes.shard,
+                strict=self.wishes.strict,
             )
+        left_out, first = self.ledger.left_out()
+        if first is not None:
+            self._warn(planning.told_left_out(left_out, str(first)))
         self.folder.prepare()
         rule = geometry.as_text(self.model.geometry if self.model else None)
         facts = {"job": self.job.name, "model": self.job.model, "price": self.price, "geometry": rule}
@@ -155,7 +168,7 @@ class _Run:
             report.begin(report.of_folder(self.folder.path, now=self.now(), running=True))
         total = sum(self.ledger.counts.values())
         new = planned.new if planned else 0
-        self.tell(Started(self.job.name, self.job.model, str(self.folder.path), total, new))
+        self.tell(Started(self.job.name, self.job.model, self.folder.destination.where, total, new))
 
     def _start(self, *, forget: bool) -> None:
         doubted = self.ledger.doubt_the_interrupted()
@@ -172,6 +185,7 @@ class _Run:
                 raise errors.UsageError(
                     f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"
                 )
+        self.ledger.note(ending.NOTE, ending.NOT_YET)
 
     # --- during
 
@@ -205,6 +219,7 @@ class _Run:
                 stopping=self.stopping,
                 most=self.wishes.most,
                 warn=self._warn,
+                luck=self.luck,
             )
             self.watch = watching.Watch(
                 self.job, self.price, ledger, self.engine, pacing, polling, self.stopping
@@ -259,6 +274,7 @@ class _Run:
     def _moved(self, before: Entry, after: Entry, reason: str) -> None:
         self.engine.purse.look_again()
         self.engine.scheduler.look()
+        self.pacing.look()
         if after.state in FINAL:
             self.records.ended(after)
         if after.state is State.DONE:
@@ -278,26 +294,30 @@ class _Run:
 
     # --- after
 
-    def _ended(self) -> Report:
+    def _keep_ending(self) -> None:
+        """Why it ended is known here alone: kept for every later report."""
         counts = self.ledger.counts
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             codes -= {130, 143, 10, 4}
-        if counts[State.FAILED] or counts[State.DOUBTFUL]:
+        told = report.of_folder(self.folder.path, now=self.now(), running=False)
+        if counts[State.FAILED] or counts[State.DOUBTFUL] or told.left_out:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)
+        causes = tuple(self.stopping.causes.values())
+        self.ledger.note(ending.NOTE, Ending(gravest(codes), causes, self.audit).as_text())
+        self.slowest = self.ledger.slowest(SLOWEST)
+
+    def _ended(self) -> Report:
         told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        told = replace(
-            told, exit_code=gravest(codes), causes=tuple(self.stopping.causes.values()), audit=self.audit
-        )
         try:
             report.write(told, self.carrier)
         except errors.DiskError as error:
             # All that was paid for is in the ledger: the next run writes the records.
             causes = (*told.causes, f"the records could not be written: {error}")
-            told = replace(told, exit_code=gravest({*codes, 5}), causes=causes)
-        self.tell(Finished(told.exit_code, told.causes, self.last))
+            told = replace(told, exit_code=gravest({told.exit_code, 5}), causes=causes)
+        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit, told.left_out))
         return told
 
 

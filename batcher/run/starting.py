@@ -35,7 +35,8 @@ class Wishes:
     """What this one run is asked to do beyond the manifest.
 
     `most`: at most so many tasks this time; `replan` False: the plan stays as the ledger has it, whatever
-    became of manifest and sources (a repair fetches what was paid for); `same_failures`: so many first
+    became of manifest and sources (a repair fetches what was paid for); `strict`: one row that cannot be used
+    stops the plan, else it is left out and told; `same_failures`: so many first
     failures of one kind stop the run; `confirm`: asked with the credits that all planned tasks would cost,
     False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal; `shard`:
     only this share of the plan, with its part of rate and budget; `on`: the workers of this cluster work on
@@ -44,6 +45,7 @@ class Wishes:
 
     most: int | None = None
     replan: bool = True
+    strict: bool = False
     retry_failed: bool = False
     same_failures: int = 10
     confirm: Callable[[float], bool] | None = None
@@ -67,7 +69,7 @@ def account_for(job: Manifest, base_url: str | None) -> Account:
     try:
         return accounts.from_environment(base_url=base_url)
     except errors.MissingKey:
-        if found := planning.problems(job):
+        if found := planning.problems(job, strict=False):
             raise errors.ManifestError(found) from None
         raise
 

@@ -6,7 +6,6 @@ Law: watching changes nothing but when to stop.
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from batcher.task import FINAL, State
 
 SNAPSHOT_SECONDS = 0.5
 NOTICE_SECONDS = 5.0
+SIGNALS = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
 FETCH_SECONDS = 5.0
@@ -50,10 +50,13 @@ class Watch:
         self._scheduler = engine.scheduler
         self._delivery = engine.delivery
         self._window = engine.window
+        self._purse = engine.purse
+        self._uploads = engine.uploads
         self._pacing = pacing
         self._polling = polling
         self._stopping = stopping
         self._started = asyncio.get_running_loop().time()
+        self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
 
     async def tell(self, listener: Listener) -> None:
@@ -88,7 +91,7 @@ class Watch:
             self._images.popleft()
         (then, before), delivered = self._images[0], ledger.images
         per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
-        low, high = self._left(gate.rate)
+        low, high = (None, None) if self._down else self._left(gate.rate)
         return Snapshot(
             job=self._job.name,
             model=self._job.model,
@@ -96,6 +99,7 @@ class Watch:
             total=sum(ledger.counts.values()),
             counts=dict(ledger.counts),
             images=delivered,
+            delivered=delivered - self._before,
             in_flight=self._scheduler.in_flight,
             fetching=self._delivery.under_way,
             cost=ledger.money.in_credits(self._price),
@@ -104,7 +108,7 @@ class Watch:
             images_per_minute=per_minute,
             rate=gate.rate,
             told=self._job.limits.rpm,
-            waiting=self._waiting(gate.paused),
+            waiting=self._waiting(),
             stopping="; ".join(self._stopping.causes.values()),
             left_low=low,
             left_high=high,
@@ -138,19 +142,31 @@ class Watch:
             max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow,
         )
 
-    def _waiting(self, paused: float) -> str:
-        """What holds submits back, in words."""
+    @property
+    def _down(self) -> str:
+        """What keeps everything from going on, as a sentence; empty while nothing does."""
+        if self._lifecycle.outage.down:
+            return f"the API is down: {self._lifecycle.outage.reason}"
+        if self._uploads.outage.down:
+            return f"the file storage is down: {self._uploads.outage.reason}"
+        return ""
+
+    def _waiting(self) -> str:
+        """What holds submits back, as a sentence; the narrowest place first."""
         if not self._ledger.counts[State.PLANNED]:
             return ""
-        if paused > 0:
-            return f"the rate limit: {math.ceil(paused)} s"
-        if self._lifecycle.outage.down:
-            return f"the API, which is down: {self._lifecycle.outage.reason}"
-        if self._scheduler.in_flight >= self._window.size:
-            if self._window.guarding:
-                return "results in flight, which must be fetched before they expire"
-            return "a free place in flight"
-        return "the rate" if self._pacing.scarce else ""
+        if self._down:
+            return self._down
+        full = self._scheduler.in_flight >= self._window.size
+        if self._pacing.guarding or (full and self._window.guarding):
+            return "waiting for results: more in flight might expire before they can be fetched"
+        if self._pacing.reason:
+            return self._pacing.reason
+        if self._purse.waiting:
+            return "waiting for bills: the rest of max_cost is reserved"
+        if full:
+            return f"waiting for results: {self._window.size} tasks are in flight, as many as may be"
+        return ""
 
 
 async def heed_signals(
@@ -165,8 +181,10 @@ async def heed_signals(
                 if seen > 1:
                     tasks.cancel()
                     return
-                stopping.stop(128 + number, f"stopped by {signal.Signals(number).name}")
-                told(f"stopping: what is in flight is fetched for up to {grace:g} s; again to leave at once")
+                stopping.stop(128 + number, SIGNALS[number])
+                told(
+                    f"stopping: what is in flight is fetched for up to {grace:g} s; once more leaves at once"
+                )
                 waits.start_soon(_cancel_after, grace, tasks)
 
 

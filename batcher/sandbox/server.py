@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from types import TracebackType
 
@@ -92,6 +92,10 @@ class Sandbox:
         self._queue = Queue(self.options, self._account, self._media, self._files, self._now)
         self._stack = AsyncExitStack()
         self._started = 0.0
+
+    def allow(self, rpm: float | None) -> None:
+        """From now on the account is allowed so many calls a minute (None: any number)."""
+        self._limit = limit(replace(self.options, rpm=rpm))
 
     @property
     def jobs(self) -> dict[str, Job]:

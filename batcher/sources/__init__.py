@@ -36,7 +36,7 @@ from batcher.sources.problems import Problems, Skipped
 from batcher.sources.selecting import chosen, passes
 from batcher.sources.tables import table
 
-__all__ = ["Measure", "Pointer", "Skipped", "fingerprint", "measurer", "rows"]
+__all__ = ["Measure", "Pointer", "Problems", "Skipped", "fingerprint", "measurer", "rows"]
 
 Note = Callable[[str], None]
 

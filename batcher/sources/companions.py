@@ -47,7 +47,8 @@ class Companions:
                 self._first = self._first or f"{row.origin} has no {name} {path}"
                 return None
             else:
-                self._problems.at(self._key(name), f"{row.origin} has no {name}: there is no file {path}")
+                message = f"{row.origin} has no {name}: there is no file {path}"
+                self._problems.row(self._manifest.problem(self._key(name), message))
                 return None
         return row._replace(columns=columns)
 

@@ -40,7 +40,8 @@ def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File 
             if path.isascii() or _can_be_written(path):
                 yield picture
             else:
-                problems.at(key, f"the name of {path!r} is not UTF-8; rename the file")
+                message = f"the name of {path!r} is not UTF-8; rename the file"
+                problems.row(manifest.problem(key, message))
 
 
 def _files(

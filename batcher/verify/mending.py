@@ -7,7 +7,6 @@ nothing; it takes the job's lock itself.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -15,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
 
 from batcher import lock, place, report
 from batcher.carrying import Hands
-from batcher.destination import IMAGES, Destination, disk
+from batcher.destination import IMAGES, disk
 from batcher.destination.local import Local
 from batcher.ledger import mending, store
 from batcher.ledger.totals import credits
@@ -149,10 +147,9 @@ class _Repair:
 
     def _rebuild(self) -> None:
         """metadata.jsonl, errors.jsonl and report.json anew; how the last run ended stays as it was told."""
-        last = _last_report(self._pictures)
         told = report.of_folder(self._output, now=self._now(), running=False)
         with disk(self._output):
-            report.write(replace(told, **last))
+            report.write(told)
 
     # --- what is still not there
 
@@ -246,17 +243,3 @@ def _free(folder: Path, name: str) -> Path:
         number += 1
         target = folder / f"{stem}-{number}{suffix}"
     return target
-
-
-def _last_report(where: Destination) -> dict[str, Any]:
-    """How the last run ended, as report.json tells; nothing where it cannot be read."""
-    try:
-        with where.opened("report.json") as file:
-            facts = json.loads(file.read())
-        return {
-            "exit_code": int(facts["exit_code"]),
-            "causes": tuple(map(str, facts["causes"])),
-            "audit": None if facts["audit"] is None else dict(facts["audit"]),
-        }
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}

@@ -27,7 +27,7 @@ from batcher.wire.answers import (
 from batcher.wire.history import HistoryRow, history_rows
 from batcher.wire.pictures import Output, outputs_of
 from batcher.wire.reading import Unreadable
-from batcher.wire.refusals import failed, message_of, refusal
+from batcher.wire.refusals import blames_an_input, failed, message_of, refusal
 
 __all__ = [
     "Accepted",
@@ -37,6 +37,7 @@ __all__ = [
     "Status",
     "Unreadable",
     "accepted",
+    "blames_an_input",
     "credits_left",
     "failed",
     "history_rows",

@@ -18,6 +18,19 @@ CONTENT = re.compile(
 )
 
 
+FETCHING = r"fetch|download|retriev|load|open|read|access|reach|get"
+DEAD_INPUT = re.compile(
+    rf"\b({FETCHING})(ed|ing)?\b.{{0,60}}(https?://|\burls?\b|\bimages?\b|\bfiles?\b|\binputs?\b)"
+    r"|(https?://|\b(url|asset|file|image)\b).{0,200}(\b(403|404|410)\b|not found|expired|no longer)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def blames_an_input(message: str) -> bool:
+    """Whether these words may mean that a picture could not be had under its URL."""
+    return DEAD_INPUT.search(message) is not None
+
+
 def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
     """What an answer that is not 2xx means. `call` is submit, sync, status, result, upload or credits.
 

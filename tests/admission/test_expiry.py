@@ -59,6 +59,38 @@ def test_a_queue_that_gets_quick_again_is_followed() -> None:
     assert window.size > narrow * 3
 
 
+def test_where_calls_are_scarce_what_is_in_flight_must_be_fetched_before_another_submit() -> None:
+    window = Window(600, 64)
+    assert window.in_time([], 0, rate=0.001, now=0), "alone there is always time"
+    assert window.in_time([0.0] * 9, 0, rate=0.1, now=0), "ten tasks, 30 calls, 300 s: half the life"
+    assert not window.in_time([0.0] * 10, 0, rate=0.1, now=0)
+    assert not window.in_time([0.0] * 5, 5, rate=0.1, now=0), "submits whose answers are awaited count"
+    assert window.in_time([0.0] * 90, 9, rate=1.0, now=0)
+
+
+def test_an_old_task_holds_submits_only_while_its_own_calls_are_at_stake() -> None:
+    window = Window(600, 64)
+    assert window.in_time([0.0], 0, rate=1.0, now=590)
+    assert not window.in_time([0.0], 0, rate=1.0, now=595)
+    assert not window.in_time([0.0] * 10, 0, rate=1.0, now=541)
+    assert window.in_time([0.0] * 10, 0, rate=1.0, now=539)
+
+
+@given(
+    st.lists(st.floats(0, 600), max_size=50).map(sorted),
+    st.integers(0, 5),
+    st.floats(0.01, 100),
+    st.floats(1.0, 10.0),
+)
+def test_a_higher_rate_and_fewer_in_flight_never_hold_what_may_go(
+    submitted_at: list[float], leaving: int, rate: float, faster: float
+) -> None:
+    window = Window(3600, 64)
+    if window.in_time(submitted_at, leaving, rate=rate, now=600):
+        assert window.in_time(submitted_at, leaving, rate=rate * faster, now=600)
+        assert window.in_time(submitted_at[1:], leaving, rate=rate, now=600)
+
+
 completions = st.lists(
     st.tuples(st.floats(0, 1e10), st.none() | st.floats(0, 1e12), st.floats(0, 1e12)), max_size=80
 )

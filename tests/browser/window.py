@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,31 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Real seconds after which a page that should have come so far is given up."""
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Chrome]:
+    """A headless Chromium, as Debian ships it (packages chromium and chromium-driver), with an empty profile.
+    Raises FileNotFoundError where there is none."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not driver:
+        raise FileNotFoundError("no chromium or no chromedriver: apt-get install chromium chromium-driver")
+    options = ChromeOptions()
+    options.binary_location = binary
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    found = Chrome(options=options, service=ChromeService(driver))
+    try:
+        yield found
+    finally:
+        found.quit()
 
 
 class Window:

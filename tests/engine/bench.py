@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -49,11 +50,19 @@ class Bench:
         return load(path)
 
     async def run(
-        self, server: Sandbox, manifest: Manifest, listener: Listener = silent, **wishes: Any
+        self,
+        server: Sandbox,
+        manifest: Manifest,
+        listener: Listener = silent,
+        *,
+        luck: Callable[[], float] = random.random,
+        **wishes: Any,
     ) -> Report:
         """One run against `server`."""
         account = Account(Endpoints(server.url, server.url, server.url), KEY)
-        return await run(manifest, account=account, listener=listener, wishes=Wishes(**wishes), now=self.now)
+        return await run(
+            manifest, account=account, listener=listener, wishes=Wishes(**wishes), now=self.now, luck=luck
+        )
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """Rows of the ledger."""

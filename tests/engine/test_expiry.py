@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import anyio
+from PIL import Image
+
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -92,3 +95,30 @@ async def test_truncated_empty_and_foreign_bytes_are_never_delivered(
         bench.check(report)
         assert (report.exit_code, report.images, server.billed) == (0, 4, 4)
         assert report.calls["download"] == 8
+
+
+async def test_a_picture_whose_url_has_died_is_uploaded_again_and_its_tasks_with_it(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    Image.new("RGB", (8, 8), "teal").save(bench.folder / "one.png")
+    params = {"image": str(bench.folder / "one.png")}
+    async with sandbox(service=5, file_ttl=5000) as server:
+        await bench.run(server, bench.manifest(2, params=params))
+        await anyio.sleep(6000)
+        report = await bench.run(server, bench.manifest(5, params=params))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 5, 5)
+        assert server.counts["upload"] == 2
+        assert bench.outcomes() == {"completed": 5, "failed": 3}
+
+
+async def test_a_picture_that_the_model_refuses_is_not_uploaded_for_ever(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    Image.new("RGB", (8, 8), "teal").save(bench.folder / "one.png")
+    script = Faults([faults.failed("could not load the image from its URL")])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(3, params={"image": str(bench.folder / "one.png")}, limits={"rpm": 1})
+        report = await bench.run(server, manifest)
+        assert (report.exit_code, report.counts["failed"]) == (3, 3)
+        assert len(server.jobs) <= 6

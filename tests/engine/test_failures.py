@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
+from batcher.progress import Event, Snapshot
 from batcher.sandbox import Faults, faults
+from batcher.sandbox.faults import Route
 from conftest import MakeSandbox
 from engine.bench import Bench
 
@@ -107,6 +110,27 @@ async def test_a_service_that_is_down_for_a_minute_fails_nobody(bench: Bench, sa
         bench.check(report)
         assert (report.exit_code, report.counts["done"]) == (0, 60)
         assert server.billed == 60
+
+
+@pytest.mark.parametrize(
+    ("route", "said"), [("submit", "the API is down: "), ("upload", "the file storage is down: ")]
+)
+async def test_while_a_service_is_down_the_run_says_so(
+    bench: Bench, sandbox: MakeSandbox, route: Route, said: str
+) -> None:
+    heard: set[str] = set()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            heard.add(event.waiting.partition(said)[1])
+
+    photo = bench.folder / "one.png"
+    Image.new("RGB", (32, 32)).save(photo)
+    script = Faults([faults.cut(route, until=30)])
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(6, params={"image": str(photo)}), hear)
+        assert (report.exit_code, report.counts["done"]) == (0, 6)
+    assert said in heard
 
 
 @pytest.mark.parametrize("code", [502, 503])

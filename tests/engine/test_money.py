@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from batcher import errors
-from batcher.progress import Event, Noted
+from batcher.progress import Event, Finished, Noted, Snapshot
+from batcher.report import Report, of_folder
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -79,6 +80,57 @@ async def test_the_balance_is_audited_and_told_where_it_does_not_add_up(
         assert report.audit is not None
         assert report.audit["difference"] == 0.01
         assert any(isinstance(event, Noted) and "+0.01 credits" in event.text for event in heard)
+
+
+async def test_a_run_that_waits_for_its_budget_or_its_places_says_so(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    said: set[str] = set()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            said.add(event.waiting)
+
+    async with sandbox(service=5, price=0.01) as server:
+        await bench.run(server, bench.manifest(6, limits={"max_cost": 0.04}), hear)
+        assert "waiting for bills: the rest of max_cost is reserved" in said
+        said.clear()
+        await bench.run(server, bench.manifest(9, limits={"in_flight": 2}), hear)
+        assert "waiting for results: 2 tasks are in flight, as many as may be" in said
+
+
+async def test_a_later_report_tells_how_the_run_ended_and_a_run_that_goes_on_has_not(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    later: list[Report] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            later.append(of_folder(bench.output, now=bench.now()))
+
+    async with sandbox(service=5, price=0.01) as server:
+        ended = await bench.run(server, bench.manifest(4, limits={"max_cost": 0.02}), look)
+        assert ended.exit_code == 4
+        assert ended.causes
+        assert ended.audit is not None
+        told = of_folder(bench.output, now=bench.now())
+        assert (told.exit_code, told.causes, told.audit) == (4, ended.causes, ended.audit)
+        later.clear()
+        await bench.run(server, bench.manifest(4), look)
+        # The first look may come before the first commit.
+        assert len(later) > 1
+        assert all((report.exit_code, report.causes, report.audit) == (0, (), None) for report in later[1:])
+
+
+async def test_the_slowest_tasks_of_the_run_are_told_at_its_end(bench: Bench, sandbox: MakeSandbox) -> None:
+    heard: list[Event] = []
+    async with sandbox(service=5, sigma=1) as server:
+        await bench.run(server, bench.manifest(6), heard.append)
+    finished = heard[-1]
+    assert isinstance(finished, Finished)
+    took = dict(bench.rows("SELECT name, total_time FROM submissions s JOIN tasks t ON t.id = s.task"))
+    by_length = sorted(took, key=lambda name: -took[name])
+    assert list(finished.slowest.items()) == [(name, took[name]) for name in by_length[:3]]
 
 
 async def test_a_run_that_was_not_confirmed_submits_nothing(bench: Bench, sandbox: MakeSandbox) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import anyio
 import pytest
 
-from batcher.sandbox import Arrival
+from batcher.sandbox import Arrival, Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
 
@@ -56,3 +57,42 @@ async def test_where_every_call_counts_and_nobody_said_so_three_calls_make_a_pic
         calls = sum(report.calls[kind] for kind in COUNTED)
         assert calls / 150 <= 3.7
         assert report.calls["throttled"] <= 12
+
+
+@pytest.mark.parametrize(
+    ("told", "later", "ttl", "metered"),
+    [(600, 12, 600, "auto"), (600, 12, 600, "all"), (300, 30, 600, "all"), (60, 6, 1200, "auto")],
+)
+async def test_a_rate_that_falls_hard_while_many_are_in_flight_costs_no_result(
+    bench: Bench, sandbox: MakeSandbox, told: int, later: int, ttl: int, metered: str
+) -> None:
+    tasks = 80
+    async with sandbox(service=15, sigma=0.5, rpm=told, metered="all", workers=64, ttl=ttl) as server:
+
+        async def fall() -> None:
+            while len(server.jobs) < 50:
+                await anyio.sleep(0.5)
+            server.allow(later)
+
+        manifest = bench.manifest(tasks, limits={"rpm": told, "metered": metered}, result_ttl=f"{ttl}s")
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(fall)
+            report = await bench.run(server, manifest)
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, tasks, tasks)
+        assert bench.outcomes()["lost"] == 0
+        assert report.calls["throttled"] <= 12
+
+
+@pytest.mark.parametrize("reset_in", [3, 20, 60])
+async def test_429s_that_come_at_every_rate_pause_the_calls_but_do_not_wear_the_rate_down(
+    bench: Bench, sandbox: MakeSandbox, reset_in: int
+) -> None:
+    stray = faults.throttle(["submit", "status", "result"], rate=0.1, reset_in=reset_in)
+    async with sandbox(service=5, faults=Faults([stray], seed=3)) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(120, limits={"rpm": 600}))
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 120, 120)
+        assert bench.outcomes()["lost"] == 0
+        paused = report.calls["throttled"] * reset_in
+        assert bench.now() - began <= 1.2 * paused + 120

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
+import yaml
 from anyio.from_thread import start_blocking_portal
+from PIL import Image
 
 from batcher import destination, errors, place, report
 from batcher.cli import ended
@@ -18,6 +22,7 @@ from batcher.destination.stored import Stored
 from batcher.export import Wishes, export
 from batcher.manifest import Manifest
 from batcher.report import Report
+from batcher.run import load
 from batcher.sandbox import Options, Sandbox
 from batcher.stores import writing
 from batcher.verify import Kind, look, mend
@@ -239,9 +244,7 @@ async def test_what_lies_in_a_bucket_is_exported_like_any_other(
         await stall.bench.run(server, stall.manifest())
     stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
     for form in ("imagefolder", "webdataset", "parquet"):
-        told = await anyio.to_thread.run_sync(  # noqa: TID251  # nothing is timed here
-            export, stall.bench.output, Wishes(to=form, into=tmp_path / form)
-        )
+        told = await asyncio.to_thread(export, stall.bench.output, Wishes(to=form, into=tmp_path / form))
         assert (told.pictures, len(told.missing)) == (3, 1)
         assert told.missing[0].startswith(f"{stall.bucket}/{PICTURES[0]}: there is no such object")
     written = tmp_path / "imagefolder" / "train" / "images" / "place 1.png"
@@ -337,3 +340,85 @@ def test_a_destination_is_made_anew_from_its_address(bucket: Bucket, tmp_path: P
         assert file.read() == b"{}"
     assert list(again.pictures()) == []
     assert not again.holds("a.png", "0" * 64)
+
+
+# --- sources in a bucket
+
+
+def wider(stall: Stall, inputs: list[dict[str, Any]]) -> Manifest:
+    """A job of a model that says where the source lies in its output."""
+    job = {
+        "name": "job",
+        "model": "seg-beyond",
+        "inputs": inputs,
+        "params": {"input_image": "{{ image }}", "prompt": "wider", "left": 16},
+        "output": {"dir": f"{stall.bucket}/streets", "name": "wide"},
+        "limits": {"rpm": 6000},
+    }
+    path = stall.bench.folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return load(path)
+
+
+async def test_labels_of_stored_sources_are_carried_and_their_originals_leave_too(
+    stall: Stall, sandbox: MakeSandbox, tmp_path: Path
+) -> None:
+    photo = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(photo, "PNG")
+    mask = io.BytesIO()
+    Image.new("L", (64, 48), 7).save(mask, "PNG")
+    stall.bucket.put("in/a.png", photo.getvalue())
+    stall.bucket.put("in/a.txt", "3 0.5 0.5 0.5 0.5\n")
+    stall.bucket.put("masks/a.png", mask.getvalue())
+    manifest = wider(
+        stall,
+        inputs=[
+            {
+                "images": f"{stall.bucket}/in/*.png",
+                "companions": {
+                    "labels": f"{stall.bucket}/in/{{{{ stem }}}}.txt",
+                    "mask": f"{stall.bucket}/masks/{{{{ stem }}}}.png",
+                },
+            }
+        ],
+    )
+    async with sandbox(pictures=True) as server:
+        await stall.bench.run(server, manifest)
+    (line,) = lines(stall.bucket, "streets/metadata.jsonl")
+    assert line["placement"] == {"x": 16, "y": 0, "width": 64, "height": 48}
+    assert line["boxes"] == [[32.0, 12.0, 32.0, 24.0]]
+    assert (line["box_classes"], line["source_boxes"]) == ([3], [[16.0, 12.0, 32.0, 24.0]])
+    told = await asyncio.to_thread(
+        export, stall.bench.output, Wishes(to="imagefolder", into=tmp_path / "set", originals=True)
+    )
+    assert (told.pictures, told.originals, told.masks, told.missing) == (1, 1, 2, ())
+    (original,) = (tmp_path / "set" / "train" / "originals").iterdir()
+    assert original.read_bytes() == photo.getvalue()
+    records = [
+        json.loads(text) for text in (tmp_path / "set" / "train" / "metadata.jsonl").read_text().splitlines()
+    ]
+    (of_original,) = [one for one in records if one["is_original"]]
+    assert of_original["sha256"] == hashlib.sha256(photo.getvalue()).hexdigest()
+    assert of_original["boxes"] == [[16.0, 12.0, 32.0, 24.0]]
+
+
+async def test_labels_that_cannot_be_read_from_a_bucket_are_left_out_with_bucket_and_key(
+    stall: Stall, sandbox: MakeSandbox
+) -> None:
+    photo = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(photo, "PNG")
+    rows = []
+    for name in ("good", "bad"):
+        stall.bucket.put(f"in/{name}.png", photo.getvalue())
+        rows.append({"image": f"{stall.bucket}/in/{name}.png", "labels": f"{name}.txt"})
+    stall.bucket.put("in/good.txt", "3 0.5 0.5 0.5 0.5\n")
+    manifest = wider(
+        stall,
+        inputs=[{"rows": rows}],
+    )
+    async with sandbox(pictures=True) as server:
+        told = await stall.bench.run(server, manifest)
+    assert (told.exit_code, told.counts["done"], told.left_out) == (3, 1, 1)
+    (line,) = lines(stall.bucket, "streets/errors.jsonl")
+    assert line["state"] == "left_out"
+    assert f"{stall.bucket}/in/bad.txt: there is no such object" in line["reason"]

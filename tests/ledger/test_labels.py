@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batcher.ledger import labels, records, store
+from batcher.ledger import originals, records, store
 from export.shelf import Shelf
 
 
@@ -88,9 +88,10 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_and_migrated_when_it_is_o
     path = shelf.output / ".batcher" / "ledger.sqlite"
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("DROP TABLE source_pictures")
+        raw.execute("DROP TABLE left_out")
         raw.execute("PRAGMA user_version=1")
         raw.commit()
     assert "placement" not in lines(shelf)[0]
     with closing(store.open_file(path)) as opened:
-        opened.execute(labels.KEEP, (1, json.dumps({"width": 64, "height": 48})))
+        opened.execute(originals.KEEP, (1, json.dumps({"width": 64, "height": 48})))
     assert lines(shelf)[0]["placement"]["x"] == 36

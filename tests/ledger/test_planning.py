@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -190,20 +193,78 @@ async def test_occurrences_count_from_nought_and_anew_for_each_plan(ledger: Ledg
     assert ledger.occurrences()(b"a" * 16) == 0
 
 
+def digests(ledger: Ledger) -> Callable[[str], str]:
+    return ledger.digests(lambda file, size: None).of
+
+
+async def test_a_file_that_is_no_good_is_looked_at_again(ledger: Ledger, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(b"one")
+
+    def examine(file: IO[bytes], size: int) -> None:
+        raise errors.BadDownload(f"{size} {file.read(2)!r}")
+
+    for _ in range(2):
+        with pytest.raises(errors.BadDownload, match="3 b'on'"):
+            ledger.digests(examine).of(str(file))
+    assert digests(ledger)(str(file)) == hashlib.sha256(b"one").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "says"),
+    [
+        (
+            {"stem": "a", "place": "rome", "style": "x" * 300},
+            {"stem": "a", "place": "oslo", "style": "x" * 300},
+            "for example [place=rome] and [place=oslo]; make the name differ, for example with {{ place }}",
+        ),
+        (
+            {"image": "/p/a.png", "stem": "a", "folder": "p"},
+            {"image": "/q/a.png", "stem": "a", "folder": "q"},
+            "for example with {{ folder }} or {{ image }}",
+        ),
+        ({"place": "rome"}, {"place": "rome"}, "and no column tells them apart"),
+        ({"long": "y" * 300}, {"long": "z"}, "y…] and [long=z]"),
+    ],
+)
+async def test_tasks_of_one_name_are_told_by_the_columns_that_differ(
+    ledger: Ledger, one: dict[str, str], two: dict[str, str], says: str
+) -> None:
+    tasks = [replace(a_task(n), name="same", columns=columns) for n, columns in enumerate((one, two))]
+    with pytest.raises(errors.ManifestError) as caught:
+        ledger.plan(tasks, "f")
+    assert says in str(caught.value)
+
+
+async def test_what_is_left_out_belongs_to_the_plan(ledger: Ledger) -> None:
+    def tasks(*wrong: int) -> Iterator[Task]:
+        for number in (*wrong, *wrong):
+            ledger.leaving_out()(errors.Problem(f"row {number} is bad", "t.csv", number))
+        yield a_task(1)
+
+    ledger.plan(tasks(3, 5), "one")
+    assert ledger.left_out() == (2, errors.Problem("row 3 is bad", "t.csv", 3))
+    with pytest.raises(ZeroDivisionError):
+        ledger.plan((1 / 0 for _ in tasks(7)), "two")  # type: ignore[arg-type]
+    assert ledger.left_out()[0] == 2
+    ledger.plan(tasks(), "three")
+    assert ledger.left_out() == (0, None)
+
+
 async def test_a_file_is_read_once_as_long_as_it_is_the_same(ledger: Ledger, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(b"one")
     os.utime(file, ns=(10**18, 10**18))
-    told = ledger.digests().of(str(file))
+    told = digests(ledger)(str(file))
     file.write_bytes(b"two")
     os.utime(file, ns=(10**18, 10**18))
-    assert ledger.digests().of(str(file)) == told, "same path, size and time: not read again"
+    assert digests(ledger)(str(file)) == told, "same path, size and time: not read again"
     os.utime(file, ns=(10**18, 10**18 + 1))
-    other = ledger.digests().of(str(file))
+    other = digests(ledger)(str(file))
     assert other != told
     file.write_bytes(b"longer")
     os.utime(file, ns=(10**18, 10**18 + 1))
-    assert ledger.digests().of(str(file)) not in (told, other)
+    assert digests(ledger)(str(file)) not in (told, other)
     file.unlink()
     with pytest.raises(OSError, match="No such file"):
-        ledger.digests().of(str(file))
+        digests(ledger)(str(file))

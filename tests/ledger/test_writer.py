@@ -291,5 +291,6 @@ async def test_an_upload_is_known_from_then_on(ledger: Ledger) -> None:
     assert ledger.uploaded("d") is None
     ledger.keep_upload("d", "http://f/1")
     ledger.keep_upload("d", "http://f/2")
-    assert ledger.uploaded("d") == "http://f/2"
-    assert ledger.uploaded("d", not_before=NOW + 1) is None
+    assert ledger.uploaded("d") == ("http://f/2", NOW)
+    ledger.forget_upload("d")
+    assert ledger.uploaded("d") is None

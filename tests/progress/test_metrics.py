@@ -22,6 +22,7 @@ def snapshot(elapsed: float, done: int = 3) -> Snapshot:
         total=10,
         counts={State.DONE: done, State.PLANNED: 10 - done},
         images=done,
+        delivered=0,
         in_flight=2,
         fetching=0,
         cost={"spent": 0.03, "reserved": 0.02},

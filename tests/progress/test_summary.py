@@ -36,6 +36,25 @@ def test_a_run_that_did_everything_says_so_and_asks_for_nothing() -> None:
     assert commands(ended(0)) == []
 
 
+def test_a_run_that_found_everything_done_says_so_and_has_no_pace() -> None:
+    text = told(ended(0, delivered=0, elapsed=0.1))
+    assert text.startswith("|streets: nothing new, 1,000 tasks are done, after 0.1 s\n")
+    assert "pace" not in text
+
+
+def test_the_pace_at_the_end_is_that_of_the_whole_run() -> None:
+    assert "pace|20.0 images/min" in told(ended(0, elapsed=3000.0, images_per_minute=0.2))
+
+
+def test_the_slowest_tasks_and_what_is_left_in_the_account_are_told() -> None:
+    account = {"opening": 100.0, "spent": 25.0, "closing": 75.0, "difference": 0.0}
+    finished = replace(ended(0), slowest={"rome-winter": 41.2, "rome-summer": 8.04}, audit=account)
+    text = told(finished)
+    assert "slowest|rome-winter (41 s), rome-summer (8.0 s)" in text
+    assert "|75.00 credits left in the account" in text
+    assert "slowest" not in told(ended(0))
+
+
 def test_a_run_that_was_limited_offers_the_same_command() -> None:
     finished = ended(0, counts=counts(done=100, planned=900), images=100)
     assert "100 of 1,000 tasks done, as many as were asked for this time" in told(finished)
@@ -50,7 +69,7 @@ def test_failures_are_told_by_reason_with_the_command_that_tries_them_again() ->
     finished = ended(3, counts=counts(done=992, failed=8), images=992, failures=MIDDLE.failures)
     text = told(finished)
     assert "finished with failures, 992 of 1,000 tasks done" in text
-    assert "(exit code 3)" in text
+    assert "exit|code 3\n" in text
     assert "failed|5 x FAILED: CUDA out of memory\n|1 x FAILED: the prompt" in text
     assert "details|out/streets/errors.jsonl" in text
     assert "the 8 failed tasks" in text
@@ -110,9 +129,7 @@ def test_every_exit_code_has_its_headline(exit_code: int, words: str) -> None:
     headline = summary.closing(
         ended(exit_code, counts=counts(done=1, planned=999), images=1), command=COMMAND
     )[0]
-    assert (
-        headline.text == f"streets: {words}, 1 of 1,000 tasks done, after 17 min 43 s (exit code {exit_code})"
-    )
+    assert headline.text == f"streets: {words}, 1 of 1,000 tasks done, after 17 min 43 s"
     assert headline.tone in (Tone.CAUTION, Tone.BAD)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -18,46 +17,11 @@ from batcher.progress import Event, Noted, Planning, Snapshot
 from batcher.progress.terminal import Block, Terminal, apportion
 from batcher.task import State
 from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
+from progress.screen import ESCAPE, Clock, Screen, console, picture
 
 WIDTHS = (40, 60, 80, 120)
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SHOW_CURSOR = "\x1b[?25h"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Screen(io.StringIO):
-    """Where a terminal's bytes go; `writes` counts how often it is reached."""
-
-    encoding: str = "utf-8"
-    writes = 0
-
-    def write(self, text: str) -> int:
-        self.writes += 1
-        return super().write(text)
-
-
-def console(width: int = 80, file: io.StringIO | None = None, **environment: str) -> Console:
-    """A terminal of its own environment, whatever that of the tests is."""
-    return Console(
-        file=file or Screen(),
-        width=width,
-        height=40,
-        force_terminal=True,
-        legacy_windows=False,
-        color_system="standard",
-        _environ={"TERM": "xterm", **environment},
-    )
-
-
-class Clock:
-    """Shows later by a second at each look, so that every event may draw."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 1.0
-        return self.seconds
 
 
 def shown(snapshot: Snapshot, width: int) -> list[str]:
@@ -83,7 +47,7 @@ def test_the_block_at_80_columns() -> None:
         "░ planned       ▒ in flight     ▓ fetching      █ done          × failed",
         "  324             48              12              608             8",
         "",
-        "now     3 submits wait for the limit of 60 submits a minute",
+        "now     at the limit of 60 submits a minute",
         "pace    57.3 images/min  limit 60 calls/min  3.1 calls/image  2 x 429",
         "money   15.20 credits spent  about 24.85 in all  1.20 reserved  0.05 doubtful",
         "left    6 to 7 min",
@@ -267,6 +231,16 @@ def test_standard_output_is_left_alone(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "{}\n"
 
 
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_what_others_write_to_standard_error_stands_above_the_block_as_it_is(ending: str) -> None:
+    screen = Screen()
+    with Terminal(COMMAND, console=console(80, screen), clock=Clock()) as terminal:
+        terminal(MIDDLE)
+        print("open [/tmp/a] [red]:smile: [/]", end=ending, file=sys.stderr, flush=True)
+        terminal(MIDDLE)
+    assert picture(screen.getvalue())[:2] == ["open [/tmp/a] [red]:smile: [/]", shown(MIDDLE, 80)[0]]
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])
 def test_a_terminal_that_is_gone_does_not_stop_the_run(
     error: type[OSError], capfd: pytest.CaptureFixture[str]
@@ -292,24 +266,3 @@ def test_the_bar_is_full_and_shows_whatever_is_there(amounts: list[int], cells: 
     given_cells = apportion(amounts, cells)
     assert sum(given_cells) == (cells if any(amounts) else 0)
     assert [bool(amount) for amount in amounts] == [bool(cell) for cell in given_cells]
-
-
-def picture(written: str) -> list[str]:
-    """What stands on a tall screen after these bytes: a terminal that knows the few codes which are used."""
-    lines, row, column = [""], 0, 0
-    for code, char in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z])|([\s\S])", written):
-        if code.endswith("A"):
-            row -= int(code[2:-1])
-        elif code.endswith("K"):
-            lines[row] = ""
-        elif char == "\r":
-            column = 0
-        elif char == "\n":
-            row, column = row + 1, 0
-            lines += [""] * (row + 1 - len(lines))
-        elif char:
-            lines[row] = lines[row][:column].ljust(column) + char + lines[row][column + 1 :]
-            column += 1
-    while lines and not lines[-1]:
-        lines.pop()
-    return [line.rstrip() for line in lines]

@@ -1,0 +1,50 @@
+"""429s that no limit explains: lessons that refute each other are forgotten.
+
+Law 3: the limit is used up. A limit that was read rightly is not met again far below it. Where three lessons
+in a row, each far under the one before, say otherwise, the 429s come at every rate (by chance, or from some
+other limit of the provider): they still pause the calls, but they teach no rate until they agree.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from batcher.pacing.probe import CLEAN
+
+FAR = 0.8
+"""A lesson below this share of the rate that it corrects is far under it."""
+TOO_MANY = 3
+WITNESSES = 4
+"""So many resets in a row must tell of one rate..."""
+ALIKE = 0.1
+"""...to this share, before 429s teach again."""
+
+
+class Strays:
+    """Whether 429s are to be believed. `held` is the rate that was good before them, in calls per second."""
+
+    def __init__(self, held: float) -> None:
+        self.held = held
+        self.suspected = False
+        self._lessons = 0
+        self._rates: deque[float] = deque(maxlen=WITNESSES)
+
+    def refute(self, rate: float, before: float) -> bool:
+        """A 429 tells of `rate` where `before` was thought to pass; whether this refutes the lessons."""
+        self._lessons = self._lessons + 1 if rate < FAR * before else 0
+        self.suspected = self._lessons >= TOO_MANY
+        self._rates.clear()
+        return self.suspected
+
+    def agree(self, rate: float) -> bool:
+        """Another reset tells of `rate`; whether the last few tell of the same, so that it is a limit."""
+        self._rates.append(rate)
+        agreed = len(self._rates) == WITNESSES and max(self._rates) <= (1 + ALIKE) * min(self._rates)
+        if agreed:
+            self.suspected, self._lessons = False, 0
+        return agreed
+
+    def quiet(self, rate: float, seconds: float) -> None:
+        """No 429 for so long at `rate`."""
+        if seconds >= CLEAN:
+            self.held, self.suspected, self._lessons = rate, False, 0
