@@ -52,9 +52,22 @@ class Cluster:
         self._done = ray.remote(num_cpus=1, max_retries=LOST_AGAIN)(working.done)
         self._held = ray.remote(num_cpus=1, max_retries=LOST_AGAIN, num_returns=2)(working.held)
 
-    async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
+    def given(self, work: Callable[..., object], *values: object) -> tuple[Any, ...]:
+        """Gives out `work(*values)`; the reference to its answer."""
+        return (self._done.remote(work, *values),)
+
+    def fetching(self, url: str) -> tuple[Any, ...]:
+        """Has a picture fetched; the references to the answer, and to its bytes, which stay there."""
+        return tuple(self._held.remote(url))
+
+    async def answered(self, give: Callable[[], tuple[Any, ...]], due: float) -> tuple[Any, ...]:
+        """What `give` gives out, in its turn and as often as it must be: the answer, and the references that
+        came with it. Raises AnswerLost when nobody answers."""
         async with self._room.turn(due):
-            answer = (await self._first(lambda: (self._done.remote(work, *values),)))[0]
+            return await self._first(give)
+
+    async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
+        answer, *_ = await self.answered(lambda: self.given(work, *values), due)
         if answer.absent:
             return await asyncio.to_thread(work, *values)
         return cast(Result, _told(answer))
@@ -87,8 +100,6 @@ class Cluster:
         return max(OVERTAKEN_AFTER, OVERTAKEN_TIMES * self._longest)
 
     async def _first(self, give: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
-        """The first answer to a piece of work, and the other references of who gave it. Raises AnswerLost
-        when nobody answers."""
         given: dict[asyncio.Future[Answer], tuple[float, tuple[Any, ...]]] = {}
         now = asyncio.get_running_loop().time
         lost = "no worker was heard of"
@@ -161,9 +172,7 @@ class Carrier:
             cluster.see(folder.parts)
 
     async def fetch(self, url: str, part: Path, due: float) -> Landed:
-        cluster = self._cluster
-        async with cluster._room.turn(due):
-            answer, *refs = await cluster._first(lambda: self._given(url, part))
+        answer, *refs = await self._cluster.answered(lambda: self._given(url, part), due)
         found = cast(Landed, _told(answer))
         if refs:
             self._bytes[part] = refs[0]
@@ -173,8 +182,8 @@ class Carrier:
     def _given(self, url: str, part: Path) -> tuple[Any, ...]:
         self._called("download")
         if self._folder.destination.remote:
-            return tuple(self._cluster._held.remote(url))
-        return (self._cluster._done.remote(working.landed, url, str(part.parent), part.stem),)
+            return self._cluster.fetching(url)
+        return self._cluster.given(working.landed, url, str(part.parent), part.stem)
 
     async def settle(self, landed: Landed, where: Destination, name: str) -> None:
         ref = self._bytes.get(landed.part)
