@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import io
+from collections.abc import Mapping
 from typing import IO, Any, Literal
 
 from batcher import errors, pictures, stores
@@ -17,7 +18,7 @@ from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
 from batcher.plan import is_stored
-from batcher.task import Task
+from batcher.task import Task, at
 
 LARGEST_UPLOAD = 48 * 1024 * 1024
 """Bytes of a file; as base64 it is a third more."""
@@ -50,27 +51,27 @@ class Uploads:
 
     async def body(self, task: Task) -> dict[str, Any]:
         """The request body of `task`. Raises NotAnImage, UploadRejected; ApiError if the storage is down."""
-        body = dict(task.params)
-        for parameter, digest in task.media.items():
-            path = str(body[parameter])
+        sent = {}
+        for place, digest in task.media.items():
+            path = str(at(task.params, place))
             if self._mode == "inline":
-                body[parameter] = (await asyncio.to_thread(read, path, digest)).decode("ascii")
+                sent[place] = (await asyncio.to_thread(read, path, digest)).decode("ascii")
             else:
-                body[parameter] = await self._url(path, digest)
-        return body
+                sent[place] = await self._url(path, digest)
+        return _filled(task.params, sent)
 
-    async def sent(self, task: Task, at: float) -> dict[str, Any] | None:
+    async def sent(self, task: Task, then: float) -> dict[str, Any] | None:
         """The request body of `task` as it was at that time; None where a file was uploaded anew since, and
         its URL of then is not known any more. Raises NotAnImage, UploadRejected."""
         if self._mode == "inline":
             return await self.body(task)
-        body = dict(task.params)
-        for parameter, digest in task.media.items():
+        urls = {}
+        for place, digest in task.media.items():
             known = self._ledger.uploaded(digest)
-            if known is None or known[1] > at:
+            if known is None or known[1] > then:
                 return None
-            body[parameter] = known[0]
-        return body
+            urls[place] = known[0]
+        return _filled(task.params, urls)
 
     def forget(self, task: Task, submitted_at: float) -> bool:
         """Whether a URL that `task` was submitted with may have died: its files are uploaded anew then."""
@@ -125,6 +126,21 @@ class Uploads:
             raise
         self.outage.answered()
         return url
+
+
+def _filled(params: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
+    """The body with these values at their places."""
+
+    def inside(value: Any, place: str) -> Any:
+        if place in sent:
+            return sent[place]
+        if isinstance(value, list):
+            return [inside(one, f"{place}.{number}") for number, one in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: inside(one, f"{place}.{key}") for key, one in value.items()}
+        return value
+
+    return {name: inside(value, name) for name, value in params.items()}
 
 
 def sendable(file: IO[bytes], size: int) -> str:

@@ -68,6 +68,24 @@ async def test_a_content_is_uploaded_once_however_many_tasks_want_it_at_once(
         assert tasks[0].params["image"] == str(tmp_path / "0.png"), "the plan is left as it was"
 
 
+async def test_each_picture_of_a_list_is_uploaded_to_its_place(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    one = of_file(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(content := picture(size=(9, 9)))
+    files = [str(tmp_path / "a.png"), "http://h/x.png", {"deep": str(tmp_path / "b.png")}]
+    media = {"images.0": one.media["image"], "images.2.deep": hashlib.sha256(content).hexdigest()}
+    task = a_task(1, params={"images": files, "n": [1, 2]}, media=media)
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        body = await uploads.body(task)
+        assert (body["images"][1], body["n"]) == ("http://h/x.png", [1, 2])
+        assert body["images"][0].startswith(server.url)
+        assert body["images"][2]["deep"].startswith(server.url)
+        assert await uploads.sent(task, now()) == body
+        assert task.params["images"] is files
+        assert files[0] == str(tmp_path / "a.png")
+
+
 async def test_another_run_does_not_upload_again(
     sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
 ) -> None:

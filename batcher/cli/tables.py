@@ -96,7 +96,7 @@ def model_table(model: Model) -> None:
     rows = (
         (
             parameter.name,
-            parameter.media or parameter.type,
+            f"{'list of ' if parameter.many else ''}{parameter.media or parameter.type}",
             "required" if parameter.required else _default(parameter),
             ": ".join(part for part in (parameter.description.rstrip("."), _values(parameter)) if part),
         )
@@ -127,6 +127,7 @@ def model_as_json(model: Model) -> dict[str, Any]:
             "complete": p.complete,
             "media": p.media,
             "role": p.role,
+            "list": p.many,
             "description": p.description,
         }
         for p in model.parameters.values()

@@ -15,9 +15,11 @@ from batcher.errors import ManifestError, Problem
 from batcher.manifest import Manifest
 from batcher.manifest.checks import unknown_axis, unknown_variable
 from batcher.manifest.templates import TemplateError
-from batcher.plan.body import BadValue, Body, Digest, Measure, Part
+from batcher.plan.body import Body, Measure
+from batcher.plan.files import Digest
 from batcher.plan.matrix import Cell, Cells
 from batcher.plan.names import Names
+from batcher.plan.parts import BadValue, Part
 from batcher.plan.rows import Row
 from batcher.plan.unused import unused
 from batcher.task import Task
