@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, option
+from batcher.cli.options import JOB, JSON, SANDBOX, Folder, option
 
 FOLDER = option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     metavar="DIR",
     help="Output folder of the job, if not its own.",
 )

@@ -326,5 +326,6 @@ def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, strict
     from batcher.cli.tables import plan_table
 
     _warn(found)
-    plan_table(found, manifest, where)
+    store = place.store_of(manifest.store, sandbox=sandbox) if output is None else None
+    plan_table(found, manifest, store or str(where))
     return 0

@@ -12,7 +12,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +31,7 @@ GAP = 2
 NO_PRICE = "not known: neither the manifest nor the catalogue has a price"
 
 
-def plan_table(found: Outlook, manifest: Manifest, output: Path) -> None:
+def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
     """What a run would do: counts, estimate, the first tasks with their bodies."""
     axes = manifest.matrix.axes.items()
     _title(found.job, manifest.model)
@@ -43,7 +42,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: Path) -> None:
             "cost": NO_PRICE if found.cost is None else f"about {summary.credits(found.cost)} credits",
             "calls": f"about {found.calls:,}",
             "time": f"about {summary.duration(found.seconds)}",
-            "output": str(output),
+            "output": output,
         }
     )
     for task in found.sample:
