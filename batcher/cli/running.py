@@ -172,9 +172,11 @@ def plan_command(
 @STRICT
 def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
     """Check a manifest and everything it names; nothing is called, nothing is written."""
+    from batcher import destination
     from batcher.run import outlook
 
     manifest = _load(job, settings)
+    destination.at(manifest.store, manifest.output.dir)
     found = outlook(manifest, manifest.output.dir, strict=strict)
     _warn(found)
     click.echo(f"{job} is valid: {found.total} tasks")
@@ -315,10 +317,12 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, strict: bool, as_json: bool) -> int:
-    from batcher import place
+    from batcher import destination, place
     from batcher.run import outlook
 
     where = place.output_of(manifest.path, output=output or manifest.output.dir, sandbox=sandbox)
+    store = place.store_of(manifest.store, sandbox=sandbox) if output is None else None
+    destination.at(store, where)  # a library that is missing is told now
     found = outlook(manifest, where, strict=strict)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
@@ -326,6 +330,5 @@ def _show_plan(manifest: Manifest, output: Path | None, *, sandbox: bool, strict
     from batcher.cli.tables import plan_table
 
     _warn(found)
-    store = place.store_of(manifest.store, sandbox=sandbox) if output is None else None
     plan_table(found, manifest, store or str(where))
     return 0

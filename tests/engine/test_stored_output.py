@@ -309,8 +309,9 @@ def test_a_missing_extra_is_one_sentence_and_exit_code_2(
         raise objects.MissingExtra(objects._install(scheme))
 
     monkeypatch.setattr(objects, "_filesystem", missing)
-    assert ended(["run", str(served.bench.folder / "job.yaml"), "-q"]) == 2
-    assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
+    for command in (["run", "-q"], ["plan"], ["validate"]):
+        assert ended([*command, str(served.bench.folder / "job.yaml")]) == 2
+        assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
     assert not served.bench.output.exists()
 
 
