@@ -9,11 +9,15 @@ import asyncio
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any, Literal
 
+import anyio
+
 from batcher import errors, pictures, stores
-from batcher.client import Client
+from batcher.client import Client, Streamed
 from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
@@ -24,6 +28,8 @@ LARGEST_UPLOAD = 48 * 1024 * 1024
 """Bytes of a file; as base64 it is a third more."""
 
 
+PIECE = 3 << 18
+"""Bytes of a file that are read and sent at a time: a multiple of three, as base64 wants it."""
 LIFE = 86_400.0
 """Seconds for which the URL of an upload is used again. The provider does not say how long it lives; files of
 results live 7 days."""
@@ -97,8 +103,10 @@ class Uploads:
             known = self._known(digest)
             if known is not None:
                 return known
-            data_url = await asyncio.to_thread(read, path, digest)
-            url = await self._upload(path, data_url)
+            with anyio.CancelScope(shield=True):
+                found = await asyncio.to_thread(opened, path, digest)
+            with found.file:
+                url = await self._upload(path, found)
             self._ledger.keep_upload(digest, url)
         self._under_way.pop(digest, None)
         return url
@@ -107,12 +115,12 @@ class Uploads:
         known = self._ledger.uploaded(digest)
         return known[0] if known is not None and known[1] >= self._ledger.now() - LIFE else None
 
-    async def _upload(self, path: str, data_url: bytes) -> str:
+    async def _upload(self, path: str, found: Opened) -> str:
         await self.outage.over()
         turn = await self._pacing.turn(Kind.UPLOAD)
         self.outage.leaving()
         try:
-            url = await self._client.upload(data_url, turn)
+            url = await self._client.upload(found.streamed(), turn)
         except (errors.Rejected, errors.Throttled, errors.StopsTheRun) as error:
             self.outage.answered()
             if isinstance(error, errors.Rejected):
@@ -155,28 +163,75 @@ def check_size(size: int) -> None:
         raise errors.BadDownload(f"is larger than {LARGEST_UPLOAD >> 20} MB, the most that is uploaded")
 
 
-def read(path: str, digest: str) -> bytes:
-    """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it is no longer as planned."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture as it was planned, open for reading. `digest` (sha256, hex) is None where the file is a copy
+    of our own, which nobody changes."""
+
+    file: IO[bytes]
+    mime: str
+    size: int
+    digest: str | None
+
+    @property
+    def head(self) -> bytes:
+        """How its data URL begins."""
+        return b"data:" + self.mime.encode() + b";base64,"
+
+    def streamed(self) -> Streamed:
+        """Its data URL, a piece at a time. A file that is changed meanwhile cuts it off before its end."""
+        return Streamed(len(self.head) + 4 * ((self.size + 2) // 3), self._pieces())
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        held, hashed = self.head, hashlib.sha256()
+        while piece := await asyncio.to_thread(self.file.read, PIECE):
+            yield held
+            hashed.update(piece)
+            held = base64.b64encode(piece)
+        if self.digest is not None and hashed.hexdigest() != self.digest:
+            raise OSError("the file was changed while it was sent")
+        yield held
+
+
+def opened(path: str, digest: str) -> Opened:
+    """The file at `path`, if it is the one that was planned. Raises NotAnImage; UploadRejected when it is
+    another, or too large."""
     stored = is_stored(path)
+    same = True
+    file: IO[bytes]
     try:
         if stored:
             same = stores.digest(path, fresh=True) == digest
-            content = stores.content(path, LARGEST_UPLOAD + 1)
+            file = io.BytesIO(stores.content(path, LARGEST_UPLOAD + 1))
         else:
-            with open(path, "rb") as file:
-                content = file.read(LARGEST_UPLOAD + 1)
+            file = open(path, "rb")  # noqa: SIM115  # closed below, or by whoever sends it
     except OSError as error:
         raise errors.NotAnImage(f"{path}: {error.strerror}") from error
     try:
-        check_size(len(content))
-    except errors.BadDownload as error:
-        raise errors.UploadRejected(f"{path} {error.message}") from error
-    if not stored:
-        same = hashlib.sha256(content).hexdigest() == digest
-    if not same:
-        raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
-    try:
-        mime = sendable(io.BytesIO(content), len(content))
-    except errors.BadDownload as error:
-        raise errors.NotAnImage(f"{path}: {error.message}") from error
-    return b"data:" + mime.encode() + b";base64," + base64.b64encode(content)
+        size = file.seek(0, os.SEEK_END)
+        try:
+            check_size(size)
+        except errors.BadDownload as error:
+            raise errors.UploadRejected(f"{path} {error.message}") from error
+        file.seek(0)
+        if not stored:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == digest
+            file.seek(0)
+        if not same:
+            raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
+        try:
+            mime = sendable(file, size)
+        except errors.BadDownload as error:
+            raise errors.NotAnImage(f"{path}: {error.message}") from error
+        file.seek(0)
+        return Opened(file, mime, size, None if stored else digest)
+    except BaseException:
+        file.close()
+        raise
+
+
+def read(path: str, digest: str) -> bytes:
+    """The file as a data URL in ASCII. Raises as `opened`."""
+    found = opened(path, digest)
+    with found.file:
+        return found.head + base64.b64encode(found.file.read())
