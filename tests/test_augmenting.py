@@ -262,6 +262,16 @@ def test_what_an_axis_lacks_is_no_fault_of_the_row() -> None:
         lenient(text, [row(1, p="a")], [])
 
 
+def test_a_row_that_lacks_a_column_of_the_name_is_left_out() -> None:
+    left_out: list[Problem] = []
+    text = "params: {prompt: '{{ p }}'}\noutput: {name: '{{ n }}'}"
+    (task,) = lenient(text, [row(1, p="a", n="one"), row(2, p="b")], left_out)
+    assert task.name == "one"
+    assert [one.message for one in left_out] == ["t.jsonl row 2 has no column `n`"]
+    with pytest.raises(ManifestError, match=r"output\.name: unknown variable `n`"):
+        lenient(text, [row(1, p="a"), row(2, p="b")], [])
+
+
 def test_a_row_whose_cell_does_not_fit_is_left_out_once() -> None:
     left_out: list[Problem] = []
     text = "matrix: {s: [1, 2]}\nparams: {prompt: 'no {{ s }}', steps: '{{ n }}'}"

@@ -486,6 +486,30 @@ def test_a_picture_larger_than_an_upload_is_told_before_it_is_paid(
     assert "dog.png: is larger than 48 MB, the most that is uploaded" in planned["warnings"][0]
 
 
+def test_a_changed_name_moves_nothing_that_is_paid_for_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["run", "job.yaml", "--sandbox"]) == 0
+    assert "output.name has changed" not in capsys.readouterr().out
+    before = {name: data for name, data in tree(folder).items() if "/images/" in name}
+    (folder / "job.yaml").write_text(laid(SOUND, 'output: {dir: out, name: "new-{{ stem }}-{{ place }}"}'))
+    with open(folder / "words.csv", "a") as table:
+        table.write("spain,1\n")
+    told = "output.name has changed: 4 paid tasks keep their names, new ones are named anew"
+    assert ended(["plan", "job.yaml", "--sandbox", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [told]
+    assert ended(["run", "job.yaml", "--sandbox"]) == 0
+    assert told in capsys.readouterr().out
+    after = {name: data for name, data in tree(folder).items() if "/images/" in name}
+    assert before.items() <= after.items()
+    assert sorted(Path(name).stem for name in after.keys() - before.keys()) == [
+        "new-cat-spain",
+        "new-dog-spain",
+    ]
+    assert ended(["run", "job.yaml", "--sandbox"]) == 0
+    assert told not in capsys.readouterr().out
+
+
 HOSTILE = [
     "../escaped", "../../../../etc/passwd", "/etc/passwd", "..", ".", "...", "", " ", "a/b/c", "a\\b",
     "C:\\x", "nul\0byte", "line\nbreak", "tab\tbed", "\x1b[31mred", "x" * 1000, "é" * 400, "con", "NUL.txt",

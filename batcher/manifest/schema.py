@@ -300,7 +300,10 @@ def _parameter(parameter: Parameter) -> Json:
     kinds = [found]
     if parameter.allowed:
         kinds = [{"enum": list(parameter.allowed)}] + ([] if parameter.complete else [found])
-    if parameter.type != "string" or parameter.allowed:
+    if parameter.many:
+        items = {"anyOf": [*kinds, TEMPLATE]}
+        kinds = [{"type": "array", "items": items}, TEMPLATE]
+    elif parameter.type != "string" or parameter.allowed:
         kinds.append(TEMPLATE)
     told: Json = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     told = {**told, "description": parameter.description or parameter.name}
