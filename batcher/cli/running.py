@@ -361,10 +361,8 @@ def _show_plan(
     from batcher.run import outlook
 
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
-    if output is None:
-        destination.at(
-            place.store_of(manifest.store, sandbox=sandbox, shard=shard), where
-        )  # a missing library
+    store = place.store_of(manifest.store, sandbox=sandbox, shard=shard) if output is None else None
+    destination.at(store, where)  # a library that is missing is told now
     found = outlook(manifest, where, shard=shard, strict=strict)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
