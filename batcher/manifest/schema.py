@@ -126,7 +126,7 @@ _SOURCE = _section(
             "description": "Files beside each row, as columns.",
             "examples": [{"mask": "../masks/{{ stem }}.png"}],
         },
-        "missing": _words_of("What a missing companion is: wrong (the row is left out and told), or meant."),
+        "missing": _words_of("What a missing companion is: wrong, or meant: the row is left out then."),
         "empty": _words_of("Whether the source may have no rows, as a nightly inbox may."),
     },
 )

@@ -57,9 +57,9 @@ def expand(
     `digest` gives the sha256 (hex) of a file's content or raises OSError; `occurrence` how many times it
     was asked for the same identity before in this plan; `note` takes warnings; `measure` gives the size
     of a picture (upright, pixels) or raises OSError, ValueError; `point` helps to point at a cell.
-    `skipped` takes what is wrong with single rows (a column that only others have, a cell that the model does
-    not take, a picture that is missing, unreadable or cannot be arranged), and the rest goes on; without it
-    that is a problem as any other.
+    `skipped` takes what is wrong with single rows (a column that only others have, a picture that is missing,
+    unreadable or cannot be arranged), and the rest goes on; without it that is a problem as any other. A cell
+    that the model does not take always is one.
     Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
     no plan.
     """
@@ -230,11 +230,7 @@ class _Plan:
                 continue
             fits = False
             part = self.body.part(finding.parameter)
-            problem = self._placed(part, finding.parameter, finding.message, row, cell)
-            if self._skipped is not None and part is not None and self._hangs_on(part, row):
-                self._leave_out(row, problem)
-            else:
-                self._wrong(problem)
+            self._wrong(self._placed(part, finding.parameter, finding.message, row, cell))
         return fits
 
     def _hopeless(
@@ -287,7 +283,7 @@ class _Plan:
     def _of_row(self, bad: BadValue, row: Row) -> bool:
         if bad.variable:
             return self._of_row_only(bad.variable)
-        return bad.picture or self._hangs_on(bad.part, row)
+        return bad.picture or (bad.missing and self._hangs_on(bad.part, row))
 
     def _of_row_only(self, variable: str) -> bool:
         """Whether a variable that is not there could only have been a column."""

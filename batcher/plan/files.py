@@ -69,7 +69,7 @@ class Files:
         if found is None and part.media and value:
             places = [place for place in dict.fromkeys((folder, self._folder)) if place]
             looked = "" if os.path.isabs(value) or is_stored(value) else f" in {' or '.join(places)}"
-            raise BadValue(part, f"there is no file {value[:300]!r}{looked}")
+            raise BadValue(part, f"there is no file {value[:300]!r}{looked}", missing=True)
         return found
 
     def _found(self, part: Part, path: str, folder: str) -> tuple[str, str] | None:

@@ -16,14 +16,17 @@ Render = Callable[[Values], Any]
 
 
 class BadValue(Exception):
-    """A parameter that cannot be had for a row; `variable` is the name that is not there, if any, and
-    `picture` says that it is the row's picture that does not allow it."""
+    """A parameter that cannot be had for a row; `variable` is the name that is not there, if any; `picture`
+    says that it is the row's picture that does not allow it, `missing` that there is no such file."""
 
-    def __init__(self, part: Part, message: str, variable: str = "", *, picture: bool = False) -> None:
+    def __init__(
+        self, part: Part, message: str, variable: str = "", *, picture: bool = False, missing: bool = False
+    ) -> None:
         super().__init__(message)
         self.part = part
         self.variable = variable
         self.picture = picture
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)
