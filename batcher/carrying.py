@@ -34,6 +34,10 @@ class Hands(Protocol):
     def size(self) -> int:
         """How much they work on at a time."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether what they work on leaves this process, as a whole."""
+
     async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
         """`work(*values)`; what is due first (Unix s) goes first. Raises what it raises."""
 
@@ -95,6 +99,7 @@ class Threads:
     """Threads of this process."""
 
     size = min(8, os.cpu_count() or 1)
+    elsewhere = False
 
     async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
         return await asyncio.to_thread(work, *values)

@@ -7,7 +7,7 @@ followed with it. What an answer means is decided once, in `wire`; what its abse
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +25,7 @@ CONNECT_SECONDS = 10.0
 SUBMIT_SECONDS = 60.0
 SYNC_SECONDS = 180.0
 ASK_SECONDS = 30.0
+UPLOAD_HEAD, UPLOAD_TAIL = b'{"data_urls":["', b'"]}'
 UPLOAD_SECONDS = 300.0
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; an answer may carry several pictures as base64."""
@@ -68,6 +69,13 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Streamed(NamedTuple):
+    """A body that is never held as a whole: how many bytes it has, and these in pieces, once."""
+
+    size: int
+    pieces: AsyncIterable[bytes]
 
 
 class Client:
@@ -141,9 +149,9 @@ class Client:
         with unreadable_is(errors.AnswerLost):
             return wire.result(answer.body, code=answer.status)
 
-    async def upload(self, data_url: bytes, turn: float) -> str:
+    async def upload(self, data_url: Streamed, turn: float) -> str:
         """POST {storage}/upload-asset with one file as a data URL (ASCII bytes); its URL. Raises ApiError."""
-        body = b'{"data_urls":["' + data_url + b'"]}'
+        body = Streamed(len(UPLOAD_HEAD) + data_url.size + len(UPLOAD_TAIL), _framed(data_url.pieces))
         url = f"{self.endpoints.storage}/upload-asset"
         answer = await self._call("POST", url, Kind.UPLOAD, turn, UPLOAD_SECONDS, body=body)
         with unreadable_is(errors.AnswerLost):
@@ -176,7 +184,7 @@ class Client:
         turn: float,
         seconds: float,
         *,
-        body: bytes | None = None,
+        body: bytes | Streamed | None = None,
         also: int | None = None,
     ) -> Answer:
         """Makes one call and hands back an answer that says yes, every 2xx or `also`: a 2xx that is not
@@ -202,13 +210,19 @@ class Client:
             )
         raise wire.refusal(answer.status, answer.body, call=kind)
 
-    async def _exchange(self, method: str, url: str, body: bytes | None, seconds: float) -> Answer:
+    async def _exchange(self, method: str, url: str, body: bytes | Streamed | None, seconds: float) -> Answer:
         headers = {"x-api-key": self._key}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        data: bytes | AsyncIterable[bytes] | None
+        if isinstance(body, Streamed):
+            headers["Content-Length"] = str(body.size)
+            data = body.pieces
+        else:
+            data = body
         with transport_errors():
             async with self._session.request(
-                method, url, data=body, headers=headers, timeout=_timeout(seconds), allow_redirects=False
+                method, url, data=data, headers=headers, timeout=_timeout(seconds), allow_redirects=False
             ) as response:
                 return Answer(response.status, response.headers, await read_limited(response, LARGEST_ANSWER))
 
@@ -218,6 +232,13 @@ class Client:
         reset_at = reset_stamp(answer.headers, now, self.skew)
         self._pacing.throttled(kind, reset_at, now, turn)
         return errors.Throttled(wire.message_of(answer.body) or "rate limited", reset_at=reset_at)
+
+
+async def _framed(data_url: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    yield UPLOAD_HEAD
+    async for piece in data_url:
+        yield piece
+    yield UPLOAD_TAIL
 
 
 @cache

@@ -50,7 +50,8 @@ class Task:
     """One line of the plan: one request to be made, one or more pictures to be had.
 
     `params` is the request body as the manifest says it, with local files as absolute paths;
-    `media` names the parameters that hold such a file and gives the sha256 (hex) of its content.
+    `media` names the parameters that hold such a file and gives the sha256 (hex) of its content; an item of a
+    list or mapping is named by its place, as `images.0` (see `at`).
     `columns` are the source columns and axes the task came from, kept for its metadata.
     `images` is how many pictures one request of it gives (the model's count parameter).
     """
@@ -62,3 +63,16 @@ class Task:
     media: Mapping[str, str] = field(default_factory=dict)
     repeat: int = 0
     images: int = 1
+
+
+def at(params: Mapping[str, Any], place: str) -> Any:
+    """What stands in a body at a place that `media` names; None where nothing does."""
+    if place in params:
+        return params[place]
+    value: Any = params
+    for key in place.split("."):
+        if isinstance(value, list):
+            value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -9,21 +9,29 @@ import asyncio
 import base64
 import hashlib
 import io
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import IO, Any, Literal
+
+import anyio
 
 from batcher import errors, pictures, stores
 from batcher.carrying import Hands
-from batcher.client import Client
+from batcher.client import Client, Streamed
 from batcher.ledger.writer import Ledger
 from batcher.outage import Outage
 from batcher.pacing import Kind, Pacing
 from batcher.plan import is_stored
-from batcher.task import Task
+from batcher.task import Task, at
 
 LARGEST_UPLOAD = 48 * 1024 * 1024
 """Bytes of a file; as base64 it is a third more."""
 
 
+PIECE = 3 << 18
+"""Bytes of a file that are read and sent at a time: a multiple of three, as base64 wants it."""
 LIFE = 86_400.0
 """Seconds for which the URL of an upload is used again. The provider does not say how long it lives; files of
 results live 7 days."""
@@ -53,27 +61,27 @@ class Uploads:
 
     async def body(self, task: Task) -> dict[str, Any]:
         """The request body of `task`. Raises NotAnImage, UploadRejected; ApiError if the storage is down."""
-        body = dict(task.params)
-        for parameter, digest in task.media.items():
-            path = str(body[parameter])
+        sent = {}
+        for place, digest in task.media.items():
+            path = str(at(task.params, place))
             if self._mode == "inline":
-                body[parameter] = (await self._hands.do(read, path, digest)).decode("ascii")
+                sent[place] = (await self._hands.do(read, path, digest)).decode("ascii")
             else:
-                body[parameter] = await self._url(path, digest)
-        return body
+                sent[place] = await self._url(path, digest)
+        return _filled(task.params, sent)
 
-    async def sent(self, task: Task, at: float) -> dict[str, Any] | None:
+    async def sent(self, task: Task, then: float) -> dict[str, Any] | None:
         """The request body of `task` as it was at that time; None where a file was uploaded anew since, and
         its URL of then is not known any more. Raises NotAnImage, UploadRejected."""
         if self._mode == "inline":
             return await self.body(task)
-        body = dict(task.params)
-        for parameter, digest in task.media.items():
+        urls = {}
+        for place, digest in task.media.items():
             known = self._ledger.uploaded(digest)
-            if known is None or known[1] > at:
+            if known is None or known[1] > then:
                 return None
-            body[parameter] = known[0]
-        return body
+            urls[place] = known[0]
+        return _filled(task.params, urls)
 
     def forget(self, task: Task, submitted_at: float) -> bool:
         """Whether a URL that `task` was submitted with may have died: its files are uploaded anew then."""
@@ -99,8 +107,8 @@ class Uploads:
             known = self._known(digest)
             if known is not None:
                 return known
-            data_url = await self._hands.do(read, path, digest)
-            url = await self._upload(path, data_url)
+            async with self._offered(path, digest) as data_url:
+                url = await self._upload(path, data_url)
             self._ledger.keep_upload(digest, url)
         self._under_way.pop(digest, None)
         return url
@@ -109,7 +117,19 @@ class Uploads:
         known = self._ledger.uploaded(digest)
         return known[0] if known is not None and known[1] >= self._ledger.now() - LIFE else None
 
-    async def _upload(self, path: str, data_url: bytes) -> str:
+    @asynccontextmanager
+    async def _offered(self, path: str, digest: str) -> AsyncIterator[Streamed]:
+        """The data URL: encoded by workers elsewhere, or here a piece at a time. Raises as `opened`."""
+        if self._hands.elsewhere:
+            encoded = await self._hands.do(read, path, digest)
+            yield Streamed(len(encoded), _as_one(encoded))
+            return
+        with anyio.CancelScope(shield=True):
+            found = await asyncio.to_thread(opened, path, digest)
+        with found.file:
+            yield found.streamed()
+
+    async def _upload(self, path: str, data_url: Streamed) -> str:
         await self.outage.over()
         turn = await self._pacing.turn(Kind.UPLOAD)
         probe = self.outage.leaving()
@@ -130,6 +150,25 @@ class Uploads:
         return url
 
 
+async def _as_one(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
+
+
+def _filled(params: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
+    """The body with these values at their places."""
+
+    def inside(value: Any, place: str) -> Any:
+        if place in sent:
+            return sent[place]
+        if isinstance(value, list):
+            return [inside(one, f"{place}.{number}") for number, one in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: inside(one, f"{place}.{key}") for key, one in value.items()}
+        return value
+
+    return {name: inside(value, name) for name, value in params.items()}
+
+
 def sendable(file: IO[bytes], size: int) -> str:
     """The MIME type of a picture that can be uploaded. Raises BadDownload with what is wrong in words."""
     check_size(size)
@@ -142,28 +181,75 @@ def check_size(size: int) -> None:
         raise errors.BadDownload(f"is larger than {LARGEST_UPLOAD >> 20} MB, the most that is uploaded")
 
 
-def read(path: str, digest: str) -> bytes:
-    """The file as a data URL in ASCII. Raises NotAnImage; UploadRejected when it is no longer as planned."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture as it was planned, open for reading. `digest` (sha256, hex) is None where the file is a copy
+    of our own, which nobody changes."""
+
+    file: IO[bytes]
+    mime: str
+    size: int
+    digest: str | None
+
+    @property
+    def head(self) -> bytes:
+        """How its data URL begins."""
+        return b"data:" + self.mime.encode() + b";base64,"
+
+    def streamed(self) -> Streamed:
+        """Its data URL, a piece at a time. A file that is changed meanwhile cuts it off before its end."""
+        return Streamed(len(self.head) + 4 * ((self.size + 2) // 3), self._pieces())
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        held, hashed = self.head, hashlib.sha256()
+        while piece := await asyncio.to_thread(self.file.read, PIECE):
+            yield held
+            hashed.update(piece)
+            held = base64.b64encode(piece)
+        if self.digest is not None and hashed.hexdigest() != self.digest:
+            raise OSError("the file was changed while it was sent")
+        yield held
+
+
+def opened(path: str, digest: str) -> Opened:
+    """The file at `path`, if it is the one that was planned. Raises NotAnImage; UploadRejected when it is
+    another, or too large."""
     stored = is_stored(path)
+    same = True
+    file: IO[bytes]
     try:
         if stored:
             same = stores.digest(path, fresh=True) == digest
-            content = stores.content(path, LARGEST_UPLOAD + 1)
+            file = io.BytesIO(stores.content(path, LARGEST_UPLOAD + 1))
         else:
-            with open(path, "rb") as file:
-                content = file.read(LARGEST_UPLOAD + 1)
+            file = open(path, "rb")  # noqa: SIM115  # closed below, or by whoever sends it
     except OSError as error:
         raise errors.NotAnImage(f"{path}: {error.strerror}") from error
     try:
-        check_size(len(content))
-    except errors.BadDownload as error:
-        raise errors.UploadRejected(f"{path} {error.message}") from error
-    if not stored:
-        same = hashlib.sha256(content).hexdigest() == digest
-    if not same:
-        raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
-    try:
-        mime = sendable(io.BytesIO(content), len(content))
-    except errors.BadDownload as error:
-        raise errors.NotAnImage(f"{path}: {error.message}") from error
-    return b"data:" + mime.encode() + b";base64," + base64.b64encode(content)
+        size = file.seek(0, os.SEEK_END)
+        try:
+            check_size(size)
+        except errors.BadDownload as error:
+            raise errors.UploadRejected(f"{path} {error.message}") from error
+        file.seek(0)
+        if not stored:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == digest
+            file.seek(0)
+        if not same:
+            raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")
+        try:
+            mime = sendable(file, size)
+        except errors.BadDownload as error:
+            raise errors.NotAnImage(f"{path}: {error.message}") from error
+        file.seek(0)
+        return Opened(file, mime, size, None if stored else digest)
+    except BaseException:
+        file.close()
+        raise
+
+
+def read(path: str, digest: str) -> bytes:
+    """The file as a data URL in ASCII. Raises as `opened`."""
+    found = opened(path, digest)
+    with found.file:
+        return found.head + base64.b64encode(found.file.read())

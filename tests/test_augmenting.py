@@ -262,13 +262,20 @@ def test_what_an_axis_lacks_is_no_fault_of_the_row() -> None:
         lenient(text, [row(1, p="a")], [])
 
 
-def test_a_row_whose_cell_does_not_fit_is_left_out_once() -> None:
+def test_a_row_that_lacks_a_column_of_the_name_is_left_out() -> None:
     left_out: list[Problem] = []
-    text = "matrix: {s: [1, 2]}\nparams: {prompt: 'no {{ s }}', steps: '{{ n }}'}"
-    tasks = lenient(text, [row(1, n=5), row(2, n=500), row(3, n="x")], left_out)
-    assert [task.columns["n"] for task in tasks] == [5, 5]
-    assert [(one.file, one.line) for one in left_out] == [("t.jsonl", 2), ("t.jsonl", 3)]
-    assert "row 2, column `n`: 500 is out of range" in left_out[0].message
+    text = "params: {prompt: '{{ p }}'}\noutput: {name: '{{ n }}'}"
+    (task,) = lenient(text, [row(1, p="a", n="one"), row(2, p="b")], left_out)
+    assert task.name == "one"
+    assert [one.message for one in left_out] == ["t.jsonl row 2 has no column `n`"]
+    with pytest.raises(ManifestError, match=r"output\.name: unknown variable `n`"):
+        lenient(text, [row(1, p="a"), row(2, p="b")], [])
+
+
+def test_a_cell_that_does_not_fit_stops_the_plan_and_is_told_with_row_and_column() -> None:
+    for wrong, why in ((500, "500 is out of range"), ("x", "'x' is text; it takes a whole number")):
+        with pytest.raises(ManifestError, match=f"row 2, column `n`: {why}"):
+            lenient("params: {prompt: x, steps: '{{ n }}'}", [row(1, n=5), row(2, n=wrong)], [])
 
 
 def test_what_the_manifest_itself_says_stops_the_plan_all_the_same() -> None:

@@ -40,6 +40,7 @@ class Program:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONWARNINGS": "error"}
+        self.environment |= {"PYTHONPATH": path} if (path := os.environ.get("PYTHONPATH")) else {}
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self._ran(self.command(arguments), environment)

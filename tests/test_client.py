@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batcher import client as client_module
 from batcher import errors, wire
-from batcher.client import Client, Endpoints
+from batcher.client import Client, Endpoints, Streamed
 from batcher.pacing import Pacing
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
@@ -78,10 +78,19 @@ async def test_a_blocking_call_gives_bytes_and_the_bill(
         assert result.cost == pytest.approx(server.spent)
 
 
+def whole(data_url: bytes) -> Streamed:
+    """A data URL in one piece."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data_url
+
+    return Streamed(len(data_url), pieces())
+
+
 @pytest.mark.parametrize("name", ["file_urls", "urls"])
 async def test_an_upload_gives_a_url(sandbox: MakeSandbox, now: Callable[[], float], name: str) -> None:
     async with sandbox(upload_key=name) as server, client_of(server.url, now) as client:
-        assert (await client.upload(b"data:image/png;base64,iVBORw0KGgo=", 0.0)).startswith(server.url)
+        assert (await client.upload(whole(b"data:image/png;base64,iVBORw0KGgo="), 0.0)).startswith(server.url)
 
 
 # --- one bad answer to a submit: what it proves
@@ -143,7 +152,7 @@ async def test_each_call_has_its_time(sandbox: MakeSandbox, now: Callable[[], fl
             (client.sync(MODEL, BODY, 0.0), 180),
             (client.status(f"{server.url}/v2/requests/x/status", 0.0), 30),
             (client.result(f"{server.url}/v2/requests/x", 0.0), 30),
-            (client.upload(b"data:,", 0.0), 300),
+            (client.upload(whole(b"data:,"), 0.0), 300),
             (client.credits(0.0), 30),
         ):
             began = now()
@@ -398,7 +407,7 @@ async def test_a_redirect_does_not_carry_the_key_away(sandbox: MakeSandbox, now:
                 client.sync(MODEL, BODY, 0.0),
                 client.status(f"{server.url}/v2/requests/x/status", 0.0),
                 client.result(f"{server.url}/v2/requests/x", 0.0),
-                client.upload(b"data:,", 0.0),
+                client.upload(whole(b"data:,"), 0.0),
                 client.credits(0.0),
             ):
                 with pytest.raises(errors.Rejected, match="redirects"):

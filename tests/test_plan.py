@@ -152,9 +152,47 @@ def test_an_unknown_model_gets_pictures_where_a_lone_template_names_one() -> Non
     assert notes == ["painter is not in the catalogue: its parameters are not checked"]
 
 
-def test_a_local_picture_inside_a_list_is_refused() -> None:
-    (problem,) = problems("params: {images: ['{{ image }}']}", [picture("a")], model=None)
-    assert "inside a list" in problem.message
+def test_pictures_inside_a_list_are_files_each_of_its_own() -> None:
+    text = "params: {images: ['{{ image }}', 'http://h/x.png', {deep: '{{ image }}'}, plain.png], prompt: x}"
+    (task,) = plan(text, [picture("a")], model=None)
+    assert task.media == {"images.0": "aa", "images.2.deep": "aa"}
+    assert task.params["images"] == ["/p/a.png", "http://h/x.png", {"deep": "/p/a.png"}, "plain.png"]
+    (lone,) = plan("params: {images: '{{ all }}'}", [{"all": ["/p/a.png", 3]}], model=None)
+    assert lone.media == {"images.0": "aa"}
+
+
+COLLAGE = Model(
+    "collage",
+    parameters={
+        "images": Parameter("images", "string", media="image", many=True, required=True),
+        "weights": Parameter("weights", "number", minimum=0, maximum=1, many=True),
+    },
+)
+
+
+def test_a_model_may_take_a_list_of_pictures() -> None:
+    text = "params: {images: [logo.png, '{{ image }}'], weights: [0.5, '{{ w }}']}"
+    one, two = plan(text, [picture("a", w=1), picture("a", w=0)], model=COLLAGE)
+    assert one.media == {"images.0": "11", "images.1": "aa"}
+    assert one.params == {"images": ["/jobs/logo.png", "/p/a.png"], "weights": [0.5, 1]}
+    assert one.key != two.key
+    (moved,) = plan(text.replace("{{ image }}", "/p/copy.png"), [{"w": 1}], model=COLLAGE)
+    assert moved.key == one.key, "files count by their content"
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ("images: /p/a.png", "'/p/a.png' is one value; it takes a list"),
+        ("images: []", "is an empty list; it takes at least one value"),
+        ("images: [none.png]", "there is no file 'none.png'"),
+        ("images: [/p/a.png, 3]", "item 1: 3 is a number; it takes text"),
+        ("images: [/p/a.png], weights: [0.5, 2]", "item 1: 2 is out of range; it takes 0 to 1"),
+    ],
+)
+def test_what_a_list_may_not_hold_is_told_by_its_item(params: str, says: str) -> None:
+    found = problems(f"params: {{{params}}}", [{}], model=COLLAGE)
+    assert any(says in problem.message for problem in found), found
 
 
 def test_a_missing_picture_is_told_with_row_and_key() -> None:

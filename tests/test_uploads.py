@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+import aiohttp
 import anyio
 import pytest
+from PIL import Image
 
 from batcher import errors
 from batcher import uploads as uploads_module
@@ -22,7 +24,7 @@ from batcher.ledger.writer import Ledger
 from batcher.pacing import Pacing
 from batcher.sandbox import Faults, faults
 from batcher.task import Task
-from batcher.uploads import Uploads, read
+from batcher.uploads import Opened, Uploads, opened, read
 from bookkeeping import a_ledger, a_task
 from conftest import MakeSandbox
 from foreign import Foreign, answer, closed_port
@@ -67,6 +69,24 @@ async def test_a_content_is_uploaded_once_however_many_tasks_want_it_at_once(
         assert await uploads.body(tasks[0]) == bodies[0]
         assert server.counts["upload"] == 2
         assert tasks[0].params["image"] == str(tmp_path / "0.png"), "the plan is left as it was"
+
+
+async def test_each_picture_of_a_list_is_uploaded_to_its_place(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path
+) -> None:
+    one = of_file(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(content := picture(size=(9, 9)))
+    files = [str(tmp_path / "a.png"), "http://h/x.png", {"deep": str(tmp_path / "b.png")}]
+    media = {"images.0": one.media["image"], "images.2.deep": hashlib.sha256(content).hexdigest()}
+    task = a_task(1, params={"images": files, "n": [1, 2]}, media=media)
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        body = await uploads.body(task)
+        assert (body["images"][1], body["n"]) == ("http://h/x.png", [1, 2])
+        assert body["images"][0].startswith(server.url)
+        assert body["images"][2]["deep"].startswith(server.url)
+        assert await uploads.sent(task, now()) == body
+        assert task.params["images"] is files
+        assert files[0] == str(tmp_path / "a.png")
 
 
 async def test_another_run_does_not_upload_again(
@@ -277,3 +297,45 @@ async def test_a_storage_that_comes_back_has_cost_nobody_anything(
                 group.start_soon(insist, of_file(tmp_path / f"{n}.png", n, picture(size=(9, 9 + n))))
         assert not uploads.outage.down
         assert server.counts["upload"] < 25
+
+
+async def test_a_large_file_goes_in_pieces(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads_module, "PIECE", 30)
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    found = opened(str(path), DIGEST)
+    with found.file:
+        streamed = found.streamed()
+        pieces = [piece async for piece in streamed.pieces]
+    assert max(map(len, pieces)) == 40
+    assert b"".join(pieces) == read(str(path), DIGEST)
+    assert sum(map(len, pieces)) == streamed.size
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, _):
+        url = (await uploads.body(of_file(path)))["image"]
+        async with aiohttp.ClientSession() as http, http.get(url) as answered:
+            assert await answered.read() == PNG
+
+
+async def test_a_file_that_is_changed_while_it_is_sent_is_never_taken_for_the_one_that_was_planned(
+    sandbox: MakeSandbox, now: Callable[[], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    noise = Image.effect_noise((1000, 1000), 100)
+    noise.save(path)
+    task = of_file(path, content=path.read_bytes())
+
+    def changing(name: str, digest: str) -> Opened:
+        found = opened(name, digest)
+        path.write_bytes(b"\0" * found.size)
+        return found
+
+    async with sandbox() as server, uploads_to(server.url, tmp_path, now) as (uploads, ledger):
+        with monkeypatch.context() as patched:
+            patched.setattr(uploads_module, "opened", changing)
+            with pytest.raises(errors.ApiError):
+                await uploads.body(task)
+        assert ledger.uploaded(task.media["image"]) is None
+        with pytest.raises(errors.UploadRejected, match="changed since it was planned"):
+            await uploads.body(task)

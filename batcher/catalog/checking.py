@@ -93,7 +93,11 @@ _Test = Callable[[Any], Finding | None]
 
 @lru_cache(maxsize=64)
 def _compiled(model: Model) -> tuple[Mapping[str, _Test], tuple[str, ...]]:
-    return {name: _test(parameter) for name, parameter in model.parameters.items()}, model.required
+    tests = {
+        name: _test_of_many(parameter) if parameter.many else _test(parameter)
+        for name, parameter in model.parameters.items()
+    }
+    return tests, model.required
 
 
 def _test(parameter: Parameter) -> _Test:
@@ -114,6 +118,23 @@ def _test(parameter: Parameter) -> _Test:
             return Finding(parameter.name, _not_allowed(parameter, value), warning=not parameter.complete)
         if media and not value:
             return Finding(parameter.name, f"is empty; it takes the path or URL of {_a(media)}")
+        return None
+
+    return test
+
+
+def _test_of_many(parameter: Parameter) -> _Test:
+    """The check of a list: of each of its items."""
+    of_one = _test(parameter)
+
+    def test(value: Any) -> Finding | None:
+        if not isinstance(value, list | tuple):
+            return Finding(parameter.name, f"{_shown(value)} is one value; it takes a list")
+        if parameter.required and not value:
+            return Finding(parameter.name, "is an empty list; it takes at least one value")
+        for number, one in enumerate(value):
+            if finding := of_one(one):
+                return Finding(parameter.name, f"item {number}: {finding.message}", finding.warning)
         return None
 
     return test

@@ -21,7 +21,8 @@ class Parameter:
     `default` is what the model takes when the key is absent (None: not documented). The range
     includes both ends. `allowed` is empty where any value passes; `complete` is False where the page
     spells out only some of the allowed values, `allowed_total` of them in all. `media` marks an input
-    picture, `role` the seed and the parameter that counts the images of one request.
+    picture, `role` the seed and the parameter that counts the images of one request; `many`: it takes a
+    list of such values.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Parameter:
     media: Media | None = None
     role: Role | None = None
     description: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class _Reader:
 
     def parameter(self, name: str, node: yaml.Node) -> Parameter:
         path = f"parameters.{name}"
-        keys = ("type", "required", "default", "minimum", "maximum", "allowed", "allowed_total")
+        keys = ("type", "required", "default", "minimum", "maximum", "allowed", "allowed_total", "list")
         fields = self.mapping(node, path, (*keys, "media", "role", "description"))
         type_: Type = self.one_of(fields, "type", _TYPES, path) or "string"
         if "type" not in fields:
@@ -129,6 +129,7 @@ class _Reader:
             media=self.one_of(fields, "media", get_args(Media), path),
             role=self.one_of(fields, "role", get_args(Role), path),
             description=self.text(fields, "description", path),
+            many=self.truth(fields, "list", path),
         )
         self.makes_sense(parameter, fields, path)
         return parameter
@@ -181,6 +182,9 @@ class _Reader:
             wrong("media", "a media input is a string (a path or a URL)")
         if parameter.role and parameter.type != "integer":
             wrong("role", f"the {parameter.role} is an integer")
+        if parameter.many and (parameter.role or "default" in fields):
+            wrong("list", "a list has no role and no default")
+            return
         if parameter.allowed_total is not None and parameter.allowed_total < len(parameter.allowed):
             wrong("allowed_total", f"{len(parameter.allowed)} values are listed already")
         for key, values in (("allowed", parameter.allowed), ("default", (parameter.default,))):
@@ -302,7 +306,8 @@ def _refuse_depth(text: str) -> None:
 
 def _misfit(parameter: Parameter, value: Any) -> str | None:
     model = Model(slug="a", parameters={parameter.name: parameter})
-    finding = next(iter(check(model, {parameter.name: value})), None)
+    whole = [value] if parameter.many else value
+    finding = next(iter(check(model, {parameter.name: whole})), None)
     return None if finding is None or finding.warning else finding.message
 
 

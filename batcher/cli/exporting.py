@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, cluster_of, on_ray, option
+from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, Folder, cluster_of, on_ray, option
 
 if TYPE_CHECKING:
     from batcher.export import Exported
@@ -31,7 +31,7 @@ SHOWN = 20
     "-o",
     "--output",
     "into",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     required=True,
     metavar="DIR",
     help="The dataset's folder: a new or an empty one.",

@@ -48,15 +48,17 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 class Folder(click.Path):
-    """A folder of this machine, relative to the current one."""
+    """A folder of this machine, relative to the current one; `hint`, with {value}, tells whoever gives a URL
+    what to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str = "") -> None:
         super().__init__(path_type=Path)
+        self._hint = hint
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if isinstance(value, str) and "://" in value:
             self.fail(
-                f"{value} is no folder of this machine; pictures go there with `--set output.dir={value}`",
+                f"{value} is no folder of this machine{self._hint.format(value=value)}",
                 parameter,
                 context,
             )
@@ -73,7 +75,7 @@ SET = option(
 OUTPUT = option(
     "-o",
     "--output",
-    type=Folder(),
+    type=Folder("; pictures go there with `--set output.dir={value}`"),
     metavar="DIR",
     help="Output folder, relative to the current one.",
 )

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, option
+from batcher.cli.options import JOB, JSON, SANDBOX, SHARE, Folder, option
 
 if TYPE_CHECKING:
     from batcher.shard import Shard
 
 FOLDER = option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     metavar="DIR",
     help="Output folder of the job, if not its own.",
 )

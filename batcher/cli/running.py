@@ -202,9 +202,11 @@ def plan_command(
 @STRICT
 def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
     """Check a manifest and everything it names; nothing is called, nothing is written."""
+    from batcher import destination
     from batcher.run import outlook
 
     manifest = _load(job, settings)
+    destination.at(manifest.store, manifest.output.dir)
     found = outlook(manifest, manifest.output.dir, strict=strict)
     _warn(found)
     click.echo(f"{job} is valid: {found.total} tasks")
@@ -355,10 +357,12 @@ def _show_plan(
     strict: bool,
     as_json: bool,
 ) -> int:
-    from batcher import place
+    from batcher import destination, place
     from batcher.run import outlook
 
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
+    store = place.store_of(manifest.store, sandbox=sandbox, shard=shard) if output is None else None
+    destination.at(store, where)  # a library that is missing is told now
     found = outlook(manifest, where, shard=shard, strict=strict)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
@@ -366,5 +370,5 @@ def _show_plan(
     from batcher.cli.tables import plan_table
 
     _warn(found)
-    plan_table(found, manifest, where)
+    plan_table(found, manifest, store or str(where))
     return 0

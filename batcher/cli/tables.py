@@ -12,7 +12,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +31,7 @@ GAP = 2
 NO_PRICE = "not known: neither the manifest nor the catalogue has a price"
 
 
-def plan_table(found: Outlook, manifest: Manifest, output: Path) -> None:
+def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
     """What a run would do: counts, estimate, the first tasks with their bodies."""
     axes = manifest.matrix.axes.items()
     _title(found.job, manifest.model)
@@ -43,7 +42,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: Path) -> None:
             "cost": NO_PRICE if found.cost is None else f"about {summary.credits(found.cost)} credits",
             "calls": f"about {found.calls:,}",
             "time": f"about {summary.duration(found.seconds)}",
-            "output": str(output),
+            "output": output,
         }
     )
     for task in found.sample:
@@ -96,7 +95,7 @@ def model_table(model: Model) -> None:
     rows = (
         (
             parameter.name,
-            parameter.media or parameter.type,
+            f"{'list of ' if parameter.many else ''}{parameter.media or parameter.type}",
             "required" if parameter.required else _default(parameter),
             ": ".join(part for part in (parameter.description.rstrip("."), _values(parameter)) if part),
         )
@@ -127,6 +126,7 @@ def model_as_json(model: Model) -> dict[str, Any]:
             "complete": p.complete,
             "media": p.media,
             "role": p.role,
+            "list": p.many,
             "description": p.description,
         }
         for p in model.parameters.values()

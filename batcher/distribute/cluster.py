@@ -45,6 +45,8 @@ LOST_AGAIN = 3
 class Cluster:
     """The workers of a Ray cluster, as `carrying.Hands`; at most `size` are asked at a time."""
 
+    elsewhere = True
+
     def __init__(self, ray: Any, size: int) -> None:
         self._ray = ray
         self.size = size
@@ -160,6 +162,8 @@ class Cluster:
 class Carrier:
     """Pictures come through the workers: into the shared output folder, where the coordinator gives them
     their names; or into an object store, where the workers do."""
+
+    elsewhere = True
 
     def __init__(self, cluster: Cluster, folder: Folder, called: Callable[[str], None]) -> None:
         self._cluster = cluster

@@ -21,6 +21,7 @@ from batcher.ledger import labels, records, store
 from batcher.ledger.records import Picture
 from batcher.plan.names import safe_name
 from batcher.plan.rows import PICTURE_SUFFIXES, is_stored, is_url
+from batcher.task import at
 
 PICTURE_INPUTS = ("image", "input_image", "init_image")
 """What the source is called where no geometry says it."""
@@ -165,7 +166,7 @@ def source_of(picture: Picture, rule: Geometry | None) -> Source:
     likely = (*((rule.input,) if rule else ()), *PICTURE_INPUTS)
     others = sorted(picture.media, key=lambda name: ("mask" in name, name))
     for name in (*likely, *others):
-        value = picture.params.get(name)
+        value = at(picture.params, name)
         if name in picture.media:
             return Source(picture.media[name], str(value))
         if isinstance(value, str) and is_url(value):

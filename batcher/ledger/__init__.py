@@ -12,6 +12,7 @@
     totals.py    what it adds up to, also for readers beside a run
     ending.py    how the last run ended
     labels.py    where a source lies in its picture, and its boxes there
+    originals.py what is kept of source pictures, for that
     records.py   the lines of metadata.jsonl and errors.jsonl
 
 This file imports nothing: `batcher status` reads totals and must start at once.

@@ -97,7 +97,8 @@ def _line(
     inference_time: float | None,
     total_time: float | None,
 ) -> dict[str, Any]:
-    made_of = set(media) | {"image", "file_name"}  # kept as source_image, source_file_name...
+    # Kept as source_image, source_file_name... A list of pictures goes as a whole.
+    made_of = {place.partition(".")[0] for place in media} | set(media) | {"image", "file_name"}
     body = {param: value for param, value in asked.items() if param not in made_of}
     facts: dict[str, Any] = {
         "model": model,

@@ -126,7 +126,7 @@ _SOURCE = _section(
             "description": "Files beside each row, as columns.",
             "examples": [{"mask": "../masks/{{ stem }}.png"}],
         },
-        "missing": _words_of("What a missing companion is: wrong (the row is left out and told), or meant."),
+        "missing": _words_of("What a missing companion is: wrong, or meant: the row is left out then."),
         "empty": _words_of("Whether the source may have no rows, as a nightly inbox may."),
     },
 )
@@ -300,7 +300,10 @@ def _parameter(parameter: Parameter) -> Json:
     kinds = [found]
     if parameter.allowed:
         kinds = [{"enum": list(parameter.allowed)}] + ([] if parameter.complete else [found])
-    if parameter.type != "string" or parameter.allowed:
+    if parameter.many:
+        items = {"anyOf": [*kinds, TEMPLATE]}
+        kinds = [{"type": "array", "items": items}, TEMPLATE]
+    elif parameter.type != "string" or parameter.allowed:
         kinds.append(TEMPLATE)
     told: Json = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     told = {**told, "description": parameter.description or parameter.name}

@@ -4,6 +4,7 @@ Law 3: the limit is kept, and used up. Waiting is not failing.
 
     gate.py    Pacing: who may call next, and when; pauses; what a 429 means
     order.py   Kind and the queue: who goes first
+    pause.py   Pause: until when all calls wait after a 429 (pure)
     rate.py    Rate: from resets and counts to calls per second (pure)
     probe.py   Probe: when a higher rate is tried (pure)
     strays.py  Strays: 429s that no limit explains teach no rate (pure)

@@ -17,23 +17,15 @@ from aiolimiter import AsyncLimiter
 
 from batcher.pacing.news import Lesson, Metered, PacingEvent, Statistics
 from batcher.pacing.order import BESIDE, SUBMITS, Kind, Queue, Waiter
+from batcher.pacing.pause import Pause
 from batcher.pacing.rate import MINUTE, Rate
 
-LONGEST_PAUSE = 120.0
-"""Seconds; whatever a stamp says, after that long one call tries."""
 CATCH_UP = 0.010
 """Seconds of lateness that are made good; above 6,000 calls a minute also the length of a burst."""
 LONGEST_CATCH_UP = 0.050
 """At slower rates more is made good, up to the time of one call: a busy machine wakes us late at times."""
 JITTER = 0.002
 """Share left of a rate that was told: calls may travel 0.12 s unevenly, and no minute holds one too many."""
-AFTER_RESET = 0.05
-"""Seconds between a reset and the first call, which must not arrive before it."""
-DISAGREED = (0.5, 30.0)
-"""First and longest pause (s) when a stamp is past by our clock and yet nothing passes; it doubles."""
-MOST_BEHIND = 2.5
-"""Seconds by which the server's clock may be behind ours without a Date header showing it. A 429 shows it:
-its stamp is past before its call went out."""
 LAST_CHANCE = 0.25
 """Seconds between two results that go out within a pause since they would not survive it."""
 CAUTIOUS = 8.0
@@ -42,8 +34,6 @@ LONGEST_CAUTION = 0.25
 """...and at most so many seconds apart."""
 SPREAD = 2.0
 """Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
-SAME_STAMP = 0.02
-"""Seconds by which one reset may seem to differ when read from two answers."""
 
 
 class Pacing:
@@ -83,14 +73,9 @@ class Pacing:
         self._last_sent = self._last_free = -math.inf
         self._waiting: Counter[Kind] = Counter()
         self._granted: Counter[Kind] = Counter()
-        self._throttled = self._resets = 0
-
-        self._paused_until = self._resumed_at = -math.inf
-        self._coming_reset: float | None = None
-        self._known_reset = -math.inf
+        self._throttled = 0
+        self._pause = Pause()
         self._gap = CATCH_UP
-        self._disagreed = 0
-        self._behind = 0.0
 
     # The story of a call: its turn, and what came of it.
 
@@ -131,7 +116,7 @@ class Pacing:
     def accepted(self, kind: Kind) -> None:
         """The API took a call of this kind: any answer but 429. Errors raise no rate; nor does this alone."""
         if self._is_metered(kind):
-            self._disagreed = 0
+            self._pause.agreed()
 
     def throttled(self, kind: Kind, reset_at: float | None, now: float, sent_at: float | None = None) -> None:
         """A call got a 429 at wall time `now`; `reset_at` is its stamp by our wall clock, None without one.
@@ -142,26 +127,18 @@ class Pacing:
         """
         self._throttled += 1
         at = asyncio.get_running_loop().time()
-        left = self._left(at)
+        self._left(at)
         if self._is_metered(kind):
             self._rate.refused(sent_at)
         if reset_at is None or not math.isfinite(reset_at):
             return
-        reset = at + (reset_at - now)
-        if sent_at is not None:
-            self._behind = min(max(self._behind, sent_at - reset), MOST_BEHIND)
         if self._auto and not self._found_out and kind in (Kind.STATUS, Kind.RESULT):
             self._all_are_metered()
-        if left and self._coming_reset is not None:
-            self._coming_reset = self._known_reset = max(reset, self._coming_reset)
-        elif self._is_new(reset, sent_at):
-            self._resets += 1
-            self._known_reset = reset
-            self._coming_reset = reset if self._is_metered(kind) else None
-        elif sent_at is None or sent_at >= self._resumed_at:
-            self._disagree(reset, at)
-            return
-        self._pause_until(max(reset + self._behind, at) + AFTER_RESET, at)
+        reset = at + (reset_at - now)
+        seconds = self._pause.stamped(reset, at, sent_at, counts=self._is_metered(kind))
+        if seconds:
+            text = f"calls pause for {seconds:.0f} s: the API's limit is reached"
+            self._tell(PacingEvent("paused", text, seconds=seconds))
 
     def hold_submits_while(self, guard: Callable[[], bool]) -> None:
         """Submits wait as long as `guard` says so, where status and result calls count like them."""
@@ -266,48 +243,18 @@ class Pacing:
 
     def _left(self, at: float) -> float:
         """Seconds of pause left, 0 when there is none; a pause that just ended teaches its lesson here."""
-        if self._paused_until > at:
-            return self._paused_until - at
-        if math.isfinite(self._paused_until):
+        if self._pause.has_ended(at):
             self._resume()
-        return 0.0
+        return self._pause.left(at)
 
     def _resume(self) -> None:
-        self._resumed_at, self._paused_until = self._paused_until, -math.inf
         self._limiter = None
-        if self._coming_reset is not None:
-            reset, self._coming_reset = self._coming_reset, None
+        reset = self._pause.end()
+        if reset is not None:
             self._rate.reset(reset)
             self._tell_rate("as the API's 429s tell")
         self._sort_again()
         self._gap = min(CATCH_UP, SPREAD / max(1, len(self._free)))
-
-    def _pause_until(self, until: float, at: float) -> None:
-        until = min(until, at + LONGEST_PAUSE)
-        if until <= max(at, self._paused_until):
-            return
-        news = until - max(at, self._paused_until) >= 1.0
-        self._paused_until = until
-        if news:
-            seconds = until - at
-            text = f"calls pause for {seconds:.0f} s: the API's limit is reached"
-            self._tell(PacingEvent("paused", text, seconds=seconds))
-
-    def _is_new(self, reset: float, sent_at: float | None) -> bool:
-        """Whether it tells of a reset that we did not know when the call went out."""
-        if sent_at is None:
-            return reset > self._known_reset + 1.0
-        return reset > self._known_reset + SAME_STAMP and sent_at >= self._resumed_at
-
-    def _disagree(self, reset: float, at: float) -> None:
-        """Sent after the reset by our clock, before it by theirs; or the reset is further than a pause."""
-        if self._left(at):
-            return
-        first, longest = DISAGREED
-        wait = min(longest, first * 2**self._disagreed)
-        self._disagreed = min(self._disagreed + 1, 16)
-        until = max(reset + self._behind + AFTER_RESET, at + wait)
-        self._pause_until(until, at)
 
     def _all_are_metered(self) -> None:
         """The rate was judged by the wrong calls, so what was told holds again."""
@@ -381,7 +328,7 @@ class Pacing:
             waiting=self.waiting,
             granted=dict(self._granted),
             throttled=self._throttled,
-            resets=self._resets,
+            resets=self._pause.resets,
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -391,7 +338,7 @@ class Pacing:
 
     def __repr__(self) -> str:
         waiting = ", ".join(f"{number} {kind}" for kind, number in self.waiting.items()) or "nobody"
-        paused = ", paused" if math.isfinite(self._paused_until) else ""
+        paused = ", paused" if math.isfinite(self._pause.until) else ""
         calls = f"metered {self._metered}, waiting {waiting}{paused}, {self._throttled} 429s"
         return f"<Pacing {self._rate!r}, {calls}>"
 

@@ -3,7 +3,9 @@
     for task in expand(manifest, model, rows, digest=..., occurrence=..., note=...): ...
 
     expand.py    rows x matrix x repeats; what is wrong with a task, told at its place
-    body.py      the request body, its files by content
+    body.py      the request body
+    parts.py     its parameters, compiled
+    files.py     the files that they name, by content
     picking.py   choice, uniform, randint: stable draws
     matrix.py    axes, exclude, include
     names.py     file names from foreign text

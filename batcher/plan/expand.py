@@ -15,9 +15,11 @@ from batcher.errors import ManifestError, Problem
 from batcher.manifest import Manifest
 from batcher.manifest.checks import unknown_axis, unknown_variable
 from batcher.manifest.templates import TemplateError
-from batcher.plan.body import BadValue, Body, Digest, Measure, Part
+from batcher.plan.body import Body, Measure
+from batcher.plan.files import Digest
 from batcher.plan.matrix import Cell, Cells
 from batcher.plan.names import Names
+from batcher.plan.parts import BadValue, Part
 from batcher.plan.rows import Row
 from batcher.plan.unused import unused
 from batcher.task import Task
@@ -55,9 +57,9 @@ def expand(
     `digest` gives the sha256 (hex) of a file's content or raises OSError; `occurrence` how many times it
     was asked for the same identity before in this plan; `note` takes warnings; `measure` gives the size
     of a picture (upright, pixels) or raises OSError, ValueError; `point` helps to point at a cell.
-    `skipped` takes what is wrong with single rows (a column that only others have, a cell that the model does
-    not take, a picture that is missing, unreadable or cannot be arranged), and the rest goes on; without it
-    that is a problem as any other.
+    `skipped` takes what is wrong with single rows (a column that only others have, a picture that is missing,
+    unreadable or cannot be arranged), and the rest goes on; without it that is a problem as any other. A cell
+    that the model does not take always is one.
     Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
     no plan.
     """
@@ -205,7 +207,11 @@ class _Plan:
             return self.names.of(row, cell, values, again)
         except TemplateError as error:
             message = self._sentence(error, values) if error.variable else str(error)
-            self._wrong(self.manifest.problem(("output", "name"), message))
+            problem = self.manifest.problem(("output", "name"), message)
+            if self._skipped is not None and self._of_row_only(error.variable):
+                self._leave_out(row, self._lacking(row, error.variable, "output.name"), problem)
+            else:
+                self._wrong(problem)
             return None
 
     def _checked(self, params: Mapping[str, Any], row: Row, cell: Cell, told: Collection[str] = ()) -> bool:
@@ -224,11 +230,7 @@ class _Plan:
                 continue
             fits = False
             part = self.body.part(finding.parameter)
-            problem = self._placed(part, finding.parameter, finding.message, row, cell)
-            if self._skipped is not None and part is not None and self._hangs_on(part, row):
-                self._leave_out(row, problem)
-            else:
-                self._wrong(problem)
+            self._wrong(self._placed(part, finding.parameter, finding.message, row, cell))
         return fits
 
     def _hopeless(
@@ -260,9 +262,7 @@ class _Plan:
             return False
         for bad in wrong:
             if bad.variable:
-                source = next(iter(row.parts), row)
-                message = f"{row.origin} has no column `{bad.variable}`"
-                problem = Problem(message, source.file, source.line, key=f"params.{bad.part.name}")
+                problem = self._lacking(row, bad.variable, f"params.{bad.part.name}")
                 held = self.manifest.problem(("params", bad.part.name), self._sentence(bad, values))
             else:
                 held = problem = self._placed(bad.part, bad.part.name, str(bad), row, {})
@@ -282,8 +282,16 @@ class _Plan:
 
     def _of_row(self, bad: BadValue, row: Row) -> bool:
         if bad.variable:
-            return bad.variable not in {*self.cells.names, "seed"}
-        return bad.picture or self._hangs_on(bad.part, row)
+            return self._of_row_only(bad.variable)
+        return bad.picture or (bad.missing and self._hangs_on(bad.part, row))
+
+    def _of_row_only(self, variable: str) -> bool:
+        """Whether a variable that is not there could only have been a column."""
+        return bool(variable) and variable not in {*self.cells.names, "seed"}
+
+    def _lacking(self, row: Row, column: str, key: str) -> Problem:
+        source = next(iter(row.parts), row)
+        return Problem(f"{row.origin} has no column `{column}`", source.file, source.line, key=key)
 
     def _hangs_on(self, part: Part, row: Row) -> bool:
         """Whether a value is this row's alone: of its columns, which are not the manifest's own words."""

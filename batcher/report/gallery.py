@@ -19,7 +19,7 @@ from batcher.destination import Destination
 from batcher.ledger import labels, store
 from batcher.ledger.totals import credits
 from batcher.report.thumbnails import Source
-from batcher.task import State
+from batcher.task import State, at
 
 MOST = 20_000
 """Tasks in one page; a browser filters so many at once."""
@@ -257,7 +257,7 @@ class _Reader:
 def _before(params: Mapping[str, Any], media: Mapping[str, str]) -> tuple[Source | None, str | None]:
     """The picture that was edited: the first media input that is no mask, else the first URL in the body."""
     for name, digest in media.items():
-        path = params.get(name)
+        path = at(params, name)
         if "mask" not in name and isinstance(path, str):
             return Source(digest, path), None
     for name, value in params.items():

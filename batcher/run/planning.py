@@ -25,11 +25,14 @@ from batcher.polling import Polling
 from batcher.run.labelled import labelled
 from batcher.shard import Shard
 from batcher.sources import Skipped
-from batcher.task import Task
+from batcher.task import State, Task
 
 CALLS_PER_TASK = {"v1": 1, "v2": 4}
 """v2: submit, result and, as learned polling does it, about two status calls."""
 SAMPLE = 3
+UNPAID = (State.PLANNED, State.FAILED)
+NAMED_BY = "output_name"
+"""The ledger's note of what its tasks were named by."""
 TOLD = 20
 """Rows left out that an outlook names."""
 
@@ -115,6 +118,10 @@ def into(
         raise _placed(manifest, error) from error
     for warning in planned.warnings:
         note(warning)
+    paid = sum(n for state, n in ledger.counts.items() if state not in UNPAID)
+    for warning in _of_names(manifest, ledger.meta(NAMED_BY), paid):
+        note(warning)
+    ledger.note(NAMED_BY, manifest.output.name or "")
     return planned
 
 
@@ -130,13 +137,24 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
             planned = planning.plan(connection, tasks, "", shard=shard)
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
-        new, done, images = _compared(connection, place.ledger_of(output), planned.total)
+        path = place.ledger_of(output)
+        new, done, images = _compared(connection, path, planned.total)
+        warnings += _renaming(manifest, connection, path)
         sample = _sample(connection)
         number, left_out = planning.left_out(connection, TOLD)
     if number:
         warnings.append(told_left_out(number, str(left_out[0])))
     found = _estimated(share_of(manifest, shard), planned.total, new, done, images, sample, tuple(warnings))
     return replace(found, left_out=tuple(left_out))
+
+
+def _of_names(manifest: Manifest, before: str | None, paid: int) -> Iterator[str]:
+    """What a changed `output.name` does to the `paid` tasks of the plan; `before` is what it was."""
+    if paid and before is not None and before != (manifest.output.name or ""):
+        these = (
+            "1 task that is paid for keeps its name" if paid == 1 else f"{paid:,} paid tasks keep their names"
+        )
+        yield f"output.name has changed: {these}, new ones are named anew"
 
 
 def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem, ...]:
@@ -217,6 +235,19 @@ def _compared(connection: sqlite3.Connection, path: Path, total: int) -> tuple[i
             "WHERE k.state IS NULL OR k.state = 'planned'"
         ).fetchone()[0]
     return total - known, int(done), int(images)
+
+
+def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:
+    """The warning of a changed `output.name`, from the ledger that `_compared` has attached."""
+    if not path.exists():
+        return []
+    with store.disk_errors(path):
+        before = connection.execute("SELECT value FROM known.meta WHERE key = ?", (NAMED_BY,)).fetchone()
+        (paid,) = connection.execute(
+            "SELECT count(*) FROM tasks t JOIN known.tasks k ON k.key = t.key WHERE k.state NOT IN (?, ?)",
+            UNPAID,
+        ).fetchone()
+    return list(_of_names(manifest, None if before is None else before[0], paid))
 
 
 def _sample(connection: sqlite3.Connection) -> tuple[dict[str, Any], ...]:

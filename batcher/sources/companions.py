@@ -48,7 +48,7 @@ class Companions:
                 return None
             else:
                 message = f"{row.origin} has no {name}: there is no file {path}"
-                self._problems.row(self._manifest.problem(self._key(name), message))
+                self._problems.at(self._key(name), message)
                 return None
         return row._replace(columns=columns)
 

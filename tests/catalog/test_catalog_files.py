@@ -99,6 +99,10 @@ def test_two_files_for_one_model_are_an_error(tmp_path: Path) -> None:
             "2 values are listed",
         ),
         ("slug: m\nparameters: {a: {type: integer, media: image}}\n", "a media input is a string"),
+        ("slug: m\nparameters: {a: {type: integer, list: true, role: seed}}\n", "a list has no role"),
+        ("slug: m\nparameters: {a: {type: integer, list: true, default: 3}}\n", "and no default"),
+        ("slug: m\nparameters: {a: {type: integer, list: 3}}\n", "list: must be true or false"),
+        ("slug: m\nparameters: {a: {type: integer, list: true, allowed: [x]}}\n", "'x' is text"),
         ("slug: m\nparameters: {a: {type: string, role: seed}}\n", "the seed is an integer"),
         (
             "slug: m\nparameters: {a: {type: integer, role: seed}, b: {type: integer, role: seed}}\n",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from anyio.from_thread import start_blocking_portal
@@ -29,6 +30,8 @@ from batcher.verify import Kind, look, mend
 from batcher.verify.mending import Fetch
 from buckets import Bucket
 from conftest import MakeSandbox
+from dashboard.test_serving import events
+from dashboard.test_serving import served as served_page
 from engine.bench import KEY, Bench
 from engine.crashing import Crash
 from engine.test_verify import seen
@@ -309,8 +312,9 @@ def test_a_missing_extra_is_one_sentence_and_exit_code_2(
         raise objects.MissingExtra(objects._install(scheme))
 
     monkeypatch.setattr(objects, "_filesystem", missing)
-    assert ended(["run", str(served.bench.folder / "job.yaml"), "-q"]) == 2
-    assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
+    for command in (["run", "-q"], ["plan"], ["validate"]):
+        assert ended([*command, str(served.bench.folder / "job.yaml")]) == 2
+        assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
     assert not served.bench.output.exists()
 
 
@@ -422,3 +426,22 @@ async def test_labels_that_cannot_be_read_from_a_bucket_are_left_out_with_bucket
     (line,) = lines(stall.bucket, "streets/errors.jsonl")
     assert line["state"] == "left_out"
     assert f"{stall.bucket}/in/bad.txt: there is no such object" in line["reason"]
+
+
+async def test_the_live_page_shows_what_lies_in_the_bucket(stall: Stall, sandbox: MakeSandbox) -> None:
+    async with sandbox(pictures=True) as server:
+        await stall.bench.run(server, stall.manifest(1))
+    ((name, digest),) = stall.bench.rows("SELECT name, sha256 FROM files")
+    async with served_page(stall.bench.output, stall.bench.now) as address, aiohttp.ClientSession() as client:
+        async with client.get(f"{address}events") as response:
+            async for kind, _ in events(response):
+                if kind == "pictures":
+                    break
+        async with client.get(f"{address}full/{digest}") as answer:
+            assert await answer.read() == content(stall.bucket, f"streets/images/{name}")
+            assert answer.headers["Content-Type"] == "image/jpeg"
+        async with client.get(f"{address}thumb/{digest}") as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+        stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=f"streets/images/{name}")
+        async with client.get(f"{address}full/{digest}") as answer:
+            assert answer.status == 404

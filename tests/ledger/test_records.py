@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from batcher.export.leaving import Source, source_of
+from batcher.ledger import records
 from batcher.ledger.writer import Ledger
 from batcher.wire import Output
 from bookkeeping import ACCEPTED, NOW, PICTURE, a_result, a_task
@@ -165,3 +167,14 @@ async def test_a_line_for_each_task_that_was_tried_and_is_not_delivered(ledger: 
     (never_sent,) = ledger.missed(ledger.entry(3))
     assert never_sent["request_ids"] == []
     assert ledger.missed(ledger.entry(4)) == [], "it was never tried"
+
+
+async def test_a_list_of_pictures_goes_as_a_whole(ledger: Ledger) -> None:
+    files = ["/p/a.png", "http://h/x.png"]
+    (line,) = delivered(
+        ledger, PICTURE, params={"images": files, "prompt": "x"}, media={"images.0": "a" * 64}
+    )
+    assert line["source_images"] == files
+    assert "images" not in line
+    (picture,) = records.pictures(ledger._connection, "a-model")
+    assert source_of(picture, None) == Source("a" * 64, "/p/a.png")

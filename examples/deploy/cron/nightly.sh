@@ -59,7 +59,7 @@ case $code in
     0 | 10 | 11 | 130 | 143) exit 0 ;;
     1) why="an internal error" ;;
     2) why="the command, the manifest or the key file needs a change; nothing was called" ;;
-    3) why="finished, but some tasks failed or are held as doubtful" ;;
+    3) why="finished, but some tasks failed or are held as doubtful, or some rows were left out" ;;
     4) why="stopped by max_cost, or by the account's credits" ;;
     5) why="stopped by the key, the model, the API or the disk; running again may help" ;;
     *) why="it was killed, or is not installed" ;;
