@@ -25,6 +25,9 @@ NOT_HERE = {
     "make test": "this is it; `.ci/run` runs it",
     "pip install .": "installs from a package registry, as `make demo` does",
     "export SEGMIND_API_KEY=SG_...": "a real key; the sandbox's stands for it",
+    "batcher run job.yaml --on ray --address auto": "needs a Ray cluster; distribute/test_ray.py has one",
+    "batcher run job.yaml --on ray --workers 8": "the same",
+    "batcher verify job.yaml --on ray --address auto": "the same",
 }
 """Lines that cannot be run in a test, and why."""
 RECIPES = {

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -194,7 +195,9 @@ class Carrier:
         if ref is None:
             await where.settle(landed.part, name)
             return
-        await self._cluster.do(working.settled, where.where, name, ref, due=0.0)
+        give = partial(self._cluster.given, working.settled, where.where, name, ref)
+        answer, *_ = await self._cluster.answered(give, 0.0)  # it frees the workers' memory: first of all
+        _told(answer)
         self.drop(landed)
 
     def drop(self, landed: Landed) -> None:
