@@ -60,6 +60,9 @@ def _open(file: IO[bytes], *, whole: bool) -> Picture:
         with Image.open(file) as image:
             picture = _described(image)
             if whole:
+                if image.format in ("JPEG", "MPO"):
+                    # Smaller by the decoder itself: every byte is read all the same, at half the work.
+                    image.draft(image.mode, (1, 1))
                 image.load()
             return picture
     except UnidentifiedImageError as error:

@@ -45,6 +45,19 @@ def test_a_picture_that_is_cut_off_is_none(form: str, suffix: str, mime: str, sh
         pictures.verified(io.BytesIO(data[: int(len(data) * share)]))
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_photograph_that_is_cut_anywhere_is_none(progressive: bool) -> None:
+    """It is decoded at a smaller size than it has: that must not pass over its last rows."""
+    buffer = io.BytesIO()
+    noise = Image.frombytes("RGB", (1024, 683), bytes(n * n % 251 for n in range(1024 * 683 * 3)))
+    noise.save(buffer, "JPEG", quality=90, progressive=progressive)
+    whole = buffer.getvalue()
+    assert pictures.verified(io.BytesIO(whole)).width == 1024
+    for missing in (3, 40, 400, 4000, 40_000, len(whole) // 2, len(whole) - 700):
+        with pytest.raises(errors.BadDownload):
+            pictures.verified(io.BytesIO(whole[:-missing]))
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [
