@@ -49,8 +49,8 @@ class _Jump(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> Any:
-        if timeout is not None and timeout > 0:
-            self._loop.now += timeout + 1e-9
+        if timeout is not None and (timeout > 0 or not self._loop._ready):
+            self._loop.now += max(timeout, 0.0) + 1e-9
             timeout = 0
         return super().select(timeout)
 

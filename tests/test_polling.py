@@ -109,16 +109,19 @@ def of(runs: list[Run]) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize(("in_flight", "rate"), [(64, math.inf), (300, math.inf), (64, 20.0)])
+@pytest.mark.parametrize(
+    ("in_flight", "rate", "most"), [(64, math.inf, 3.5), (300, math.inf, 4.0), (64, 20.0, 3.5)]
+)
 def test_from_a_cold_start_three_and_a_half_polls_keep_the_wanted_half_second(
-    in_flight: int, rate: float
+    in_flight: int, rate: float, most: float
 ) -> None:
+    """Where all begin at once, none of them learns from another's end: that takes a few more."""
     runs = [
         Run(Polling(delay=0.5), lognormal(5, 0.3), in_flight=in_flight, rate=rate, seed=seed)
         for seed in range(2)
     ]
     polls, delay = of(runs)
-    assert polls <= 3.5
+    assert polls <= most
     assert delay <= 0.55
 
 
@@ -282,9 +285,9 @@ def test_a_job_that_never_ends_is_asked_ever_more_rarely_but_always_again() -> N
     assert late == sorted(late)
 
 
-def test_until_something_is_known_only_four_scouts_ask() -> None:
+def test_until_something_is_known_only_the_scouts_ask() -> None:
     polling = Polling(typical=5)
-    assert [polling.may_ask(rank, 10.0) for rank in range(6)] == [True] * 4 + [False] * 2
+    assert [polling.may_ask(rank, 10.0) for rank in range(8)] == [True] * 6 + [False] * 2
     assert polling.may_ask(100, 3600.0)
     polling.learned(5.0)
     assert polling.known

@@ -58,6 +58,9 @@ class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-t
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
+            if timeout is not None and not self._loop._ready:
+                # A timer that is due now and arms itself again for now must not stop the clock.
+                self._loop._now += self._loop._clock_resolution
             return super().select(timeout)
         if self._loop._threads:
             return self._wait_for_thread(timeout)

@@ -22,7 +22,7 @@ from batcher.polling.policy import (
 )
 from batcher.polling.times import LONGEST, ServiceTimes, fit, guess
 
-SCOUTS = 4
+SCOUTS = 6
 """So many of a model's oldest tasks ask until anything is known of it; the others wait for what they find."""
 DEFAULT_TYPICAL = 5.0
 """Seconds a job of an unknown model is guessed to take."""

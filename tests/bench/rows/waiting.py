@@ -16,7 +16,7 @@ def unmetered(scale: Scale) -> Iterator[Figure]:
     tasks, in_flight = scale.of(2000, 600), 200
     terms = Terms(service=3.0, sigma=0.5)
     commands = {
-        "batcher": batcher(tasks, limits={"in_flight": in_flight}, poll={"delay": "220ms"}),
+        "batcher": batcher(tasks, limits={"in_flight": in_flight}, poll={"delay": "180ms"}),
         "script": script(tasks, in_flight),
     }
     row = f"unmetered, {in_flight} in flight ({tasks} tasks of 3 s)"
