@@ -5,7 +5,7 @@ Law: drawn from the figures alone, so that the JSON and the pictures cannot diff
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from bench.figures import Figure, short
 COLOURS = ("#2563eb", "#9ca3af", "#d97706", "#b45309", "#6b7280")
 OVER_IDEAL = "makespan over the ideal"
 OVER_DELAY = "calls over delay"
-WIDTH, LEFT, RIGHT = 720, 250, 60
+DELIVERED = "delivered"
+WIDTH, LEFT, RIGHT = 720, 262, 60
 CUT = 3.0
 """Bars longer than so many times the ideal are cut off, and say their number."""
 
@@ -25,7 +26,8 @@ def draw(figures: Sequence[Figure], folder: Path) -> list[Path]:
     drawn = []
     bars = [figure for figure in figures if figure.what == OVER_IDEAL]
     points = [figure for figure in figures if figure.row.startswith(OVER_DELAY)]
-    for name, lines in (("makespan", makespan(bars)), ("calls", calls(points))):
+    delivered = {figure.row: figure for figure in figures if figure.what == DELIVERED}
+    for name, lines in (("makespan", makespan(bars, delivered)), ("calls", calls(points))):
         if text := "\n".join(lines):
             path = folder / f"{name}.svg"
             path.write_text(text + "\n", "utf-8")
@@ -33,8 +35,8 @@ def draw(figures: Sequence[Figure], folder: Path) -> list[Path]:
     return drawn
 
 
-def makespan(figures: Sequence[Figure]) -> Iterator[str]:
-    """Bars: how long each contender took, over what was possible."""
+def makespan(figures: Sequence[Figure], delivered: Mapping[str, Figure]) -> Iterator[str]:
+    """Bars: how long each contender took, over what was possible for what it delivered in the end."""
     if not figures:
         return
     names = list(dict.fromkeys(["batcher", *(name for figure in figures for name in figure.others)]))
@@ -49,10 +51,20 @@ def makespan(figures: Sequence[Figure]) -> Iterator[str]:
             colour = COLOURS[names.index(name) % len(COLOURS)]
             length = min(value, CUT) * scale
             yield f'<rect x="{LEFT}" y="{y - 2}" width="{length:.1f}" height="12" fill="{colour}"/>'
-            yield text(LEFT + length + 6, y + 8, f"{value:.2f} {name}")
+            yield text(
+                LEFT + length + 6, y + 8, f"{value:.2f} {name}{_lost(name, delivered.get(figure.row))}"
+            )
             y += 16
         y += 22
     yield "</svg>"
+
+
+def _lost(name: str, delivered: Figure | None) -> str:
+    """What a contender did not deliver, in words; its time is of the rest."""
+    if delivered is None or delivered.bar is None:
+        return ""
+    number = delivered.value if name == "batcher" else delivered.others.get(name, delivered.bar)
+    return "" if number >= delivered.bar else f", {number:.0f} of {delivered.bar:.0f} delivered"
 
 
 def calls(figures: Sequence[Figure]) -> Iterator[str]:
@@ -80,7 +92,8 @@ def calls(figures: Sequence[Figure]) -> Iterator[str]:
         yield path((point for point, _ in group), colour)
         for (x, y), figure in group:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
-            yield text(x + 6, y - 6, f"{short(figure.value)}  {name}", colour=colour)
+            below = 16 if start == "delay" else -6
+            yield text(x + 6, y + below, f"{short(figure.value)}  {name}", colour=colour)
     yield "</svg>"
 
 

@@ -79,7 +79,7 @@ def test_the_picture_of_the_mock_is_one(tmp_path: Path) -> None:
 
 FIGURES = [
     Figure("a row (5 tasks)", "makespan over the ideal", 1.04, "<=", 1.03, "x", {"script": 4.0}),
-    Figure("a row (5 tasks)", "delivered", 5, ">=", 5),
+    Figure("a row (5 tasks)", "delivered", 5, ">=", 5, others={"script": 3}),
     Figure("calls over delay", "delay 1 s wanted", 4.1, unit="calls", others={"delay": 1.02}),
     Figure("calls over delay", "polled every 1 s", 9.1, unit="calls", others={"delay": 0.5}),
     Figure("another", "not measured", math.nan),
@@ -100,3 +100,6 @@ def test_figures_are_written_and_drawn(tmp_path: Path) -> None:
     assert [path.name for path in drawn] == ["makespan.svg", "calls.svg"]
     for path in drawn:
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    words = drawn[0].read_text()
+    assert "4.00 script, 3 of 5 delivered" in words, "who lost some was not quicker"
+    assert "1.04 batcher<" in words

@@ -45,7 +45,7 @@ def cold(scale: Scale) -> Iterator[Figure]:
 
 def delays(scale: Scale) -> Iterator[Figure]:
     """Calls per image over the wanted delay, for the picture: 15 s jobs."""
-    tasks = scale.of(300, 100)
+    tasks = scale.of(600, 100)
     terms = Terms(service=15.0, sigma=0.3)
     wanted = {"0.5": "500ms", "1": "1s", "2": "2s", "4": "4s"}
     commands = {
