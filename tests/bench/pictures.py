@@ -16,6 +16,8 @@ OVER_IDEAL = "makespan over the ideal"
 OVER_DELAY = "calls over delay"
 DELIVERED = "delivered"
 WIDTH, LEFT, RIGHT = 720, 262, 60
+WORDS = 190
+"""Room for the words behind the longest bar."""
 CUT = 3.0
 """Bars longer than so many times the ideal are cut off, and say their number."""
 
@@ -41,7 +43,7 @@ def makespan(figures: Sequence[Figure], delivered: Mapping[str, Figure]) -> Iter
         return
     names = list(dict.fromkeys(["batcher", *(name for figure in figures for name in figure.others)]))
     height = 60 + sum(22 + 16 * (1 + len(figure.others)) for figure in figures)
-    scale = (WIDTH - LEFT - RIGHT) / CUT
+    scale = (WIDTH - LEFT - WORDS) / CUT
     yield head(height, "Makespan over the strict ideal (1 = not possible to be faster)")
     yield line(LEFT + scale, 34, LEFT + scale, height - 8, "#111827", dashed=True)
     y = 48
