@@ -156,7 +156,7 @@ def _land(held: bytes | None, part: Path) -> Landed:
     with disk(part):
         if held is None:
             with open(part, "r+b") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = pictures.digest(file)
                 size = file.tell()
                 file.seek(0)
                 picture = pictures.verified(file)
@@ -171,7 +171,7 @@ def _land(held: bytes | None, part: Path) -> Landed:
 
 def _adopt(path: Path, opened: Callable[[], IO[bytes]]) -> Landed:
     with disk(path), opened() as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it is one
+        digest = pictures.digest(file)
         size = file.tell()
         file.seek(0)
         return Landed(path, digest, size, pictures.verified(file))

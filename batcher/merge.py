@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-from batcher import destination, errors, lock, place, report
+from batcher import destination, errors, lock, pictures, place, report
 from batcher.destination import Destination, disk, sync_folder
 from batcher.destination.local import Local, move
 from batcher.download import CHUNK, Folder
@@ -215,7 +215,7 @@ class _Pictures:
         is not there, or is not the one that was delivered."""
         if isinstance(self._pictures, Local):
             with self._pictures.opened(path) as file:
-                _same(hashlib.file_digest(file, "sha256").hexdigest(), sha256)  # type: ignore[arg-type]  # it is one
+                _same(pictures.digest(file), sha256)
             return self._pictures.path / path
         with self._pictures.opened(path) as file:
             return self._copied(file, sha256)

@@ -5,6 +5,7 @@ Law: the suffix follows the bytes; nothing that does not decode to its last row 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -24,6 +25,11 @@ class Picture:
     mime: str
     width: int
     height: int
+
+
+def digest(file: IO[bytes]) -> str:
+    """The sha256 (hex) of what is left to read: by this a content is known, whatever its name."""
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any file opened for bytes is one
 
 
 def kind_of(file: IO[bytes]) -> Picture:

@@ -233,7 +233,7 @@ def opened(path: str, digest: str) -> Opened:
             raise errors.UploadRejected(f"{path} {error.message}") from error
         file.seek(0)
         if not stored:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == digest
+            same = pictures.digest(file) == digest
             file.seek(0)
         if not same:
             raise errors.UploadRejected(f"{path} changed since it was planned; run the same command again")

@@ -7,7 +7,6 @@ something has its name is believed only when something has.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from batcher import errors, stores
+from batcher import errors, pictures, stores
 from batcher.destination.files import disk
 from batcher.stores import writing
 
@@ -52,7 +51,7 @@ class Stored:
         path = f"images/{name}"
         try:
             with self.opened(path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256  # type: ignore[arg-type]  # it is one
+                return pictures.digest(file) == sha256
         except FileNotFoundError:
             return False
         except OSError as error:

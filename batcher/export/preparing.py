@@ -5,7 +5,6 @@ Law: work on bytes alone: it knows no ledger and no writer, and may be done on a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -73,7 +72,7 @@ def _looked_at(item: Item, content: bytes | None) -> Item:
     with Prepared(item, content=content).here() as found:
         try:
             with open(found.path, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = pictures.digest(file)
                 # One that lies in a store is known by what the store says of it.
                 known = stores.digest(item.address) if plan.is_stored(item.address) else sha256
                 if known != item.digest:

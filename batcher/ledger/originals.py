@@ -7,7 +7,6 @@ read away from the loop, just before.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -80,7 +79,7 @@ class Originals:
             (path, status.st_size, status.st_mtime_ns),
         ).fetchone()
         with open(path, "rb") as file:
-            digest = noted[0] if noted is not None else hashlib.file_digest(file, "sha256").hexdigest()
+            digest = noted[0] if noted is not None else pictures.digest(file)
             if digest != sha256:
                 raise ValueError(path)
             file.seek(0)
@@ -101,7 +100,7 @@ def _facts_of_stored(source: _Source) -> str | None:
             digest = stores.digest(source.path, fresh=True)
         else:
             with open(source.path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = pictures.digest(file)
         if digest != source.digest:
             return None
         with stores.opened(source.path) as file:

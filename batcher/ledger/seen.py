@@ -5,13 +5,14 @@ Law: memory does not grow with the plan.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from typing import IO
+
+from batcher import pictures
 
 
 class Occurrences:
@@ -93,7 +94,7 @@ class Digests:
         with open(path, "rb") as file:
             self._examine(file, status.st_size)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = pictures.digest(file)
         self._connection.execute(
             "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
             (path, status.st_size, status.st_mtime_ns, digest),

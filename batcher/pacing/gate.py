@@ -146,7 +146,8 @@ class Pacing:
 
     def look(self) -> None:
         """Something changed that may let submits go."""
-        self._paced.changed.set()
+        if self.scarce:
+            self._paced.changed.set()
 
     def _holding(self) -> bool:
         return self._is_paced(Kind.STATUS) and self._guard()

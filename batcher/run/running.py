@@ -300,8 +300,8 @@ class _Run:
         codes = set(self.stopping.causes)
         if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
             codes -= {130, 143, 10, 4}
-        told = report.of_folder(self.folder.path, now=self.now(), running=False)
-        if counts[State.FAILED] or counts[State.DOUBTFUL] or told.left_out:
+        left_out, _ = self.ledger.left_out()
+        if counts[State.FAILED] or counts[State.DOUBTFUL] or left_out:
             codes.add(3)
         if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
             codes.add(5)

@@ -70,10 +70,6 @@ class Job:
     hidden_until: float = -math.inf
     ended: anyio.Event = field(default_factory=anyio.Event)
 
-    @property
-    def wants_base64(self) -> bool:
-        return self.body.get("base64") is True
-
     def metrics(self) -> dict[str, Any]:
         """Times, and once it has ended the money."""
         ended = self.finished_at is not None

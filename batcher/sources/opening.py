@@ -6,7 +6,6 @@ copied aside when it is first asked for.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import sys
@@ -14,7 +13,7 @@ import tempfile
 from functools import cache
 from typing import IO
 
-from batcher import stores
+from batcher import pictures, stores
 from batcher.plan import is_stored
 
 STDIN = "-"
@@ -36,7 +35,7 @@ def stamp(path: str) -> str:
     """What changes when the file does. Raises OSError, MissingExtra."""
     if path == STDIN:
         with opened(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a binary file
+            return pictures.digest(file)
     if is_stored(path):
         found = stores.stat(path)
         # Where nothing tells a changed file of the same size from the old one, its content does.

@@ -6,7 +6,6 @@ files on their way, lines still to be written) is judged only when there is none
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sqlite3
@@ -143,7 +142,7 @@ def _verdict(where: Destination, path: str, sha256: str) -> tuple[Kind, str] | N
     """What is wrong with a delivered file; None: nothing."""
     try:
         with where.opened(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it is one
+            digest = pictures.digest(file)
             file.seek(0)
             try:
                 pictures.verified(file)
