@@ -27,6 +27,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def at_once(item: object) -> float:
+    """Seconds for work of which nothing is known but that it is small."""
+    return 0.0
+
+
 class Hands(Protocol):
     """Those who work on bytes."""
 
@@ -41,8 +46,18 @@ class Hands(Protocol):
     async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
         """`work(*values)`; what is due first (Unix s) goes first. Raises what it raises."""
 
-    def over(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """`work` of each item, in their order, several under way. Blocks. Raises what `work` raises."""
+    def over(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        longest: Callable[[Item], float] = at_once,
+    ) -> Iterator[Result]:
+        """`work` of each item, in their order, several under way; it should not take longer than `longest`
+        says (s). Blocks. Raises what `work` raises."""
+
+    def see(self, folder: Path) -> None:
+        """Whoever works here sees what is written into this folder when it returns. Raises UsageError."""
 
 
 class Carrier(Hands, Protocol):
@@ -104,7 +119,16 @@ class Threads:
     async def do(self, work: Callable[..., Result], *values: object, due: float = math.inf) -> Result:
         return await asyncio.to_thread(work, *values)
 
-    def over(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def see(self, folder: Path) -> None:
+        """It is this machine's."""
+
+    def over(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        longest: Callable[[Item], float] = at_once,
+    ) -> Iterator[Result]:
         with ThreadPoolExecutor(self.size, "bytes") as pool:
             under_way: deque[Future[Result]] = deque()
             try:

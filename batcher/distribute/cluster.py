@@ -14,13 +14,14 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar, cast
 
 import anyio
 
 from batcher import errors
-from batcher.carrying import Room
-from batcher.destination import Destination
+from batcher.carrying import Room, at_once
+from batcher.destination import Destination, disk
 from batcher.distribute import working
 from batcher.distribute.working import Answer
 from batcher.download import Folder, Landed
@@ -75,13 +76,19 @@ class Cluster:
             return await asyncio.to_thread(work, *values)
         return cast(Result, _told(answer))
 
-    def over(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def over(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        longest: Callable[[Item], float] = at_once,
+    ) -> Iterator[Result]:
         under_way: deque[tuple[Any, Item]] = deque()
 
         def next_one() -> Result:
             ref, item = under_way.popleft()
             try:
-                answer = self._ray.get(ref, timeout=self._patience)
+                answer = self._ray.get(ref, timeout=self._patience + longest(item))
             except self._ray.exceptions.RayError:
                 self._cancel(ref)
                 return work(item)  # nobody is heard of: it is done here
@@ -143,13 +150,14 @@ class Cluster:
             self._ray.cancel(ref, force=True)
 
     def see(self, folder: Path) -> None:
-        """The workers see this folder when it returns. Raises UsageError."""
-        for sees in self.over(working.sees, [str(folder)] * self.size):
-            if not sees:
-                raise errors.UsageError(
-                    f"the cluster's workers do not see {folder}; with --on ray the output is a folder "
-                    "that all machines share, or one of an object store"
-                )
+        """The workers see this folder, and not another of that name, when it returns. Raises UsageError."""
+        with disk(folder), NamedTemporaryFile(dir=folder, prefix=".seen-", suffix=".new") as only_here:
+            for sees in self.over(working.sees, [only_here.name] * self.size):
+                if not sees:
+                    raise errors.UsageError(
+                        f"the cluster's workers do not see {folder}; with --on ray the output is a folder "
+                        "that all machines share, or one of an object store"
+                    )
 
     def carrier(self, folder: Folder, called: Callable[[str], None]) -> Carrier:
         """These workers bringing the pictures of one run; `called` counts each download.
@@ -173,8 +181,9 @@ class Carrier:
         self.size = cluster.size
         self.do = cluster.do
         self.over = cluster.over
+        self.see = cluster.see
         if not folder.destination.remote:
-            cluster.see(folder.parts)
+            self.see(folder.parts)
 
     async def fetch(self, url: str, part: Path, due: float) -> Landed:
         answer, *refs = await self._cluster.answered(lambda: self._given(url, part), due)

@@ -6,6 +6,8 @@
     leaving.py      a delivered picture, and its original, as they leave: file, columns, mask
     columns.py      one type for every column
     masks.py        a mask of the source, laid where the source lies
+    preparing.py    a picture is brought here and looked at before it is written
+    packing.py      which pictures leave in one piece of work, on whatever machine
     imagefolder.py, webdataset.py, parquet.py    the three forms
 
 Law: an export adds nothing, drops nothing silently, and never writes over what is there. It reads a snapshot

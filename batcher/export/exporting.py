@@ -6,11 +6,12 @@ Law: what is there is never written over; a picture that cannot leave is named.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from batcher import destination, errors, place
 from batcher.carrying import Hands, Threads
@@ -18,9 +19,9 @@ from batcher.destination import disk
 from batcher.export.columns import Columns
 from batcher.export.exclusion import Exclusion
 from batcher.export.imagefolder import MASK, ImageFolder
-from batcher.export.leaving import Item, Leaving
+from batcher.export.leaving import Leaving
+from batcher.export.packing import Packed, Writer, clear, longest, packed, parcels
 from batcher.export.parquet import Parquet
-from batcher.export.preparing import Prepared, prepared
 from batcher.export.splits import Splits
 from batcher.export.webdataset import WebDataset
 from batcher.ledger import store
@@ -74,20 +75,12 @@ class Exported:
         }
 
 
-class _Writer(Protocol):
-    @property
-    def notes(self) -> Sequence[str]: ...
-    def add(self, item: Item, mask: tuple[str, bytes] | None, *, shows: bool) -> None: ...
-    def finish(self) -> None: ...
-    def close(self) -> None: ...
-
-
 def export(output: Path, wishes: Wishes, hands: Hands | None = None) -> Exported:
-    """Exports the job whose output folder is `output`; works while it runs. `hands` look at the pictures and
-    lay their masks; they are written here.
+    """Exports the job whose output folder is `output`; works while it runs. `hands` look at the pictures, lay
+    their masks and write them; what came of it is noted here.
 
-    Raises UsageError (nothing was delivered yet, the folder is not empty, an extra is not installed),
-    DiskError, LedgerError.
+    Raises UsageError (nothing was delivered yet, the folder is not empty or the hands do not see it, an extra
+    is not installed), DiskError, LedgerError.
     """
     path = place.ledger_of(output)
     if not path.exists():
@@ -123,7 +116,7 @@ class _Export:
         self.missing: list[str] = []
 
     def run(self) -> Exported:
-        columns, showing = Columns(), set()
+        columns, showing = Columns(), set[str]()
         for item in self.leaving.looked():
             if columns.meet(item.split, {**item.values, MASK: item.name if item.mask else None}):
                 showing.add(item.name)
@@ -131,29 +124,36 @@ class _Export:
             raise errors.UsageError(
                 "there is nothing to export: no picture is delivered, or all are excluded"
             )
-        writer = _writer(self.wishes, columns)
+        writer = _writer(self.wishes, columns, showing)
         with_masks = MASK in columns.kinds()
+        self._make_room()
         try:
-            items = (item if with_masks else replace(item, mask=None) for item in self.leaving.items())
-            for found in self.hands.over(prepared, items):
-                self._add(writer, found, showing)
+            items = (
+                writer.named(item if with_masks else replace(item, mask=None))
+                for item in self.leaving.items()
+            )
+            work = partial(packed, writer.write)
+            for found in self.hands.over(work, parcels(items, writer.largest), longest=longest):
+                self._take(writer, found)
             writer.finish()
         finally:
             writer.close()
+        if self.hands.elsewhere:
+            clear(self.wishes.into)
         return self._exported(writer)
 
-    def _add(self, writer: _Writer, found: Prepared, showing: Collection[str]) -> None:
-        self.missing += found.problems
-        if found.item is None:
-            return
-        with found.here() as item:
-            shows = item.folder == "images" and item.name in showing
-            writer.add(item, found.mask, shows=shows)
-        self.counts[item.folder] += 1
-        self.splits[item.split] += 1
-        self.counts["masks"] += found.mask is not None
+    def _make_room(self) -> None:
+        """The folder is there, for all who write into it. Raises UsageError."""
+        self.wishes.into.mkdir(parents=True, exist_ok=True)
+        self.hands.see(self.wishes.into)
 
-    def _exported(self, writer: _Writer) -> Exported:
+    def _take(self, writer: Writer, found: Packed) -> None:
+        self.missing += found.problems
+        writer.take(found.split, found.written)
+        self.counts.update(found.counts)
+        self.splits[found.split] += found.counts.get("images", 0) + found.counts.get("originals", 0)
+
+    def _exported(self, writer: Writer) -> Exported:
         notes = list(writer.notes)
         if unmatched := self.exclusion.unmatched:
             entries = "1 entry" if len(unmatched) == 1 else f"{len(unmatched)} entries"
@@ -188,9 +188,9 @@ def _refuse(into: Path, output: Path) -> None:
         )
 
 
-def _writer(wishes: Wishes, columns: Columns) -> _Writer:
+def _writer(wishes: Wishes, columns: Columns, showing: Collection[str]) -> Writer:
     if wishes.to == "imagefolder":
-        return ImageFolder(wishes.into, columns)
+        return ImageFolder(wishes.into, columns, showing)
     if wishes.to == "webdataset":
         return WebDataset(wishes.into, columns)
     return Parquet(wishes.into, columns)

@@ -12,24 +12,54 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from batcher.export.columns import TEXT, Columns, cast
+from batcher.export import packing
+from batcher.export.columns import TEXT, Columns, Kind, cast
 from batcher.export.leaving import Item
+from batcher.export.preparing import Prepared
 
 MASK = "mask_file_name"
 MASK_AS_TEXT = "mask_file"
 
 
-class ImageFolder:
-    """Writes one into `target`."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How a line of metadata.jsonl is written: the columns' types; those that are text for their readers'
+    sake, and those of which dates are quoted."""
 
-    def __init__(self, target: Path, columns: Columns) -> None:
+    kinds: Mapping[str, Kind]
+    as_text: frozenset[str]
+    quoted: frozenset[str]
+
+    def of(self, item: Item, mask: str | None) -> str:
+        """The line of one picture."""
+        record: dict[str, Any] = {"file_name": f"{item.folder}/{item.name}"}
+        values = {**item.values, MASK: mask}
+        for name, kind in self.kinds.items():
+            if name not in self.as_text:
+                known = cast(values.get(name), kind)
+                record[name] = json.dumps(known) if name in self.quoted and known is not None else known
+            else:
+                known = cast(values.get(name), TEXT)
+                record[MASK_AS_TEXT if name == MASK else name] = "" if known is None else known
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+class ImageFolder:
+    """Writes one into `target`. `showing`: names of pictures whose line shows the type of some column."""
+
+    largest = packing.HANDFUL_SAMPLES, packing.HANDFUL_BYTES
+
+    def __init__(self, target: Path, columns: Columns, showing: Collection[str]) -> None:
         self._target = target
-        self._kinds = columns.kinds()
-        self._as_text = set(columns.untold())
-        self._quoted = set(columns.dated())
+        self._showing = showing
+        self._lines = Lines(columns.kinds(), frozenset(columns.untold()), frozenset(columns.dated()))
+        self.write = partial(_files, target, self._lines)
         self._first: dict[str, list[str]] = {}
         self._rest: dict[str, IO[str]] = {}
 
@@ -39,31 +69,31 @@ class ImageFolder:
         return [
             *(
                 f"the column {name} has no value in one of the splits, and is written as text"
-                for name in sorted(self._as_text)
+                for name in sorted(self._lines.as_text)
             ),
             *(
                 f"the column {name} has only dates in one of the splits, and is written in quotes"
-                for name in sorted(self._quoted)
+                for name in sorted(self._lines.quoted)
             ),
         ]
 
-    def add(self, item: Item, mask: tuple[str, bytes] | None, *, shows: bool) -> None:
-        """One picture; `shows`: its line shows the type of some column."""
-        split = self._target / item.split
-        if item.split not in self._rest:
-            split.mkdir(parents=True, exist_ok=True)
-            self._first[item.split] = []
-            self._rest[item.split] = open(split / ".metadata.rest", "w", encoding="utf-8")  # noqa: SIM115  # closed by finish()
-        link(item.path, _folder(split, item.folder) / item.name)
-        named = None
-        if mask is not None:
-            named = f"masks/{mask[0]}"
-            write(_folder(split, "masks") / mask[0], mask[1])
-        line = self._line(item, named)
-        if shows:
-            self._first[item.split].append(line)
-        else:
-            self._rest[item.split].write(line)
+    def named(self, item: Item) -> Item:
+        """A picture keeps its name."""
+        return item
+
+    def take(self, split: str, written: list[tuple[str, str]]) -> None:
+        """Where each picture lies in its split, and its line."""
+        if written and split not in self._rest:
+            self._first[split] = []
+            self._rest[split] = open(  # noqa: SIM115  # closed by finish()
+                self._target / split / ".metadata.rest", "w", encoding="utf-8"
+            )
+        for place, line in written:
+            folder, _, name = place.partition("/")
+            if folder == "images" and name in self._showing:
+                self._first[split].append(line)
+            else:
+                self._rest[split].write(line)
 
     def finish(self) -> None:
         """Every metadata.jsonl takes its place."""
@@ -84,37 +114,39 @@ class ImageFolder:
         for rest in self._rest.values():
             rest.close()
 
-    def _line(self, item: Item, mask: str | None) -> str:
-        record: dict[str, Any] = {"file_name": f"{item.folder}/{item.name}"}
-        values = {**item.values, MASK: mask}
-        for name, kind in self._kinds.items():
-            if name not in self._as_text:
-                known = cast(values.get(name), kind)
-                record[name] = json.dumps(known) if name in self._quoted and known is not None else known
-            else:
-                known = cast(values.get(name), TEXT)
-                record[MASK_AS_TEXT if name == MASK else name] = "" if known is None else known
-        return json.dumps(record, ensure_ascii=False) + "\n"
+
+def _files(target: Path, lines: Lines, split: str, pictures: Iterator[Prepared]) -> list[tuple[str, str]]:
+    """A handful of pictures under their names; their places and lines."""
+    written = []
+    for picture in pictures:
+        item, named = picture.item, None
+        place = f"{item.folder}/{item.name}"
+        put(picture, target / split / place)
+        if picture.mask is not None:
+            named = f"masks/{picture.mask[0]}"
+            write(target / split / named, picture.mask[1])
+        written.append((place, lines.of(item, named)))
+    return written
 
 
-def link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where that cannot be."""
+def put(picture: Prepared, target: Path) -> None:
+    """The picture under a name of the export: the same file, or a copy where that cannot be."""
+    if picture.content is not None:
+        write(target, picture.content)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source, target)
+        os.link(picture.item.address, target)
+    except FileExistsError:
+        return  # whoever was overtaken was there before
     except OSError:
-        unfinished = target.with_name(f".{target.name}.new")
-        shutil.copyfile(source, unfinished)
+        unfinished = packing.unfinished(target.parent, target.suffix)
+        shutil.copyfile(picture.item.address, unfinished)
         os.replace(unfinished, target)
 
 
 def write(target: Path, data: bytes) -> None:
     """The file, whole or not at all."""
-    unfinished = target.with_name(f".{target.name}.new")
+    unfinished = packing.unfinished(target.parent, target.suffix)
     unfinished.write_bytes(data)
     os.replace(unfinished, target)
-
-
-def _folder(split: Path, name: str) -> Path:
-    folder = split / name
-    folder.mkdir(exist_ok=True)
-    return folder

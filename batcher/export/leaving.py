@@ -39,10 +39,11 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture that leaves: the file at `path` as `folder/name`, its columns, its mask.
+    """One picture that leaves as `folder/name`: its columns, its mask.
 
-    `address` is where it lies: a path of this disk or an object of a store, which is brought to a `path` of
-    this disk when its turn comes. `digest` is given where the file is not ours and has to be looked at.
+    `address` is where it lies: a path of this disk or an object of a store. `size` is its bytes, as far as
+    they are known. `digest` is given where the file is not ours and has to be looked at. `key` is what a form
+    calls it that has no folders.
     """
 
     split: str
@@ -50,9 +51,10 @@ class Item:
     name: str
     address: str
     values: Mapping[str, Any]
+    size: int
     mask: Mask | None = None
     digest: str = ""
-    path: Path = Path()
+    key: str = ""
 
 
 class Leaving:
@@ -130,6 +132,7 @@ class Leaving:
             name,
             self._pictures.address(f"images/{name}"),
             values,
+            picture.size,
             mask,
         )
 
@@ -149,7 +152,8 @@ class Leaving:
         values["source_image"] = f"originals/{name}"
         path = mask_of(picture)
         mask = Mask(path, None, (0, 0)) if path else None
-        return Item(variant.split, "originals", name, source.path, values, mask, digest=source.group)
+        size = variant.size if is_stored(source.path) else _size_of(source.path)
+        return Item(variant.split, "originals", name, source.path, values, size, mask, digest=source.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,13 @@ def mask_of(picture: Picture) -> str | None:
     if isinstance(beside, str) and (os.path.isabs(beside) or is_stored(beside)):
         return beside
     return str(picture.params["mask"]) if "mask" in picture.media else None
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0  # that it is not there is told when its turn comes
 
 
 def _original_name(source: Source) -> str:

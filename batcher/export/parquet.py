@@ -8,19 +8,31 @@ Law: every shard of every split has one schema. pyarrow is an extra, and importe
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from batcher import errors
+from batcher.export import packing
 from batcher.export.columns import Columns, Kind, cast
 from batcher.export.imagefolder import MASK
 from batcher.export.leaving import Item
-from batcher.export.shards import Shards
+from batcher.export.preparing import Prepared
 
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20
 """A row group is what a reader holds at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What every shard has: the columns' types, and whether there are masks."""
+
+    kinds: Mapping[str, Kind]
+    masks: bool
 
 
 class Parquet:
@@ -29,94 +41,82 @@ class Parquet:
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
-        try:
-            self._arrow: Any = import_module("pyarrow")
-            self._parquet: Any = import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise errors.UsageError(
-                "Parquet needs pyarrow, which is not installed: pip install 'batcher[parquet]'"
-            ) from error
-        self._target = target
-        self._kinds = columns.kinds()
-        self._masks = self._kinds.pop(MASK, None) is not None
-        self._schema = self._schema_of()
-        self._open: dict[str, _Open] = {}
+        _arrow()
+        kinds = columns.kinds()
+        masks = kinds.pop(MASK, None) is not None
+        self.write = partial(_shard, target, Table(kinds, masks))
+        self.largest = packing.SHARD_SAMPLES, packing.SHARD_BYTES
+        self.take = packing.Shards(target, ".parquet").take
 
-    def add(self, item: Item, mask: tuple[str, bytes] | None, *, shows: bool) -> None:
-        """One row."""
-        name = f"{item.folder}/{item.name}"
-        row: dict[str, Any] = {"image": {"bytes": item.path.read_bytes(), "path": name}}
-        if self._masks:
-            row["mask"] = None if mask is None else {"bytes": mask[1], "path": f"masks/{mask[0]}"}
-        row["file_name"] = name
-        row |= {column: cast(item.values.get(column), kind) for column, kind in self._kinds.items()}
-        size = len(row["image"]["bytes"]) + (len(mask[1]) if mask else 0)
-        split = self._open.get(item.split)
-        if split is None:
-            split = self._open[item.split] = _Open(Shards(self._target / item.split, ".parquet"))
-        elif split.shards.full(size):
-            self._settle(split)
-        split.rows.append(row)
-        split.size += size
-        split.shards.took(size)
-        if len(split.rows) >= GROUP_ROWS or split.size >= GROUP_BYTES:
-            self._flush(split)
+    def named(self, item: Item) -> Item:
+        """A row is known by its file name."""
+        return item
 
     def finish(self) -> None:
-        """The last shards take their names."""
-        for split in self._open.values():
-            self._settle(split)
+        """Every shard has its name."""
 
     def close(self) -> None:
-        """Leaves nothing open, whatever happened."""
-        for split in self._open.values():
-            if split.writer is not None:
-                split.writer.close()
-
-    def _flush(self, split: _Open) -> None:
-        if split.writer is None:
-            # Pictures are compressed already.
-            split.writer = self._parquet.ParquetWriter(
-                split.shards.unfinished, self._schema, compression="none"
-            )
-        table = self._arrow.Table.from_pylist(split.rows, schema=self._schema)
-        split.writer.write_table(table)
-        split.rows.clear()
-        split.size = 0
-
-    def _settle(self, split: _Open) -> None:
-        self._flush(split)
-        split.writer.close()
-        split.writer = None
-        split.shards.settle()
-
-    def _schema_of(self) -> Any:
-        arrow = self._arrow
-        picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
-        pictures = ["image", "mask"] if self._masks else ["image"]
-        fields = [(name, picture) for name in pictures]
-        fields.append(("file_name", arrow.string()))
-        fields += [(name, self._type_of(kind)) for name, kind in self._kinds.items()]
-        # By this note `datasets` knows that the structs are pictures.
-        features = {name: {"_type": "Image"} for name in pictures}
-        note = json.dumps({"info": {"features": features}})
-        return arrow.schema(fields, metadata={"huggingface": note})
-
-    def _type_of(self, kind: Kind) -> Any:
-        arrow = self._arrow
-        if kind.inner is not None:
-            return arrow.list_(self._type_of(kind.inner))
-        if kind.fields:
-            return arrow.struct([(name, self._type_of(inner)) for name, inner in kind.fields])
-        plain = {"bool": arrow.bool_, "int": arrow.int64, "float": arrow.float64}
-        return plain.get(kind.word, arrow.string)()
+        """Nothing is open."""
 
 
-class _Open:
-    """A split while it is written."""
+def _arrow() -> tuple[Any, Any]:
+    """The modules pyarrow and pyarrow.parquet. Raises UsageError."""
+    try:
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise errors.UsageError(
+            "Parquet needs pyarrow, which is not installed: pip install 'batcher[parquet]'"
+        ) from error
 
-    def __init__(self, shards: Shards) -> None:
-        self.shards = shards
-        self.writer: Any = None
-        self.rows: list[dict[str, Any]] = []
-        self.size = 0
+
+def _shard(target: Path, table: Table, split: str, pictures: Iterator[Prepared]) -> Path | None:
+    """One file of rows, not yet named; None where there is no picture."""
+    first = next(pictures, None)
+    if first is None:
+        return None
+    arrow, parquet = _arrow()
+    schema = _schema(arrow, table)
+    path = packing.unfinished(target / split, ".parquet")
+    rows = [_row(first, table)]
+    size = len(rows[0]["image"]["bytes"])
+    # Pictures are compressed already.
+    with parquet.ParquetWriter(path, schema, compression="none") as writer:
+        for picture in pictures:
+            if len(rows) >= GROUP_ROWS or size >= GROUP_BYTES:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                rows, size = [], 0
+            rows.append(_row(picture, table))
+            size += len(rows[-1]["image"]["bytes"])
+        writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+    return path
+
+
+def _row(picture: Prepared, table: Table) -> dict[str, Any]:
+    item, mask = picture.item, picture.mask
+    name = f"{item.folder}/{item.name}"
+    row: dict[str, Any] = {"image": {"bytes": picture.data(), "path": name}}
+    if table.masks:
+        row["mask"] = None if mask is None else {"bytes": mask[1], "path": f"masks/{mask[0]}"}
+    row["file_name"] = name
+    return row | {column: cast(item.values.get(column), kind) for column, kind in table.kinds.items()}
+
+
+def _schema(arrow: Any, table: Table) -> Any:
+    picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    pictures = ["image", "mask"] if table.masks else ["image"]
+    fields = [(name, picture) for name in pictures]
+    fields.append(("file_name", arrow.string()))
+    fields += [(name, _type_of(arrow, kind)) for name, kind in table.kinds.items()]
+    # By this note `datasets` knows that the structs are pictures.
+    features = {name: {"_type": "Image"} for name in pictures}
+    note = json.dumps({"info": {"features": features}})
+    return arrow.schema(fields, metadata={"huggingface": note})
+
+
+def _type_of(arrow: Any, kind: Kind) -> Any:
+    if kind.inner is not None:
+        return arrow.list_(_type_of(arrow, kind.inner))
+    if kind.fields:
+        return arrow.struct([(name, _type_of(arrow, inner)) for name, inner in kind.fields])
+    plain = {"bool": arrow.bool_, "int": arrow.int64, "float": arrow.float64}
+    return plain.get(kind.word, arrow.string)()

@@ -5,11 +5,11 @@ Law: work on bytes alone: it knows no ledger and no writer, and may be done on a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import IO
 
 from batcher import errors, pictures, plan, stores
 from batcher.export import masks
@@ -18,39 +18,33 @@ from batcher.export.leaving import Item
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A picture that may be written, and its mask (name, bytes); `item` None: it may not be. `content` is its
-    bytes where it does not lie on a disk; `problems` are to be told."""
+    """A picture that may be written, and its mask (name, bytes). `content` is its bytes where it does not lie
+    on a disk."""
 
-    item: Item | None
+    item: Item
     mask: tuple[str, bytes] | None = None
     content: bytes | None = None
-    problems: tuple[str, ...] = ()
 
-    @contextmanager
-    def here(self) -> Iterator[Item]:
-        """The picture as a file of this machine, for as long as the block runs."""
-        assert self.item is not None
-        if self.content is None:
-            yield replace(self.item, path=Path(self.item.address))
-            return
-        with TemporaryDirectory(prefix="batcher-") as folder:
-            path = Path(folder) / "picture"
-            path.write_bytes(self.content)
-            yield replace(self.item, path=path)
+    def data(self) -> bytes:
+        """Its bytes. Raises OSError."""
+        return Path(self.item.address).read_bytes() if self.content is None else self.content
 
 
-def prepared(item: Item) -> Prepared:
-    """Looks at the picture, wherever it lies, and lays its mask, if it has one."""
+def prepared(item: Item, problem: Callable[[str], None]) -> Prepared | None:
+    """Looks at the picture, wherever it lies, and lays its mask, if it has one; None: it cannot leave.
+    `problem` is told why, and what is wrong with a mask."""
     try:
         content = _content(item)
         if item.digest:
             item = _looked_at(item, content)
     except errors.BadDownload as error:
-        return Prepared(None, problems=(f"{item.address}: {error}",))
+        problem(f"{item.address}: {error}")
+        return None
     try:
         return Prepared(item, _mask(item), content)
     except errors.BadDownload as error:
-        return Prepared(item, None, content, (str(error),))
+        problem(str(error))
+        return Prepared(item, None, content)
 
 
 def _content(item: Item) -> bytes | None:
@@ -69,19 +63,22 @@ def _content(item: Item) -> bytes | None:
 
 def _looked_at(item: Item, content: bytes | None) -> Item:
     """An original with its size, if it still is the picture that was sent. Raises BadDownload."""
-    with Prepared(item, content=content).here() as found:
-        try:
-            with open(found.path, "rb") as file:
-                sha256 = pictures.digest(file)
-                # One that lies in a store is known by what the store says of it.
-                known = stores.digest(item.address) if plan.is_stored(item.address) else sha256
-                if known != item.digest:
-                    raise errors.BadDownload("changed since it was sent")
-                file.seek(0)
-                width, height = pictures.upright_size(file)
-        except OSError as error:
-            raise errors.BadDownload(error.strerror or str(error)) from error
+    try:
+        with _opened(item, content) as file:
+            sha256 = pictures.digest(file)
+            # One that lies in a store is known by what the store says of it.
+            known = stores.digest(item.address) if plan.is_stored(item.address) else sha256
+            if known != item.digest:
+                raise errors.BadDownload("changed since it was sent")
+            file.seek(0)
+            width, height = pictures.upright_size(file)
+    except OSError as error:
+        raise errors.BadDownload(error.strerror or str(error)) from error
     return replace(item, values={**item.values, "sha256": sha256, "width": width, "height": height})
+
+
+def _opened(item: Item, content: bytes | None) -> IO[bytes]:
+    return open(item.address, "rb") if content is None else io.BytesIO(content)
 
 
 def _mask(item: Item) -> tuple[str, bytes] | None:

@@ -21,7 +21,7 @@ from batcher.ledger.totals import credits
 DELIVERED = """
 SELECT t.name, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
        s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
-       s.submitted_at, s.queue_time, s.inference_time, s.total_time
+       s.submitted_at, s.queue_time, s.inference_time, s.total_time, f.bytes
 FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
 WHERE f.delivered_at IS NOT NULL AND t.state = 'done' {only}
 ORDER BY t.id, f.position
@@ -47,13 +47,15 @@ FROM submissions WHERE task = ? GROUP BY outcome
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One delivered picture: its metadata line, and the task it came from (its name, and what it was of)."""
+    """One delivered picture: its metadata line, its bytes, and the task it came from (its name, and what it
+    was of)."""
 
     task: str
     columns: Mapping[str, Any]
     params: Mapping[str, Any]
     media: Mapping[str, str]
     line: Mapping[str, Any]
+    size: int
 
 
 def delivered(
@@ -71,11 +73,11 @@ def pictures(
     kept = tasks is not None or _has(connection, "source_pictures")
     query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
     rule = cache(lambda: labels.geometry_of(connection))
-    for name, columns, params, media, facts, *row in connection.execute(query):
+    for name, columns, params, media, facts, *row, size in connection.execute(query):
         of, asked, inputs = json.loads(columns), json.loads(params), json.loads(media)
         line = _line(model, of, asked, inputs, *row)
         line |= labels.of_picture(rule, facts, of, asked, (line["width"], line["height"]))
-        yield Picture(name, of, asked, inputs, line)
+        yield Picture(name, of, asked, inputs, line, size or 0)
 
 
 def _line(

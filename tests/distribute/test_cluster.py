@@ -160,3 +160,29 @@ async def test_no_more_is_under_way_than_workers_take_and_what_is_due_first_goes
             group.start_soon(lambda due=due: cluster.do(work, due, due=float(due)))
     assert workers.most == 2
     assert [values[1] for _, values in workers.given] == [9, 8, 3, 4, 5, 6, 7]
+
+
+class Answering(Workers):
+    """Workers who are waited for by whoever blocks: their first answer never comes in time."""
+
+    def __init__(self) -> None:
+        super().__init__(SILENT)
+        self.waited: list[float] = []
+
+    def _give(self, *values: Any) -> Any:
+        self.given.append((0.0, values))
+        return SimpleNamespace(number=len(self.given) - 1)
+
+    def get(self, ref: Any, *, timeout: float) -> Answer:
+        self.waited.append(timeout)
+        if ref.number == 0:
+            raise RayError("no answer in time")
+        return Answer(work(*self.given[ref.number][1][1:]))
+
+
+def test_work_that_may_take_long_is_waited_for_as_long_and_then_done_here() -> None:
+    workers = Answering()
+    found = Cluster(workers, 2).over(work, (1, 2, 3), longest=lambda item: 100.0 * item)
+    assert list(found) == [2, 4, 6]
+    assert workers.waited == [OVERTAKEN_AFTER + seconds for seconds in (100.0, 200.0, 300.0)]
+    assert workers.cancelled == [0]

@@ -88,12 +88,15 @@ def test_verify_and_export_are_done_by_workers(stage: Stage) -> None:
     assert stage.told(*local)["images"] == 12
     ray = ("--on", "ray", "--address", stage.cluster.address)
     assert stage.told("verify", str(folder), *ray) == stage.told("verify", str(folder))
-    into = [folder / name for name in ("by-threads", "by-workers")]
-    for where, words in zip(into, ((), ray), strict=True):
-        told = stage.told("export", str(folder), "--to", "webdataset", "-o", str(where), *words)
-        assert told["pictures"] == 12
-    tars = [(where / "train" / "00000.tar").read_bytes() for where in into]
-    assert tars[0] == tars[1]
+    for form in ("imagefolder", "webdataset", "parquet"):
+        found = []
+        for by, words in (("threads", ()), ("workers", ray)):
+            where = folder / f"{form}-by-{by}"
+            told = stage.told("export", str(folder), "--to", form, "-o", str(where), *words)
+            assert told["pictures"] == 12
+            files = [path for path in where.rglob("*") if path.is_file()]
+            found.append({str(path.relative_to(where)): path.read_bytes() for path in files})
+        assert found[0] == found[1]
 
     (folder / "images" / "3.png").write_bytes(b"another")
     (folder / "images" / "4.png").unlink()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batcher.export import Exported, Splits, Wishes, export, imagefolder, shards
+from batcher.export import Exported, Splits, Wishes, export, imagefolder, packing
 from batcher.export.exporting import Form
 from batcher.ledger import records, store
 from export.shelf import Shelf
@@ -81,7 +81,7 @@ def test_datasets_loads_an_export_with_pictures_masks_boxes_and_columns(
 
 
 def test_webdataset_reads_the_shards(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "SHARD_SAMPLES", 3)
+    monkeypatch.setattr(packing, "SHARD_SAMPLES", 3)
     a_street(shelf)
     told, into = exported(shelf, "webdataset", splits=HALVES)
     seen: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def test_datasets_loads_the_tar_shards_too(shelf: Shelf, load_dataset: Load) -> 
 def test_pyarrow_reads_every_shard_with_one_schema(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyarrow import parquet
 
-    monkeypatch.setattr(shards, "SHARD_SAMPLES", 3)
+    monkeypatch.setattr(packing, "SHARD_SAMPLES", 3)
     a_street(shelf)
     told, into = exported(shelf, "parquet", splits=HALVES)
     tables = [parquet.read_table(path) for path in sorted(into.glob("*/*.parquet"))]
