@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
 
 import aiohttp
@@ -264,12 +264,6 @@ async def read_limited(response: aiohttp.ClientResponse, most: int) -> bytes:
             raise errors.AnswerLost(f"the answer is larger than {most >> 20} MB")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def record_urls(endpoints: Endpoints, request_id: str) -> wire.Accepted:
-    """Where a job's record is, built from its id: only for one from the history, which tells no URLs."""
-    base = f"{endpoints.api}/v2/requests/{quote(request_id, safe='')}"
-    return wire.Accepted(request_id, f"{base}/status", base)
 
 
 @contextmanager

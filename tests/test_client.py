@@ -335,7 +335,7 @@ async def test_a_blocking_post_on_a_dead_line_is_not_sent_again(now: Callable[[]
         answer("200 OK", b"[]"),
         answer("200 OK", b"\xff\xfe{}"),
         answer("200 OK", b"[" * 200_000),
-        answer("200 OK", b'{"request_id":"r","status_url":"http://[x","response_url":"/r"}'),
+        answer("200 OK", b'{"request_id":7,"status_url":"/s","response_url":"/r"}'),
         answer("204 No Content"),
         answer("299 Odd", b"ok"),
     ],

@@ -41,19 +41,35 @@ def test_relative_urls_are_the_apis_own_and_poll_url_stands_in_for_status_url() 
     assert told.response_url == f"{BASE}/v2/requests/r-1"
 
 
-@pytest.mark.parametrize("key", ["request_id", "status_url", "response_url"])
 @pytest.mark.parametrize("value", [None, "", 7, [], {}, True])
-def test_a_submit_without_its_id_or_urls_cannot_be_read(key: str, value: Any) -> None:
+def test_a_submit_without_its_id_cannot_be_read(value: Any) -> None:
     with pytest.raises(Unreadable):
-        wire.accepted(spoken({**ACCEPTED, key: value}), BASE)
+        wire.accepted(spoken({**ACCEPTED, "request_id": value}), BASE)
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[bad", "http:///x", "ftp://host/x", "javascript:alert(1)", "https://ℂ／x"]
+    "url",
+    [
+        None,
+        "",
+        7,
+        [],
+        {},
+        True,
+        "http://[x",
+        "http:///x",
+        "ftp://host/x",
+        "javascript:alert(1)",
+        "https://ℂ／x",
+    ],
 )
-def test_a_url_that_is_none_cannot_be_read(url: str) -> None:
-    with pytest.raises(Unreadable):
-        wire.accepted(spoken({**ACCEPTED, "status_url": url}), BASE)
+def test_a_job_whose_urls_are_not_told_is_not_paid_again_but_asked_for_by_its_id(url: Any) -> None:
+    record = f"{BASE}/v2/requests/r-1"
+    told = wire.accepted(spoken({**ACCEPTED, "status_url": url}), BASE)
+    assert told == ("r-1", f"{record}/status", f"{BASE}/r")
+    told = wire.accepted(spoken({**ACCEPTED, "response_url": url}), BASE)
+    assert told == ("r-1", f"{BASE}/s", record)
+    assert wire.accepted(b'{"request_id": "a/b"}', BASE).response_url == f"{BASE}/v2/requests/a%2Fb"
 
 
 # --- status

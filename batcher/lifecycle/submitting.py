@@ -12,7 +12,7 @@ from typing import Any
 
 from batcher import errors, retry, wire
 from batcher.admission import Purse
-from batcher.client import Client, record_urls
+from batcher.client import Client
 from batcher.doubt import Answer, History
 from batcher.ledger.entries import Entry
 from batcher.ledger.writer import Ledger
@@ -202,6 +202,6 @@ class Submitting:
             )
         if self._rules.api == "v1":
             return entry
-        entry = self._ledger.submitted(entry, record_urls(self._client.endpoints, job.request_id))
+        entry = self._ledger.submitted(entry, wire.record_of(job.request_id, self._client.endpoints.api))
         await self._ledger.committed()
         return entry

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from batcher.wire.pictures import Output, outputs_of
 from batcher.wire.reading import (
@@ -57,13 +58,31 @@ class Result:
 
 
 def accepted(body: bytes, base: str) -> Accepted:
-    """A submit's 2xx. Raises Unreadable."""
+    """A submit's 2xx. Its URLs are followed; where it tells none, the job exists all the same, and its record
+    is where every record is. Raises Unreadable."""
     answer = object_of(body)
     request_id = answer.get("request_id")
-    status_url = answer.get("status_url") or answer.get("poll_url")
     if not (isinstance(request_id, str) and request_id):
         raise Unreadable("the submit's answer has no request_id")
-    return Accepted(request_id, absolute(status_url, base), absolute(answer.get("response_url"), base))
+    built = record_of(request_id, base)
+
+    def told(url: Any, otherwise: str) -> str:
+        try:
+            return absolute(url, base)
+        except Unreadable:
+            return otherwise
+
+    return Accepted(
+        request_id,
+        told(answer.get("status_url") or answer.get("poll_url"), built.status_url),
+        told(answer.get("response_url"), built.response_url),
+    )
+
+
+def record_of(request_id: str, base: str) -> Accepted:
+    """Where a job's record is, built from its id: for an answer that tells no URLs, as the history."""
+    record = f"{base}/v2/requests/{quote(request_id, safe='')}"
+    return Accepted(request_id, f"{record}/status", record)
 
 
 def status(body: bytes, *, code: int = 200) -> Status:
