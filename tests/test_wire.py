@@ -75,10 +75,22 @@ def test_a_job_whose_urls_are_not_told_is_not_paid_again_but_asked_for_by_its_id
 # --- status
 
 
-@pytest.mark.parametrize("word", ["QUEUED", "PROCESSING", "SOMETHING_NEW", "completed"])
+@pytest.mark.parametrize("word", ["QUEUED", "PROCESSING", "SOMETHING_NEW", ""])
 def test_only_completed_is_finished(word: str) -> None:
     assert not wire.status(spoken({"status": word})).finished
     assert wire.status(spoken({"status": "COMPLETED"})).finished
+
+
+def test_the_case_of_a_word_decides_nothing() -> None:
+    assert wire.status(spoken({"status": "completed"})).finished
+    assert wire.result(spoken({"status": "Completed", "output": URL})).outputs == (Output(url=URL),)
+    with pytest.raises(Unreadable, match="still"):
+        wire.result(spoken({"status": "processing", "output": URL}))
+    for read in (wire.status, wire.result):
+        with pytest.raises(errors.InferenceFailed, match="boom"):
+            read(spoken({"status": "failed", "error": "boom"}))
+    with pytest.raises(errors.InferenceFailed, match="boom"):
+        wire.sync_result({"Content-Type": "application/json"}, spoken({"status": "failed", "error": "boom"}))
 
 
 def test_the_total_time_is_told_or_added_up() -> None:

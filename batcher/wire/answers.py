@@ -91,10 +91,10 @@ def status(body: bytes, *, code: int = 200) -> Status:
     Raises Unreadable, or InferenceFailed when it says FAILED or is a 422 that says no other word.
     """
     answer = object_of(body)
-    word = answer.get("status")
-    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
+    word = _word_of(answer)
+    if word == "FAILED" or (code == 422 and word is None):
         raise failed(answer)
-    if not isinstance(word, str):
+    if word is None:
         raise Unreadable("the answer has no status")
     return Status(word == "COMPLETED", word, total_time(metrics_of(answer)))
 
@@ -103,10 +103,10 @@ def result(body: bytes, *, code: int = 200) -> Result:
     """A result answer with HTTP status `code`, 2xx or 422. Raises as `status`, and when it is not COMPLETED:
     what shows neither that word nor a picture is no result, and may be asked for again."""
     answer = object_of(body)
-    word = answer.get("status")
-    if word == "FAILED" or (code == 422 and not isinstance(word, str)):
+    word = _word_of(answer)
+    if word == "FAILED" or (code == 422 and word is None):
         raise failed(answer)
-    if isinstance(word, str) and word != "COMPLETED":
+    if word is not None and word != "COMPLETED":
         raise Unreadable(f"the result is still {word[:40]}")
     metrics = metrics_of(answer)
     outputs = outputs_of(answer)
@@ -126,6 +126,12 @@ def result(body: bytes, *, code: int = 200) -> Result:
     )
 
 
+def _word_of(answer: Mapping[str, Any]) -> str | None:
+    """The status word, whatever its case: a finished job must not wait for its record's end over a letter."""
+    word = answer.get("status")
+    return word.strip().upper() if isinstance(word, str) else None
+
+
 def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
     """A v1 answer: picture bytes, or JSON with base64 or URLs; accounting in headers.
 
@@ -136,7 +142,7 @@ def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
         raise Unreadable("the answer is empty")
     if kind.endswith("json") or body[:1] in b"{[":
         answer = parsed(body)
-        if isinstance(answer, dict) and answer.get("status") == "FAILED":
+        if isinstance(answer, dict) and _word_of(answer) == "FAILED":
             raise failed(answer)
         outputs = outputs_of(answer)
     elif kind.startswith("text/"):
