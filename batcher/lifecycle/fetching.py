@@ -99,7 +99,7 @@ class Fetching:
                 return await call(turn)
             except errors.InferenceFailed as error:
                 return self._endings.ran_and_failed(entry, error)
-            except errors.StopsTheRun:
+            except (errors.BadKey, errors.Forbidden):
                 raise
             except errors.ApiError as error:
                 if self._too_late(error, deadline):
@@ -131,7 +131,7 @@ class Fetching:
         turn = await self._pacing.turn(Kind.RESULT, submission.submitted_at + self._rules.result_ttl)
         try:
             result = await self._client.result(submission.response_url, turn)
-        except errors.StopsTheRun:
+        except (errors.BadKey, errors.Forbidden):
             raise
         except errors.ApiError as error:
             self._delivery.missed(entry, error)

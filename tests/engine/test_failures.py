@@ -40,6 +40,17 @@ async def test_what_concerns_the_account_or_the_model_stops_the_run_and_fails_no
         assert (report.exit_code, report.counts["done"]) == (0, 30)
 
 
+@pytest.mark.parametrize("route", ["status", "result"])
+async def test_an_empty_account_keeps_nobody_from_asking_for_what_is_paid(
+    bench: Bench, sandbox: MakeSandbox, route: Route
+) -> None:
+    script = Faults([faults.status(route, 406, message="Insufficient credits", calls=[1, 2, 4])])
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(4))
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
