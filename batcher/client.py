@@ -280,6 +280,7 @@ NEVER_SENT = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
+    UnicodeError,  # a host with a label that no name has, as in api..example
 )
 """Raised before a byte of the request left: proof that nothing was accepted."""
 

@@ -49,6 +49,12 @@ async def until_ended(client: Client, accepted: wire.Accepted) -> None:
     raise AssertionError("it never ended")
 
 
+@pytest.mark.parametrize("host", ["a..invalid", "a" * 64 + ".invalid"])
+def test_a_host_that_no_name_system_takes_was_sent_nothing(host: str) -> None:
+    with pytest.raises(errors.Refused), client_module.transport_errors():
+        host.encode("idna")  # as the look-up of the name does
+
+
 # --- the calls, on a good day
 
 
