@@ -253,7 +253,6 @@ class _Run:
                     )
                 await self._balance(client, pacing, "opening")
                 await engine.scheduler.run()
-            if not tasks.cancel_called:
                 await self._balance(client, pacing, "closing")
             beside.cancel_scope.cancel()
         self.last = self.watch.snapshot()

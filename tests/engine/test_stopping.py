@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,24 @@ async def test_what_was_long_stopped_is_fetched_oldest_first(bench: Bench, sandb
         await bench.run(server, bench.manifest(20, limits={"rpm": 60, "metered": "all"}), ear)
         assert heard[: len(submitted)] == submitted
         assert server.billed == 20
+
+
+async def test_the_second_signal_leaves_at_once_though_the_balance_is_awaited(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.hang("credits", calls=[2])])
+    async with sandbox(service=5, faults=script) as server, anyio.create_task_group() as beside:
+
+        async def signals() -> None:
+            while not bench.output.exists() or bench.states()["done"] < TASKS:
+                await anyio.sleep(0.5)
+            await anyio.sleep(1)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                await anyio.sleep(0.1)
+
+        beside.start_soon(signals)
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(TASKS), signals=True)
+        assert (report.exit_code, report.counts["done"]) == (0, TASKS)
+        assert bench.now() - began < 20
