@@ -167,13 +167,20 @@ class Ledger(Book):
         return replace(entry, attempts=attempts, not_before=not_before)
 
     def failed(
-        self, entry: Entry, reason: str, outcome: str | None = None, *, cost: float | None = None
+        self,
+        entry: Entry,
+        reason: str,
+        outcome: str | None = None,
+        *,
+        cost: float | None = None,
+        detail: str | None = None,
     ) -> Entry:
-        """It ended without a picture; `outcome` is what became of its submission, if it had one in force."""
+        """It ended without a picture; `outcome` is what became of its submission, if it had one in force, and
+        `detail` what is kept of it beyond the reason."""
         self._expect(entry, State.FAILED)
         submission = entry.submission
         if outcome is not None and submission is not None:
-            submission = self._outcome(entry, outcome, reason, cost)
+            submission = self._outcome(entry, outcome, detail or reason, cost)
         return self._move(entry, State.FAILED, submission, reason=reason)
 
     def doubt_the_interrupted(self) -> int:

@@ -34,8 +34,10 @@ class Endings:
     async def completed(self, entry: Entry, result: wire.Result) -> Entry:
         """The result is on disk, its URLs and the bytes it carried, before any other byte is fetched."""
         if not result.outputs:
-            reason = f"NO_PICTURE: the result has no picture in it: {result.excerpt[:120]}"
-            return self._ledger.failed(entry, reason, "completed", cost=result.cost)
+            # What it holds instead differs from task to task: in the reason, no two tasks would fail alike.
+            reason = "NO_PICTURE: the result has no picture in it"
+            detail = f"{reason}: {result.excerpt}"
+            return self._ledger.failed(entry, reason, "completed", cost=result.cost, detail=detail)
         outputs: Sequence[tuple[wire.Output, str | None]] = [(output, None) for output in result.outputs]
         if any(output.data is not None for output in result.outputs):
             with anyio.CancelScope(shield=True):

@@ -94,6 +94,20 @@ async def test_ten_first_failures_alike_stop_the_run_before_it_burns_through_all
         assert report.counts["planned"] > 480
 
 
+async def test_results_without_a_picture_fail_alike_whatever_they_hold_instead(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        job = bench.manifest(500, model="mock-inference", limits={"in_flight": 8})
+        report = await bench.run(
+            server, job.model_copy(update={"params": {"sleep": 1, "place": "{{ place }}"}})
+        )
+        assert report.exit_code == 5
+        assert report.counts["failed"] < 20
+        assert list(report.failures) == ["NO_PICTURE: the result has no picture in it"]
+        assert "COMPLETED" in bench.rows("SELECT detail FROM submissions WHERE outcome = 'completed'")[0][0]
+
+
 async def test_failed_tasks_are_submitted_again_only_when_asked(bench: Bench, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5, faults=Faults([faults.failed("bad luck", calls=[1])])) as server:
         manifest = bench.manifest(3)
