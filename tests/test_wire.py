@@ -256,6 +256,18 @@ def test_a_blocking_answer_may_be_json(kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8", "application/json", ""])
+@pytest.mark.parametrize("start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\x10\n\0\0WEBPVP8 "])
+def test_a_picture_is_paid_for_whatever_the_answer_calls_it(kind: str, start: bytes) -> None:
+    body = start + DATA
+    assert wire.sync_result({"Content-Type": kind}, body).outputs == (Output(data=body),)
+
+
+def test_a_blocking_answer_may_be_bare_text() -> None:
+    assert wire.sync_result({"Content-Type": "text/plain"}, B64.encode()).outputs == (Output(data=DATA),)
+    assert wire.sync_result({"Content-Type": "text/plain"}, URL.encode()).outputs == (Output(url=URL),)
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

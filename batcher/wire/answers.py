@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from batcher.wire.reading import (
     total_time,
 )
 from batcher.wire.refusals import failed
+
+PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8|RIFF.{4}WEBP", re.DOTALL)
+"""How the pictures begin that models make: such bytes are paid for, whatever an answer calls them."""
 
 
 class Accepted(NamedTuple):
@@ -138,15 +142,20 @@ def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
     Raises Unreadable; InferenceFailed when it says FAILED.
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    outputs: tuple[Output, ...]
     if not body:
         raise Unreadable("the answer is empty")
-    if kind.endswith("json") or body[:1] in b"{[":
+    if PICTURE.match(body):
+        outputs = (Output(data=body),)
+    elif kind.endswith("json") or body[:1] in b"{[":
         answer = parsed(body)
         if isinstance(answer, dict) and _word_of(answer) == "FAILED":
             raise failed(answer)
         outputs = outputs_of(answer)
     elif kind.startswith("text/"):
-        raise Unreadable(f"the answer is {kind}, not a picture")
+        outputs = outputs_of(body.decode("utf-8", "replace"))
+        if not outputs:
+            raise Unreadable(f"the answer is {kind}, not a picture")
     else:
         outputs = (Output(data=body),)
     return Result(
