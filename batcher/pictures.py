@@ -70,6 +70,8 @@ def _open(file: IO[bytes], *, whole: bool) -> Picture:
                     # Smaller by the decoder itself: every byte is read all the same, at half the work.
                     image.draft(image.mode, (1, 1))
                 image.load()
+                if image.format == "PNG":
+                    _to_its_end(file)
             return picture
     except UnidentifiedImageError as error:
         raise errors.BadDownload(_what_it_is(file)) from error
@@ -78,6 +80,20 @@ def _open(file: IO[bytes], *, whole: bool) -> Picture:
     except Exception as error:
         # Foreign bytes: besides OSError and SyntaxError decoders raise whatever a damaged field leads to.
         raise errors.BadDownload(f"the picture is damaged: {error}") from error
+
+
+def _to_its_end(file: IO[bytes]) -> None:
+    """A PNG whose rows are all there may lack its end all the same. Raises BadDownload."""
+    place = 8
+    while True:
+        file.seek(place)
+        head = file.read(8)
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == b"IEND" and len(file.read(4)) == 4:
+            return
+        if len(head) < 8 or head[4:] == b"IEND":
+            raise errors.BadDownload("the picture is damaged: it is cut off before its end")
+        place += size + 12
 
 
 def _described(image: Any) -> Picture:

@@ -45,6 +45,14 @@ def test_a_picture_that_is_cut_off_is_none(form: str, suffix: str, mime: str, sh
         pictures.verified(io.BytesIO(data[: int(len(data) * share)]))
 
 
+def test_a_png_that_is_cut_anywhere_is_none_though_all_its_rows_are_there() -> None:
+    whole = picture("PNG")
+    assert pictures.verified(io.BytesIO(whole + b"what follows is nobody's")).width == 37
+    for missing in range(1, 100):
+        with pytest.raises(errors.BadDownload):
+            pictures.verified(io.BytesIO(whole[:-missing]))
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_photograph_that_is_cut_anywhere_is_none(progressive: bool) -> None:
     """It is decoded at a smaller size than it has: that must not pass over its last rows."""
