@@ -49,6 +49,27 @@ class Program:
         """Runs some code in the program's place."""
         return self._ran([sys.executable, "-c", code, *arguments], {})
 
+    def shell(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs a line of the shell; the arguments are its `$@`."""
+        return self._ran(["sh", "-c", script, "sh", *arguments], environment)
+
+    def into_nothing(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and stderr of a command whose stdout nobody reads any more."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as stdout:
+            done = subprocess.run(
+                self.command(arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        return done.returncode, done.stderr
+
     def _ran(
         self, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
@@ -377,6 +398,35 @@ def test_limit_takes_so_many_at_a_time_and_ends_with_0(program: Program, server:
         assert (report["counts"]["done"], report["counts"]["planned"]) == (done, 5 - done)
         assert report["state"] == ("finished" if done == 5 else "idle")
     assert billed(server) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("models",), ("models", "--json"), ("plan", "job.yaml"), ("status", "out", "--json")],
+)
+def test_a_reader_who_has_gone_is_no_error(program: Program, arguments: Sequence[str]) -> None:
+    program.manifest(1)
+    assert program("run", "job.yaml", "--sandbox", "-q").returncode == 0
+    (program.folder / "out-sandbox").rename(program.folder / "out")
+    assert program.into_nothing(*arguments) == (0, "")
+
+
+def test_a_reader_who_has_gone_does_not_change_how_a_run_ended(program: Program) -> None:
+    program.manifest(1, price=None)
+    done = program.into_nothing("run", "job.yaml", "--sandbox", "--json", "--max-duration", "1ms")
+    assert done == (10, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_streams_that_whoever_started_it_has_closed_are_no_error(program: Program, closed: str) -> None:
+    program.manifest(1)
+    shell = f'"$@" --base-url "$SEGMIND_BASE_URL" {closed}'
+    with program.started("sandbox", "--service", "100ms") as process:
+        assert process.stdout is not None
+        environment = {"SEGMIND_BASE_URL": process.stdout.readline().strip(), "SEGMIND_API_KEY": KEY}
+        done = program.shell(shell, *program.command(["run", "job.yaml"]), **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(images(program.folder / "out")) == 1
 
 
 def test_output_is_relative_to_the_current_folder_and_the_sandbox_keeps_apart(

@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from batcher import __version__
+from batcher.cli.options import unread
 from batcher.errors import BatcherError
 
 COMMANDS = {
@@ -84,7 +85,17 @@ def root() -> None:
 
 def main() -> None:
     """The one door for dying: every error ends here, as a sentence and an exit code."""
+    _stand_in()
     sys.exit(ended(sys.argv[1:]))
+
+
+def _stand_in() -> None:
+    """Opens the null device for each standard stream that whoever started us has closed (`<&-`), so that no
+    file of ours gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def ended(arguments: list[str]) -> int:
@@ -102,9 +113,9 @@ def ended(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): not an error, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Not an error. Click and rich leave by SystemExit then, and for nothing else here.
+        unread()
         return 0
     except Exception:
         traceback.print_exc()

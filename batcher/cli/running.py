@@ -26,6 +26,7 @@ from batcher.cli.options import (
     duration,
     on_ray,
     option,
+    unread,
 )
 
 if TYPE_CHECKING:
@@ -258,7 +259,10 @@ def _run(
             )
         )
     if as_json:
-        click.echo(json.dumps(report.as_json()))
+        try:
+            click.echo(json.dumps(report.as_json()))
+        except BrokenPipeError:
+            unread()  # which does not change how the run ended
     return report.exit_code
 
 
