@@ -109,6 +109,9 @@ _TOO_LARGE = (
 )
 
 
+_TOO_DEEP = "nested too deeply"
+
+
 def _compose(text: str, file: str, lines: Sequence[str]) -> yaml.Node | None:
     try:
         _refuse_depth(text)
@@ -116,6 +119,8 @@ def _compose(text: str, file: str, lines: Sequence[str]) -> yaml.Node | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+        if "nesting depth" in what:  # libyaml's own limit, which its scanner may meet first
+            what = _TOO_DEEP
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         excerpt = Document(file, None, lines=lines).excerpt(line)
         hint = _syntax_hint(excerpt, str(what))
@@ -138,7 +143,7 @@ def _refuse_depth(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             mark: Any = event.start_mark
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=mark)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
@@ -243,7 +248,7 @@ class _Walker:
             kind = node.tag.removeprefix(_TAG)
             self._problem(path, f"{text[:60]!r} cannot be read as {kind}; put text in quotes", node)
             return None
-        if isinstance(value, str) and _SURROGATE.search(value):
+        if isinstance(value, str) and HALF_CHARACTER.search(value):
             self._problem(path, "holds half a character (a lone surrogate)", node)
             return None
         return value
@@ -282,7 +287,7 @@ def _finite(text: str) -> float:
     return value
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _SCALARS: Mapping[Hashable, Callable[[str], Any]] = {
     f"{_TAG}str": str,
     f"{_TAG}int": _int,
