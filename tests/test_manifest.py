@@ -468,6 +468,13 @@ def test_a_lone_template_keeps_its_type_and_others_give_text(source: str, value:
         ("{{ lipsum() }}", "lipsum"),
         ("{% include 'x' %}", "no loader"),
         ("{{ 1e308 * 10 }}", "no number for a request"),
+        ("{{ 1 if false }}", "no else section was defined"),
+        ("{{ list[9] }}", "has no element 9"),
+        ("{{ '\ud800' }}", "half a character"),
+        ("{{ ['\ud800'] }}", "half a character"),
+        ("a {{ '\ud800' }}", "half a character"),
+        ("{{ list.append(1) }}", "unsafe"),
+        ("{% set _ = list.clear() %}{{ list }}", "unsafe"),
     ],
 )
 def test_a_template_that_cannot_be_rendered_says_why(source: str, says: str) -> None:

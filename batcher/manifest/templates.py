@@ -15,7 +15,9 @@ from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
+
+from batcher.manifest.reading import HALF_CHARACTER
 
 MAX_TEXT = 1_000_000
 """Characters that one rendered value may have."""
@@ -91,8 +93,8 @@ def _never(values: Values) -> Any:
 _UNRENDERED: Callable[[Values], Any] = _never
 
 
-class _Sandbox(SandboxedEnvironment):
-    """Jinja's sandbox, without chance, and without one-line memory bombs."""
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, which changes no row, without chance, and without one-line memory bombs."""
 
     intercepted_binops = frozenset({"*", "**"})
 
@@ -195,17 +197,29 @@ def _guarded(render: Callable[[Values], Any]) -> Callable[[Values], Any]:
         except TemplateError:
             raise
         except jinja2.UndefinedError as error:
-            name = _UNDEFINED.fullmatch(error.message or "")
-            raise (_unknown(name[1]) if name else TemplateError(str(error.message))) from None
+            raise _undefined(str(error.message)) from None
         except jinja2.TemplateError as error:
             raise TemplateError(error.message or type(error).__name__) from None
         except Exception as error:  # whatever a foreign expression may raise is its own problem
             raise TemplateError(f"{type(error).__name__}: {error}"[:300]) from None
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise TemplateError(f"gives more than {MAX_TEXT} characters")
-        return value
+        return _whole(value) if isinstance(value, str) else value
 
     return guarded
+
+
+def _whole(text: str) -> str:
+    """The text, if every encoding takes it."""
+    if not text.isascii() and HALF_CHARACTER.search(text):
+        raise TemplateError("holds half a character (a lone surrogate)")
+    return text
+
+
+def _undefined(message: str) -> TemplateError:
+    """What Jinja says of a value that is not there: a variable, or something inside one."""
+    name = _UNDEFINED.fullmatch(message)
+    return _unknown(name[1]) if name else TemplateError(message)
 
 
 _UNDEFINED = re.compile(r"'([^']+)' is undefined")
@@ -220,13 +234,13 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        return str(value)
+        return _whole(str(value))
     if isinstance(value, float):
         if math.isfinite(value):
             return value
         raise TemplateError(f"gives {value}, which is no number for a request")
     if isinstance(value, jinja2.Undefined):
-        raise _unknown(str(value._undefined_name))
+        raise _undefined(value._undefined_message)
     if depth < 50 and isinstance(value, list | tuple):
         return [plain(inner, depth + 1) for inner in value]
     if depth < 50 and isinstance(value, dict):
