@@ -15,7 +15,7 @@ from typing import Any
 
 from batcher import catalog, errors, place, plan, sources, stores, uploads
 from batcher.catalog import Model
-from batcher.ledger import planning, store
+from batcher.ledger import planning, store, totals
 from batcher.ledger.planning import Planned
 from batcher.ledger.seen import Digests, Occurrences
 from batcher.ledger.totals import credits, micro
@@ -144,7 +144,9 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
         number, left_out = planning.left_out(connection, TOLD)
     if number:
         warnings.append(told_left_out(number, str(left_out[0])))
-    found = _estimated(share_of(manifest, shard), planned.total, new, done, images, sample, tuple(warnings))
+    each = _per_image(path, price_of(manifest, model_of(manifest)))
+    cost = None if each is None else round(each * images, 6)
+    found = _estimated(share_of(manifest, shard), planned.total, new, done, cost, sample, tuple(warnings))
     return replace(found, left_out=tuple(left_out))
 
 
@@ -237,6 +239,16 @@ def _compared(connection: sqlite3.Connection, path: Path, total: int) -> tuple[i
     return total - known, int(done), int(images)
 
 
+def _per_image(path: Path, price: float | None) -> float | None:
+    """Credits: what an image really cost so far; where none is known yet, `price`."""
+    if path.exists():
+        with store.disk_errors(path), closing(store.open_for_reading(path)) as connection:
+            spent = totals.money(connection)
+        if spent.paid_images:
+            return spent.per_image(None) / totals.MICRO
+    return price
+
+
 def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:
     """The warning of a changed `output.name`, from the ledger that `_compared` has attached."""
     if not path.exists():
@@ -262,12 +274,11 @@ def _estimated(
     total: int,
     new: int,
     done: int,
-    images: int,
+    cost: float | None,
     sample: tuple[dict[str, Any], ...],
     warnings: tuple[str, ...],
 ) -> Outlook:
     model = model_of(manifest)
-    price = price_of(manifest, model)
     left = total - done
     typical = Polling(typical=model.seconds if model else None).typical
     calls = left * CALLS_PER_TASK[api_of(manifest, model)]
@@ -280,7 +291,7 @@ def _estimated(
         total=total,
         new=new,
         done=done,
-        cost=None if price is None else round(price * images, 6),
+        cost=cost,
         calls=calls,
         seconds=max(by_rate, by_slots) + (typical if left else 0.0),
         sample=sample,

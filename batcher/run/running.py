@@ -179,8 +179,9 @@ class _Run:
             self.ledger.forget_in_flight("the sandbox that worked on it has ended")
         if self.wishes.retry_failed:
             self.ledger.retry_failed()
-        if self.wishes.confirm is not None and self.price is not None:
-            cost = credits(self.ledger.planned_images() * self.price)
+        each = self.ledger.money.per_image(self.price)
+        if self.wishes.confirm is not None and each:
+            cost = credits(self.ledger.planned_images() * each)
             if not self.wishes.confirm(cost):
                 raise errors.UsageError(
                     f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"

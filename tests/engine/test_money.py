@@ -7,6 +7,7 @@ import pytest
 from batcher import errors
 from batcher.progress import Event, Finished, Noted, Snapshot
 from batcher.report import Report, of_folder
+from batcher.run import outlook
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -145,6 +146,25 @@ async def test_a_run_that_was_not_confirmed_submits_nothing(bench: Bench, sandbo
             await bench.run(server, bench.manifest(4), confirm=no)
         assert asked == [0.04]
         assert not server.jobs
+
+
+@pytest.mark.parametrize("told", [0.0, 5.0])
+async def test_an_estimate_goes_by_real_costs_once_they_are_known(
+    bench: Bench, sandbox: MakeSandbox, told: float
+) -> None:
+    asked: list[float] = []
+
+    def yes(cost: float) -> bool:
+        asked.append(cost)
+        return True
+
+    async with sandbox(service=5, price=0.02) as server:
+        first, more = (bench.manifest(tasks, price=told) for tasks in (4, 10))
+        assert outlook(first, bench.output).cost == 4 * told
+        await bench.run(server, first, confirm=yes)
+        assert outlook(more, bench.output).cost == 0.12
+        await bench.run(server, more, confirm=yes)
+    assert asked == ([4 * told] if told else []) + [0.12]
 
 
 async def test_every_line_of_metadata_has_its_request_and_its_cost(
