@@ -271,10 +271,19 @@ def test_set_lays_a_value_over_the_file(override: str, get: Any, value: Any) -> 
     assert get(parse(text, "j", FOLDER, [override])) == value
 
 
+@pytest.mark.parametrize("key", ["inputs.companions.mask", "inputs.0.companions.mask"])
+def test_a_set_of_a_source_without_a_list_is_told_by_its_text_too(key: str) -> None:
+    text = "model: x\ninputs: {images: a.png, companions: {mask: '{{ stem }}.png'}}"
+    assert parse(text, "j", FOLDER, [f"{key}=m.png"]).inputs[0].companions == {"mask": "m.png"}
+    problem = only(text, f"{key}={{{{ stm }}}}.png")
+    assert problem.file == f"--set {key}={{{{ stm }}}}.png"
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [
         ("limits.rpm=fast", "must be a number"),
+        ("output.dir=", "must be the path of a folder, not nothing"),
         ("limits.rmp=5", "did you mean `rpm`?"),
         ("limits", "is not `key=value`"),
         ("a..b=1", "is not `key=value`"),

@@ -49,9 +49,10 @@ class Document:
     def problem(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> Problem:
         """A problem at a key of this document: the nearest place above it that is written down."""
         key = ".".join(str(part) for part in path)
-        for length in range(len(path), 0, -1):
-            if (override := self.overrides.get(tuple(path[:length]))) is not None:
-                own = length == len(path) and not at_key
+        named = self._named(path)
+        for length in range(len(named), 0, -1):
+            if (override := self.overrides.get(named[:length])) is not None:
+                own = length == len(named) and not at_key
                 return _in_override(override, message, override.index("=") + 2 if own else 1, key)
         place, whole = self._nearest(path)
         if place is None:
@@ -63,6 +64,21 @@ class Document:
         """The source line for a caret; nothing for a line that no screen shows."""
         text = self.lines[line - 1].replace("\t", " ") if 0 < line <= len(self.lines) else ""
         return text if len(text) <= 200 and text.isprintable() else ""
+
+    def _named(self, path: Sequence[str | int]) -> KeyPath:
+        """The path as an override says it: a lone item that stands where a list is meant has no index."""
+        here, named = self.data, list[str | int]()
+        for part in path:
+            if isinstance(part, int) and not isinstance(here, list):
+                continue
+            named.append(part)
+            if isinstance(here, dict):
+                here = here.get(str(part))
+            elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+                here = here[part]
+            else:
+                here = None
+        return tuple(named)
 
     def _nearest(self, path: Sequence[str | int]) -> tuple[Place | None, bool]:
         here: KeyPath = ()
@@ -317,6 +333,9 @@ def _overridden(document: Document, override: str, problems: list[Problem]) -> D
     path: list[str | int] = []
     data = target = copied(document.data)
     for position, part in enumerate(parts):
+        last = position == len(parts) - 1
+        if path == ["inputs"] and isinstance(target, dict) and part == "0" and not last:
+            continue  # a source without a list around it is the first one, as problems call it
         if isinstance(target, list):
             if not part.isdecimal() or int(part) >= len(target):
                 return wrong(
@@ -328,7 +347,7 @@ def _overridden(document: Document, override: str, problems: list[Problem]) -> D
         else:
             return wrong(f"`{'.'.join(parts[:position])}` holds one value; it has no key `{part}`")
         path.append(step)
-        if position == len(parts) - 1:
+        if last:
             target[step] = value
         else:
             target = target.setdefault(step, {}) if isinstance(target, dict) else target[int(step)]

@@ -25,6 +25,7 @@ _SECTIONS: Mapping[tuple[str, ...], type[BaseModel]] = {
 _OURS = ("path", "folder", "store")
 _KINDS = {
     "string": "text",
+    "path": "the path of a folder",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
