@@ -280,11 +280,15 @@ def _money(finished: Finished) -> Iterator[Line]:
         yield Line("", f"{credits(finished.audit['closing'])} credits left in the account")
 
 
+HELD_AFTER = (0, 3)
+"""Exit codes of a run that came to its end: what is doubtful then is held, not left."""
+
+
 def _next(finished: Finished, command: str) -> Iterator[Line]:
     """What to do, then the very command that does it."""
     counts, code = finished.snapshot.counts, finished.exit_code
     failed = counts.get(State.FAILED, 0)
-    held = counts.get(State.DOUBTFUL, 0) if code in (0, 3) else 0
+    held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
     to_do = finished.snapshot.total - settled(finished.snapshot) - held
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
     advice: list[tuple[str, str]] = []
@@ -315,7 +319,13 @@ def _going_on(finished: Finished, to_do: int) -> str:
     labels = (cause.partition(":")[0] for cause in finished.causes)
     remedies = [_REMEDIES[label] for label in dict.fromkeys(labels) if label in _REMEDIES]
     counts = finished.snapshot.counts
-    said = f"the same command goes on with the {_several(to_do, 'task', 'tasks')} left; nothing is paid twice"
+    said = f"the same command goes on with the {_several(to_do, 'task', 'tasks')} left; "
+    doubtful = counts.get(State.DOUBTFUL, 0) if finished.exit_code not in HELD_AFTER else 0
+    if doubtful:
+        were = _several(doubtful, "was perhaps paid", "were perhaps paid")
+        said += f"{were} already, and `retry: {{doubtful: ...}}` says whether they are sent again"
+    else:
+        said += "nothing is paid twice"
     if not remedies and finished.exit_code == 4:
         remedies = [f"{_REMEDIES['BUDGET']} or {_REMEDIES['CREDITS']}"]
     if remedies:

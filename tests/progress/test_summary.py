@@ -138,6 +138,12 @@ def test_what_was_left_in_flight_is_told_with_its_hour() -> None:
     assert "48 requests are in flight and will be billed: go on within the hour" in text
 
 
+def test_what_was_perhaps_paid_is_not_said_to_be_paid_once() -> None:
+    text = told(ended(143, "SIGTERM", counts=counts(done=900, planned=96, doubtful=4), images=900))
+    assert "goes on with the 100 tasks left; 4 were perhaps paid already" in text
+    assert "nothing is paid twice" not in text
+
+
 def test_paid_files_that_wait_are_told_with_their_days() -> None:
     text = told(ended(5, counts=counts(done=999, ready=1), images=999))
     assert "The files of 1 paid result wait for 7 days" in text

@@ -89,7 +89,10 @@ function headline(found) {
     if (!counts.failed) return `All done: ${count(found.images, "image", "images")} for ${spent}.`;
     return `Finished: ${done}${failed}, for ${spent}.`;
   }
-  return `Stopped with work left: ${done}${failed}. The same command goes on; nothing is paid twice.`;
+  const doubt = counts.doubtful
+    ? `${count(counts.doubtful, "request was", "requests were")} perhaps paid already`
+    : "nothing is paid twice";
+  return `Stopped with work left: ${done}${failed}. The same command goes on; ${doubt}.`;
 }
 
 /** Seconds until the rest is delivered, at the pace of the last minutes; 0 while that says nothing. */
