@@ -119,13 +119,14 @@ class Watch:
         return sum(n for state, n in self._ledger.counts.items() if state not in FINAL)
 
     def _projected(self) -> float | None:
-        """What all will have cost in the end, in credits."""
+        """What all will have cost in the end, in credits; what is ready is paid for already."""
         per_image = self._ledger.money.per_image(self._price)
         if not per_image:
             return None
         cost = self._ledger.money.in_credits(self._price)
         mean_images = max(1.0, self._ledger.images / max(self._ledger.counts[State.DONE], 1))
-        return round(cost["spent"] + self._unfinished() * mean_images * per_image / 1_000_000, 6)
+        unpaid = self._unfinished() - self._ledger.counts[State.READY]
+        return round(cost["spent"] + unpaid * mean_images * per_image / 1_000_000, 6)
 
     def _left(self, rate: float | None) -> tuple[float | None, float | None]:
         """Remaining seconds, from the slower of the pace held and the slots, with the service's spread."""

@@ -9,6 +9,7 @@ from batcher.progress import Event, Finished, Noted, Snapshot
 from batcher.report import Report, of_folder
 from batcher.run import outlook
 from batcher.sandbox import Faults, faults
+from batcher.task import State
 from conftest import MakeSandbox
 from engine.bench import Bench
 
@@ -165,6 +166,16 @@ async def test_an_estimate_goes_by_real_costs_once_they_are_known(
         assert outlook(more, bench.output).cost == 0.12
         await bench.run(server, more, confirm=yes)
     assert asked == ([4 * told] if told else []) + [0.12]
+
+
+async def test_what_all_will_have_cost_counts_no_picture_twice(bench: Bench, sandbox: MakeSandbox) -> None:
+    heard: list[Event] = []
+    trickle = Faults([faults.slow_body(delay=10)])
+    async with sandbox(service=5, sigma=0, price=0.01, faults=trickle) as server:
+        await bench.run(server, bench.manifest(6), heard.append)
+    snapshots = [event for event in heard if isinstance(event, Snapshot)]
+    assert any(snapshot.counts[State.READY] for snapshot in snapshots)
+    assert {snapshot.projected for snapshot in snapshots} == {0.06}
 
 
 async def test_every_line_of_metadata_has_its_request_and_its_cost(
