@@ -55,6 +55,13 @@ GROUP BY name_key HAVING count(*) > 1 ORDER BY min(id) LIMIT ?
 """
 
 
+PAID_FOR = """
+INSERT INTO tasks (key, name, name_key, plan, images, repeat, params, columns, media, state, submission)
+SELECT key, name, name_key, 0, images, repeat, params, columns, media, state, submission
+FROM known.tasks WHERE state NOT IN ('planned', 'failed') ORDER BY id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What planning did: tasks in the present plan, how many were unknown before, sentences to be told."""
@@ -91,6 +98,14 @@ def plan(
         set_meta(connection, "plan", str(number))
         set_meta(connection, "fingerprint", fingerprint)
     return Planned(total, after - before, tuple(warnings))
+
+
+def paid_for(connection: sqlite3.Connection, ledger: str) -> None:
+    """What the ledger at this URI has paid for enters a blank one, as of no plan: names settle beside it as
+    they would there."""
+    connection.execute("ATTACH ? AS known", (ledger,))
+    connection.execute(PAID_FOR)
+    connection.execute("DETACH known")
 
 
 def _write(

@@ -129,7 +129,12 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
     """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
     without the rows that would be left out. Raises ManifestError, LedgerError."""
     warnings: list[str] = []
+    path = place.ledger_of(output)
     with closing(store.blank()) as connection:
+        if path.exists():
+            with store.disk_errors(path):
+                store.open_for_reading(path).close()
+                planning.paid_for(connection, _read_only(path))
         occurrences = Occurrences(connection)
         skipped = None if strict else planning.LeftOut(connection)
         tasks = _tasks(manifest, Digests(connection, uploads.sendable), occurrences, warnings.append, skipped)
@@ -137,7 +142,6 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
             planned = planning.plan(connection, tasks, "", shard=shard)
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
-        path = place.ledger_of(output)
         new, done, images = _compared(connection, path, planned.total)
         warnings += _renaming(manifest, connection, path)
         sample = _sample(connection)
@@ -227,16 +231,20 @@ def _compared(connection: sqlite3.Connection, path: Path, total: int) -> tuple[i
         images = connection.execute("SELECT total(images) FROM tasks").fetchone()[0]
         return total, 0, int(images)
     with store.disk_errors(path):
-        store.open_for_reading(path).close()
-        connection.execute("ATTACH ? AS known", (f"{path.absolute().as_uri()}?mode=ro",))
+        connection.execute("ATTACH ? AS known", (_read_only(path),))
         known, done = connection.execute(
-            "SELECT count(*), total(k.state = 'done') FROM tasks t JOIN known.tasks k ON k.key = t.key"
+            "SELECT count(*), total(k.state = 'done') FROM tasks t JOIN known.tasks k ON k.key = t.key "
+            "WHERE t.plan > 0"
         ).fetchone()
         images = connection.execute(
             "SELECT total(t.images) FROM tasks t LEFT JOIN known.tasks k ON k.key = t.key "
-            "WHERE k.state IS NULL OR k.state = 'planned'"
+            "WHERE t.plan > 0 AND (k.state IS NULL OR k.state = 'planned')"
         ).fetchone()[0]
     return total - known, int(done), int(images)
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
 
 
 def _per_image(path: Path, price: float | None) -> float | None:
@@ -256,7 +264,8 @@ def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) ->
     with store.disk_errors(path):
         before = connection.execute("SELECT value FROM known.meta WHERE key = ?", (NAMED_BY,)).fetchone()
         (paid,) = connection.execute(
-            "SELECT count(*) FROM tasks t JOIN known.tasks k ON k.key = t.key WHERE k.state NOT IN (?, ?)",
+            "SELECT count(*) FROM tasks t JOIN known.tasks k ON k.key = t.key "
+            "WHERE t.plan > 0 AND k.state NOT IN (?, ?)",
             UNPAID,
         ).fetchone()
     return list(_of_names(manifest, None if before is None else before[0], paid))
@@ -265,7 +274,7 @@ def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) ->
 def _sample(connection: sqlite3.Connection) -> tuple[dict[str, Any], ...]:
     import json
 
-    rows = connection.execute("SELECT key, name, params FROM tasks ORDER BY id LIMIT ?", (SAMPLE,))
+    rows = connection.execute("SELECT key, name, params FROM tasks WHERE plan > 0 ORDER BY id LIMIT ?", (SAMPLE,))
     return tuple({"key": key, "name": name, "params": json.loads(params)} for key, name, params in rows)
 
 
