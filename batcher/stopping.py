@@ -6,6 +6,7 @@ the gravest cause.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,12 +54,16 @@ class Stopping:
                 self._waits.discard(scope)
 
 
+_OWN = re.compile(r"\bhttps?://\S+|\b(?=[a-f-]*[0-9])[0-9a-f-]{8,}\b", re.IGNORECASE)
+"""What a provider's text has of one task alone: its URLs and ids."""
+
+
 class FirstFailures:
     """Tells when the first tasks all fail alike: better stop than burn through a thousand."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._reason = ""
+        self._kind = ""
         self._in_a_row = 0
         self._succeeded = False
 
@@ -68,8 +73,9 @@ class FirstFailures:
 
     def failed(self, reason: str) -> bool:
         """Whether this failure is the `most`-th of its kind in a row, with no success before."""
-        self._in_a_row = self._in_a_row + 1 if reason == self._reason else 1
-        self._reason = reason
+        kind = _OWN.sub("", reason)
+        self._in_a_row = self._in_a_row + 1 if kind == self._kind else 1
+        self._kind = kind
         return not self._succeeded and self._in_a_row == self._most
 
 
