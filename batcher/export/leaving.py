@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from batcher import errors, pictures, stores
 from batcher.destination import Destination
 from batcher.export.exclusion import Exclusion
 from batcher.export.splits import Splits
@@ -120,7 +121,7 @@ class Leaving:
         if source.path is not None:
             values["source_sha256"] = source.group
             if self._originals is not None:
-                values["source_image"] = f"originals/{_original_name(source)}"
+                values["source_image"] = f"originals/{self._originals.name(source, picture)}"
         if self._originals is not None:
             values[SAYS_WHICH] = False
         size = (line["width"], line["height"])
@@ -148,7 +149,7 @@ class Leaving:
         for column in ("boxes", "box_classes"):
             if f"source_{column}" in picture.line:
                 values[column] = values[f"source_{column}"] = picture.line[f"source_{column}"]
-        name = _original_name(source)
+        name = self._originals.name(source, picture)
         values["source_image"] = f"originals/{name}"
         path = mask_of(picture)
         mask = Mask(path, None, (0, 0)) if path else None
@@ -193,9 +194,26 @@ def _size_of(path: str) -> int:
         return 0  # that it is not there is told when its turn comes
 
 
-def _original_name(source: Source) -> str:
-    stem, suffix = os.path.splitext(os.path.basename(source.path or ""))
+def _original_name(source: Source, picture: Picture) -> str:
+    """After the file, with a picture's suffix, for readers go by it; where it has none, the bytes tell."""
+    path = source.path or ""
+    name = os.path.basename(path)
+    if stores.saved.is_cell(path):
+        named = picture.columns.get("name") if picture.columns.get("image") == path else None
+        name = str(named or stores.saved.name_of(path))
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() not in PICTURE_SUFFIXES:
+        stem, suffix = name, _suffix_of(path)
     return f"{safe_name(stem)}-{source.group[:8]}{suffix.lower()}"
+
+
+def _suffix_of(path: str) -> str:
+    """What the bytes are; nothing where they are no picture, which is told when its turn comes."""
+    try:
+        with stores.opened(path) as file:
+            return pictures.kind_of(file).suffix
+    except (OSError, errors.BadDownload):
+        return ""
 
 
 def _plain(column: str) -> str:
@@ -228,11 +246,21 @@ class _Originals:
             "CREATE TABLE sources "
             "(name TEXT PRIMARY KEY, columns TEXT NOT NULL, taken INTEGER DEFAULT 0) WITHOUT ROWID"
         )
+        self._kept.execute("CREATE TABLE files (name TEXT PRIMARY KEY, file TEXT NOT NULL) WITHOUT ROWID")
         self._kept.execute("BEGIN")
         self._varying: set[str] = set()
 
     def close(self) -> None:
         self._kept.close()
+
+    def name(self, source: Source, picture: Picture) -> str:
+        """What the source is called in the export: after the first of the files that have its content."""
+        row = self._kept.execute("SELECT file FROM files WHERE name = ?", (source.group,)).fetchone()
+        if row is not None:
+            return str(row[0])
+        name = _original_name(source, picture)
+        self._kept.execute("INSERT INTO files VALUES (?, ?)", (source.group, name))
+        return name
 
     def learn(self, group: str, picture: Picture, values: Mapping[str, Any]) -> None:
         of_rows = {column for column in picture.columns if column in values}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import parse_qs, quote, unquote
@@ -35,6 +36,12 @@ def cell(folder: str, row: int, column: str) -> str:
     return f"{SCHEME}{quote(folder)}?row={row}&column={quote(column, safe='')}"
 
 
+def name_of(address: str) -> str:
+    """What to call a cell whose picture has no name: `train-12`, after its folder and its row."""
+    path, _, query = address.removeprefix(SCHEME).partition("?")
+    return f"{os.path.basename(unquote(path))}-{parse_qs(query)['row'][0]}"
+
+
 def opened(address: str) -> IO[bytes]:
     """The picture in a cell. Raises OSError, MissingExtra."""
     path, _, query = address.removeprefix(SCHEME).partition("?")
@@ -49,9 +56,18 @@ def opened(address: str) -> IO[bytes]:
         raise OSError(5, f"the dataset has no such picture: {reason}", address) from error
 
 
-@lru_cache(maxsize=4)
 def loaded(folder: str) -> Any:
     """The dataset in a folder, its pictures as they are stored. Raises OSError, MissingExtra."""
+    with _LOADING:
+        return _loaded(folder)
+
+
+_LOADING = threading.Lock()
+"""`datasets` is imported and loads for one thread at a time: its progress bars are shared, and not safe."""
+
+
+@lru_cache(maxsize=4)
+def _loaded(folder: str) -> Any:
     try:
         import datasets
     except ImportError:

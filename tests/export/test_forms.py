@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from batcher import stores
 from batcher.export import Exported, Splits, Wishes, export, imagefolder, packing
 from batcher.export.exporting import Form
 from batcher.ledger import records, store
@@ -149,6 +150,48 @@ def test_originals_stand_once_beside_their_variants_in_their_split(shelf: Shelf,
     assert one["label"] in ("l0", "l1")
     assert one["season"] is None, "the season is the variant's, not the photograph's"
     assert one["prompt"] is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_originals_out_of_a_saved_dataset_have_names_that_readers_know_pictures_by(
+    shelf: Shelf, form: Form
+) -> None:
+    import datasets
+
+    cells = [
+        {"bytes": shelf.photo("a.jpg").read_bytes(), "path": "a.jpg"},
+        {"bytes": shelf.photo("b.png").read_bytes(), "path": None},
+    ]
+    features = datasets.Features({"image": datasets.Image()})
+    saved = shelf.folder / "pets"
+    datasets.Dataset.from_dict({"image": cells}, features=features).save_to_disk(str(saved))
+    tasks = []
+    for number, name in enumerate(("a.jpg", "pets-1")):
+        address = stores.saved.cell(str(saved), number, "image")
+        task = shelf.variant(f"v{number}", address)
+        task["columns"]["name"] = name
+        tasks.append(task | {"media": {"input_image": stores.digest(address)}})
+    shelf.deliver(*tasks)
+    told, into = exported(shelf, form, originals=True)
+    assert (told.originals, told.missing) == (2, ())
+    originals = [row for row in _rows(into, form) if row["is_original"]]
+    named = [f"a-{originals[0]['sha256'][:8]}.jpg", f"pets-1-{originals[1]['sha256'][:8]}.png"]
+    assert [row["file_name"] for row in originals] == [f"originals/{name}" for name in named]
+
+
+def test_two_files_of_one_content_are_one_original_that_both_variants_name(shelf: Shelf) -> None:
+    one = shelf.photo("one.png")
+    two = one.with_name("two.png")
+    two.write_bytes(one.read_bytes())
+    bare = one.with_name("bare")
+    bare.write_bytes(shelf.photo("three.png").read_bytes())
+    shelf.deliver(*(shelf.variant(path.stem, path) for path in (one, two, bare)))
+    told, into = exported(shelf, "imagefolder", originals=True)
+    assert told.originals == 2
+    rows = _rows(into, "imagefolder")
+    there = {row["file_name"] for row in rows if row["is_original"]}
+    assert {row["source_image"] for row in rows} == there
+    assert all(name.endswith(".png") for name in there)
 
 
 def test_an_original_that_changed_or_went_is_told_and_its_variants_leave(shelf: Shelf) -> None:
@@ -324,7 +367,7 @@ def _rows(into: Path, form: Form) -> list[dict[str, Any]]:
             found = [json.loads(line) for line in (split / "metadata.jsonl").read_text().splitlines()]
             for row in found:
                 assert (split / row["file_name"]).is_file()
-                assert (split / row["mask_file_name"]).is_file()
+                assert "mask_file_name" not in row or (split / row["mask_file_name"]).is_file()
         elif form == "parquet":
             from pyarrow import parquet
 

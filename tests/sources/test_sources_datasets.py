@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +210,21 @@ def test_a_change_of_a_dataset_gives_another_fingerprint(job: Job, pets: dataset
         assert before == job.fingerprint(inputs)
         job.write(changed, b"{}")
         assert before != job.fingerprint(inputs)
+
+
+def test_threads_load_saved_datasets_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = threading.Lock()
+
+    def load(folder: str) -> datasets.Dataset:
+        assert entered.acquire(blocking=False), "`datasets` is not safe for two threads that load"
+        time.sleep(0.005)
+        entered.release()
+        return datasets.Dataset.from_dict({"folder": [folder]})
+
+    monkeypatch.setattr(datasets, "load_from_disk", load)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(stores.saved.loaded, [f"/nowhere/{n}" for n in range(16)]))
+    assert [one[0]["folder"] for one in found] == [f"/nowhere/{n}" for n in range(16)]
 
 
 def test_a_broken_saved_dataset_is_one_sentence(job: Job) -> None:
