@@ -442,6 +442,38 @@ def test_rows_that_cannot_be_used_are_told_and_the_rest_goes_on(
     assert (labelled / "out-sandbox/errors.jsonl").read_text() == ""
 
 
+MASKED = """
+model: seg-beyond
+inputs:
+  images: photos/*.png
+  companions: {mask: "masks/{{ stem }}.png"}
+params: {input_image: "{{ image }}", prompt: x, left: 8}
+output: {dir: out}
+"""
+
+
+def test_a_mask_that_is_not_its_pictures_is_told_before_anything_is_paid_and_the_rest_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "masks").mkdir()
+    masks = {"cat": (20, 15), "dog": (15, 20), "eel": (40, 30), "fox": None}
+    for name, size in masks.items():
+        Image.new("RGB", (40, 30)).save(folder / "photos" / f"{name}.png")
+        mask = folder / "masks" / f"{name}.png"
+        if size is None:
+            mask.write_text("<html>")
+        else:
+            Image.new("L", size, 9).save(mask)
+    (folder / "job.yaml").write_text(MASKED)
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 3
+    lines = [json.loads(line) for line in (folder / "out-sandbox/errors.jsonl").read_text().splitlines()]
+    assert [(Path(line["file"]).stem, line["reason"]) for line in lines] == [
+        ("dog", f"the mask {folder}/masks/dog.png (15 x 20) has not the shape of its picture (40 x 30)"),
+        ("fox", f"the mask {folder}/masks/fox.png: the file is a page, not a picture"),
+    ]
+    assert sorted(path.stem for path in (folder / "out-sandbox/images").iterdir()) == ["cat", "eel"]
+
+
 @pytest.mark.parametrize("command", [["plan"], ["validate"], ["run", "--sandbox"], ["run", "-n"]])
 def test_strictly_one_row_that_cannot_be_used_stops_everything(
     labelled: Path, capsys: pytest.CaptureFixture[str], command: list[str]

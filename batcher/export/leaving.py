@@ -31,11 +31,13 @@ SAYS_WHICH = "is_original"
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A mask of the source, and where it is to be laid; `placement` None: it leaves as it is."""
+    """A mask of the source, and where it is to be laid; `placement` None: it leaves as it is. `fitting`: one
+    of another shape than the source is not the source's."""
 
     path: str
     placement: Mapping[str, int] | None
     size: tuple[int, int]
+    fitting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class Leaving:
             values[SAYS_WHICH] = False
         size = (line["width"], line["height"])
         path = mask_of(picture)
-        mask = Mask(path, line["placement"], size) if path and "placement" in line else None
+        # What the model got as its mask it fitted itself; a placement that is stretched has no shape to keep.
+        fitting = "mask" not in picture.media and self._rule is not None and self._rule.fit != "stretch"
+        mask = Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
         return Item(
             self._splits.of(source.group),
             "images",

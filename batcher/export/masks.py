@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-from batcher import errors, stores
+from batcher import errors, geometry, stores
 
 LARGEST = 100_000_000
 """Pixels; no model lays a source out larger."""
 
 
-def laid(path: str, placement: Mapping[str, int], size: tuple[int, int]) -> bytes:
-    """The mask at `path` as a PNG of `size`. Raises BadDownload with what is wrong in words."""
+def laid(path: str, placement: Mapping[str, int], size: tuple[int, int], *, fitting: bool = False) -> bytes:
+    """The mask at `path` as a PNG of `size`; `fitting`: it has to have its source's shape. Raises BadDownload
+    with what is wrong in words."""
     from PIL import Image, ImageOps
 
     room = (placement["width"], placement["height"])
@@ -25,6 +26,9 @@ def laid(path: str, placement: Mapping[str, int], size: tuple[int, int]) -> byte
     try:
         with stores.opened(path) as file, Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)
+            if fitting and not geometry.same_shape(upright.size, room):
+                shown = f"{upright.width} x {upright.height}"
+                raise errors.BadDownload(f"the mask {path} ({shown}) has not the shape of its picture")
             mask = upright.convert("L") if upright.mode in ("1", "CMYK", "YCbCr", "F") else upright
             scaled = mask.resize(room, Image.Resampling.NEAREST)
         whole = Image.new(mask.mode, size, 0)
@@ -33,6 +37,8 @@ def laid(path: str, placement: Mapping[str, int], size: tuple[int, int]) -> byte
         whole.paste(scaled, (placement["x"], placement["y"]))
         buffer = io.BytesIO()
         whole.save(buffer, "PNG")
+    except errors.BadDownload:
+        raise
     except Exception as error:
         # Foreign bytes: decoders raise whatever a damaged field leads to.
         raise errors.BadDownload(f"the mask {path} cannot be read: {error}") from error

@@ -87,7 +87,7 @@ def _mask(item: Item) -> tuple[str, bytes] | None:
         return None
     beside = item.mask.path
     if item.mask.placement is not None:
-        laid = masks.laid(beside, item.mask.placement, item.mask.size)
+        laid = masks.laid(beside, item.mask.placement, item.mask.size, fitting=item.mask.fitting)
         return f"{Path(item.name).stem}.png", laid
     try:
         with stores.opened(beside) as file:

@@ -7,7 +7,7 @@ Law: pure, and never a guess. Where the rule does not explain the delivered pict
 """
 
 from batcher.geometry.boxes import LabelError, Labels, as_lists, carried, from_columns, from_yolo
-from batcher.geometry.placing import Geometry, Placement, Size, as_text, from_text, place
+from batcher.geometry.placing import Geometry, Placement, Size, as_text, from_text, place, same_shape
 
 __all__ = [
     "Geometry",
@@ -22,4 +22,5 @@ __all__ = [
     "from_text",
     "from_yolo",
     "place",
+    "same_shape",
 ]

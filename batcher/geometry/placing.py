@@ -87,6 +87,14 @@ def place(geometry: Geometry, params: Mapping[str, Any], source: Size, output: S
     )
 
 
+def same_shape(one: Size, other: Size) -> bool:
+    """Whether one is the other, scaled: but for a pixel of rounding, or a hundredth."""
+    if min(*one, *other) < 1:
+        return False
+    width, height = other[0] * one[1] / other[1], other[1] * one[0] / other[0]
+    return abs(one[0] - width) <= max(1.0, SAME_SHAPE * width) or abs(one[1] - height) <= 1.0
+
+
 def as_text(geometry: Geometry | None) -> str:
     """The rule as the ledger keeps it; empty for a model that has none."""
     return "" if geometry is None else json.dumps(asdict(geometry), sort_keys=True)

@@ -247,8 +247,10 @@ def _failures(finished: Finished, output: str) -> Iterator[Line]:
         short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
         yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
     if finished.left_out:
-        rows = _several(finished.left_out, "row", "rows")
-        yield Line("left out", f"{rows} that cannot be used as they are", Tone.CAUTION)
+        rows = _several(
+            finished.left_out, "row that cannot be used as it is", "rows that cannot be used as they are"
+        )
+        yield Line("left out", rows, Tone.CAUTION)
     if (found or finished.left_out) and output:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
 

@@ -57,3 +57,16 @@ def test_a_mask_that_would_be_enormous_is_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "mask.png")
     with pytest.raises(BadDownload, match="would have 1000000 x 1000000 pixels"):
         laid(tmp_path / "mask.png", 0, 0, 1_000_000, 1_000_000, (10, 10))
+
+
+@pytest.mark.parametrize("size", [(40, 30), (80, 60), (13, 10)])
+def test_a_mask_of_another_shape_than_its_picture_is_not_the_pictures(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path, at = tmp_path / "mask.png", {"x": 0, "y": 0, "width": 40, "height": 30}
+    Image.new("L", size).save(path)
+    assert masks.laid(str(path), at, (60, 30), fitting=True)
+    Image.new("L", (30, 40)).save(path)
+    assert masks.laid(str(path), at, (60, 30))
+    with pytest.raises(BadDownload, match=r"\(30 x 40\) has not the shape of its picture"):
+        masks.laid(str(path), at, (60, 30), fitting=True)
