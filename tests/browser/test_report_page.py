@@ -64,7 +64,12 @@ def many(output: Path, tasks: int) -> Path:
                 "prompt": f"a street in {season}, number {n}, in the rain",
                 "seed": n,
             }
-            columns = {"season": season, "place": f"place {n % 25}", "number": n}
+            columns = {
+                "season": season,
+                "place": f"place {n % 25}",
+                "number": n,
+                "turn": n % 3,
+            }
             rows.execute(
                 "INSERT INTO tasks (id, key, name, name_key, plan, images, repeat, params, columns, media, "
                 "state, submission, reason) VALUES (?, ?, ?, ?, 1, 1, 0, ?, ?, ?, ?, ?, ?)",
@@ -86,6 +91,11 @@ def many(output: Path, tasks: int) -> Path:
                 )
     rows.close()
     return write_page(report.of_folder(output, now=NOW + tasks))
+
+
+def test_a_zero_of_an_axis_is_told_as_any_other_value(tmp_path: Path, window: Window) -> None:
+    window.open(many(tmp_path / "out", 12).as_uri())
+    assert window.text("#grid li:first-child .caption span").endswith(" · 0")
 
 
 @pytest.mark.parametrize(("name", "width", "dark"), [

@@ -173,7 +173,7 @@ function card(row) {
 function about(row) {
   const columns = row.columns || {};
   const told = Object.keys(axes).map((name) => columns[name]).filter((value) => value !== undefined && value !== null);
-  return (told.length ? told : [(row.params || {}).prompt]).filter(Boolean).map(String);
+  return (told.length ? told : [(row.params || {}).prompt]).map((value) => String(value ?? "")).filter(Boolean);
 }
 
 function frame([digest, link], side) {
