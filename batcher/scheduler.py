@@ -58,6 +58,18 @@ class Scheduler:
         """Tasks on their way at this moment."""
         return len(self._live_ids)
 
+    @property
+    def to_come(self) -> int:
+        """Planned tasks that this run will still submit, as far as it can be told."""
+        planned = self._ledger.counts[State.PLANNED]
+        if self._stopping.requested:
+            return 0
+        if math.isinf(self._left):
+            return planned
+        sent = sum(self._ledger.counts[state] for state in (State.SUBMITTING, State.SUBMITTED, State.READY))
+        started = max(0, self.live - sent) + len(self._put_off_ids)
+        return min(planned, int(self._left) + started)
+
     def look_again_from_the_start(self) -> None:
         """Tasks behind the cursor may be planned again: another process moved them."""
         self._claimed.clear()

@@ -116,10 +116,13 @@ class Watch:
         )
 
     def _unfinished(self) -> int:
-        return sum(n for state, n in self._ledger.counts.items() if state not in FINAL)
+        """Tasks whose end this run will see: of the planned ones those that it will still submit."""
+        planned = self._ledger.counts[State.PLANNED]
+        waiting = sum(n for state, n in self._ledger.counts.items() if state not in FINAL)
+        return waiting - planned + self._scheduler.to_come
 
     def _projected(self) -> float | None:
-        """What all will have cost in the end, in credits; what is ready is paid for already."""
+        """What all will have cost when this run ends, in credits; what is ready is paid for already."""
         per_image = self._ledger.money.per_image(self._price)
         if not per_image:
             return None
@@ -132,7 +135,7 @@ class Watch:
         """Remaining seconds, from the slower of the pace held and the slots, with the service's spread."""
         if not self._polling.known and rate is None:
             return None, None
-        queued = self._ledger.counts[State.PLANNED]
+        queued = self._scheduler.to_come
         fast, middle, slow = self._polling.spread((0.25, 0.5, 0.9))
         calls = 3.0 if self._pacing.metered == "all" else 1.0
         by_rate = 60 * calls * queued / rate if rate else 0.0

@@ -14,7 +14,7 @@ import pytest
 
 from batcher import errors
 from batcher.ledger import groups, store
-from batcher.progress import Event, Moved
+from batcher.progress import Event, Moved, Snapshot
 from batcher.sandbox import Faults, faults
 from batcher.task import State
 from conftest import MakeSandbox
@@ -207,3 +207,20 @@ async def test_the_second_signal_leaves_at_once_though_the_balance_is_awaited(
         report = await bench.run(server, bench.manifest(TASKS), signals=True)
         assert (report.exit_code, report.counts["done"]) == (0, TASKS)
         assert bench.now() - began < 20
+
+
+async def test_what_is_left_and_what_it_will_cost_is_of_what_this_run_does(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    heard: list[Snapshot] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            heard.append(event)
+
+    async with sandbox(service=5, rpm=60) as server:
+        manifest = bench.manifest(500, limits={"rpm": 60, "in_flight": 4})
+        report = await bench.run(server, manifest, hear, most=20)
+        assert (report.exit_code, report.counts["done"]) == (0, 20)
+    assert {told.projected for told in heard} == {0.2}
+    assert max(told.left_high or 0.0 for told in heard) < 60
