@@ -474,6 +474,20 @@ def test_a_mask_that_is_not_its_pictures_is_told_before_anything_is_paid_and_the
     assert sorted(path.stem for path in (folder / "out-sandbox/images").iterdir()) == ["cat", "eel"]
 
 
+def test_a_box_that_lies_outside_its_picture_is_told_and_never_dropped(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["image,boxes", 'photos/cat.png,"[[1, 1, 4, 4]]"', 'photos/dog.png,"[[80, 1, 4, 4]]"']
+    (folder / "rows.csv").write_text("\n".join(rows))
+    (folder / "job.yaml").write_text(
+        "model: seg-beyond\ninputs: {table: rows.csv}\n"
+        "params: {input_image: '{{ image }}', prompt: x, left: 8}\n"
+    )
+    assert ended(["plan", "job.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "rows.csv row 2: box 1: [80, 1, 4, 4] lies outside its picture (8 x 8)" in said.out + said.err
+
+
 @pytest.mark.parametrize("command", [["plan"], ["validate"], ["run", "--sandbox"], ["run", "-n"]])
 def test_strictly_one_row_that_cannot_be_used_stops_everything(
     labelled: Path, capsys: pytest.CaptureFixture[str], command: list[str]

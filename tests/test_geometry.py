@@ -23,6 +23,7 @@ from batcher.geometry import (
     from_text,
     from_yolo,
     place,
+    strays,
 )
 from batcher.run import load
 from conftest import MakeSandbox
@@ -281,3 +282,10 @@ def _red(picture: Image.Image) -> float:
     data = picture.convert("RGB").tobytes()
     pixels = list(zip(data[::3], data[1::3], data[2::3], strict=True))
     return sum(red > green + 60 and red > blue + 60 for red, green, blue in pixels) / max(1, len(pixels))
+
+
+@pytest.mark.parametrize("box", [[40, 0, 5, 5], [0, 30, 5, 5], [-5, 0, 5, 5], [0, -9, 5, 5]])
+def test_a_box_of_which_the_picture_shows_nothing_is_not_the_pictures(box: list[int]) -> None:
+    beside = from_columns([[1, 1, 100, 100], box])
+    assert strays(beside, (40, 30)) == f"box 2: {box} lies outside its picture (40 x 30)"
+    assert strays(from_columns([[1, 1, 100, 100], [39, 29, 5, 5]]), (40, 30)) is None

@@ -6,7 +6,7 @@
 Law: pure, and never a guess. Where the rule does not explain the delivered picture there is no placement.
 """
 
-from batcher.geometry.boxes import LabelError, Labels, as_lists, carried, from_columns, from_yolo
+from batcher.geometry.boxes import LabelError, Labels, as_lists, carried, from_columns, from_yolo, strays
 from batcher.geometry.placing import Geometry, Placement, Size, as_text, from_text, place, same_shape
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "from_yolo",
     "place",
     "same_shape",
+    "strays",
 ]

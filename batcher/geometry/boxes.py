@@ -87,6 +87,15 @@ def from_yolo(text: str, size: Size) -> Labels:
     return Labels(tuple(boxes), tuple(classes))
 
 
+def strays(labels: Labels, source: Size) -> str | None:
+    """Why these are not the labels of a picture of this size, in words: a box of which it shows nothing."""
+    for number, (x, y, width, height) in enumerate(labels.boxes, 1):
+        if x >= source[0] or y >= source[1] or x + width <= 0 or y + height <= 0:
+            shown = ", ".join(f"{part:g}" for part in (x, y, width, height))
+            return f"box {number}: [{shown}] lies outside its picture ({source[0]} x {source[1]})"
+    return None
+
+
 def carried(labels: Labels, source: Size, placement: Placement, output: Size) -> Labels:
     """The labels in pixels of the output, clipped to the part of the source that is seen there."""
     across, down = placement.width / source[0], placement.height / source[1]

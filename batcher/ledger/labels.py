@@ -56,6 +56,8 @@ def of_picture(
         told["placement"] = {"x": x, "y": y, "width": width, "height": height}
     try:
         labels = _labels(known, columns)
+        if labels is not None and source is not None and (stray := geometry.strays(labels, source)):
+            raise LabelError(stray)
     except LabelError as error:
         return told | {"labels_problem": str(error)}
     if labels is None:

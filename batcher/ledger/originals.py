@@ -135,6 +135,17 @@ def unreadable(columns: Mapping[str, Any], picture: str) -> str | None:
     return None
 
 
+def astray(columns: Mapping[str, Any], picture: str) -> str | None:
+    """Which box of a row, whose boxes can be read, lies outside its picture on this disk."""
+    found = geometry.from_columns(columns["boxes"], columns.get("box_classes"))
+    try:
+        with open(picture, "rb") as file:
+            return geometry.strays(found, pictures.upright_size(file)) if found.boxes else None
+    except (OSError, errors.BadDownload):
+        # What is wrong with the picture itself is told where it is sent.
+        return None
+
+
 def yolo_file(columns: Mapping[str, Any], picture: str) -> str | None:
     """The YOLO text file that the column or companion `labels` names; a relative one lies by its picture."""
     named = columns.get("labels")

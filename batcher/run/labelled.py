@@ -36,6 +36,8 @@ def labelled(rows: Iterable[Row], manifest: Manifest, skipped: Skipped | None) -
             column, why = "boxes" if boxes is not None else "labels", None
             if boxes is not None:
                 why = originals.unreadable(row.columns, "")
+                if why is None and (picture := _picture(row, manifest)) and not is_stored(picture):
+                    why = originals.astray(row.columns, picture)
             elif isinstance(named, str) and (picture := _picture(row, manifest)) is not None:
                 why = of_file(named, picture)
             mask = row.columns.get("mask")
