@@ -44,6 +44,8 @@ def read(text: str, file: str) -> Model:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if "nesting depth" in what:  # the C parser of a newer PyYAML gives up by itself, and earlier
+            what = "nested too deeply"
         reader.problem(f"is not YAML: {what}", mark)
         raise ManifestError(reader.problems) from None
     model = reader.model(root)
