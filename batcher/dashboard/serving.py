@@ -29,6 +29,8 @@ HEARTBEAT = 15.0
 """Seconds without news after which the browser is told that the line is alive."""
 PARTING = 2.0
 """Seconds that the last look and its telling may take."""
+QUIET = 0.4
+"""Seconds after which a browser that was told the last pictures has asked for all that it shows."""
 AT_ONCE = 2
 """Thumbnails that are made at the same time."""
 ALWAYS = {
@@ -116,12 +118,16 @@ class Pages:
         self._streams: set[asyncio.Task[Any]] = set()
         self._left = asyncio.Event()
         self._left.set()
+        self._asked = -QUIET
+        """When a picture, or the end, was last asked for; on the loop's clock."""
 
     async def end(self) -> None:
-        """Tells the watchers how it ended and lets them go."""
+        """Tells the watchers how it ended, hands out the pictures that came last and lets them go."""
         with anyio.move_on_after(PARTING):
             await self._lookout.end()
             await self._left.wait()
+            while (until := self._asked + QUIET) > anyio.current_time():  # noqa: ASYNC110  # each request moves it
+                await anyio.sleep_until(until)
         for stream in self._streams:
             stream.cancel()
 
@@ -144,6 +150,7 @@ class Pages:
                 await self._stream(response)
         finally:
             self._streams.discard(stream)
+            self._asked = anyio.current_time()
             if not self._streams:
                 self._left.set()
         return response
@@ -176,6 +183,7 @@ class Pages:
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """A small picture, made when it is first asked for."""
+        self._asked = anyio.current_time()
         source = self._lookout.source(request.match_info["digest"])
         made = None
         if source is not None:
@@ -187,6 +195,7 @@ class Pages:
 
     async def full(self, request: web.Request) -> web.StreamResponse:
         """A picture as it lies on the disk, if it is one."""
+        self._asked = anyio.current_time()
         source = self._lookout.source(request.match_info["digest"])
         mime = None if source is None else await asyncio.to_thread(_mime, source)
         if source is None or mime is None:

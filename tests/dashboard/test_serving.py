@@ -121,6 +121,27 @@ async def test_events_tell_figures_and_pictures_and_how_it_ended(
     assert rest[-1] == ("ended", "")
 
 
+async def test_the_pictures_that_came_last_are_handed_out_before_the_page_is_left_alone(
+    tmp_path: Path, now: Callable[[], float]
+) -> None:
+    _, two = a_job(tmp_path, now)
+    got: list[int] = []
+
+    async def browse(client: aiohttp.ClientSession, address: str, answer: aiohttp.ClientResponse) -> None:
+        assert [name async for name, _ in events(answer)][-1] == "ended"
+        for path in (f"thumb/{two}", f"full/{two}"):
+            async with client.get(f"{address}{path}") as picture:
+                got.append(picture.status)
+
+    async with (
+        aiohttp.ClientSession() as client,
+        anyio.create_task_group() as browser,
+        served(tmp_path, now) as address,
+    ):
+        browser.start_soon(browse, client, address, await client.get(f"{address}events"))
+    assert got == [200, 200]
+
+
 async def test_pictures_are_served_by_what_they_are_and_only_those_of_the_ledger(
     tmp_path: Path, now: Callable[[], float]
 ) -> None:
