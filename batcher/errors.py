@@ -71,7 +71,8 @@ class UsageError(BatcherError):
 class Problem:
     """One thing wrong with a file: where (line and column count from 1; 0 = unknown), what, what to do.
 
-    `key` is the dotted path of the manifest key, `excerpt` the source line for a caret.
+    `key` is the dotted path of the manifest key, `excerpt` the source line for a caret;
+    `allowed`: the manifest says that a row may lack this, and is passed over then.
     """
 
     message: str
@@ -80,6 +81,7 @@ class Problem:
     column: int = 0
     key: str = ""
     excerpt: str = ""
+    allowed: bool = False
 
     def __str__(self) -> str:
         place = self.file

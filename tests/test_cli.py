@@ -348,6 +348,7 @@ def test_flags_the_environment_and_set_go_over_the_manifest_in_this_order(
     assert estimate("-j", "1") == estimate(BATCHER_IN_FLIGHT="1") != unpaced
     assert estimate("--set", "inputs.1.rows=[{n: 1}, {n: 2}]", "--set", "price=2")["cost"] == 4.0
     assert estimate(BATCHER_SET="price=2")["cost"] == 120.0
+    assert estimate(BATCHER_SET='params.prompt="two words"\nprice=2')["cost"] == 120.0
 
 
 def test_without_a_key_it_says_how_to_get_and_set_one_and_ends_with_5(program: Program) -> None:

@@ -179,6 +179,20 @@ def test_missing_skip_leaves_rows_out_with_a_warning(folder: Path) -> None:
     assert note.startswith("3 rows are left out for want of a companion (first: ")
 
 
+def test_each_row_that_missing_skip_leaves_out_is_noted_as_allowed(folder: Path) -> None:
+    passed: list[Problem] = []
+    inputs = "{images: ../photos, companions: {mask: '../masks/{{ stem }}.png'}, missing: skip}"
+    found = sources.rows(job(folder, inputs), [].append, skipped=passed.append)
+    assert len(list(found)) == 2
+    assert [problem.allowed for problem in passed] == [True] * 3
+    assert passed[0].message.endswith(f"b.JPG has no mask {folder.parent / 'masks' / 'b.png'}")
+
+
+def test_a_link_that_leads_nowhere_is_a_picture_that_is_missing(folder: Path) -> None:
+    (folder.parent / "photos" / "g.jpg").symlink_to("gone.jpg")
+    assert "g" in [row.columns["stem"] for row in rows(folder, "{images: ../photos}")]
+
+
 def test_a_companion_by_an_unknown_column_is_told_once(folder: Path) -> None:
     write(folder, "t.csv", "id\n1\n2\n")
     (problem,) = problems(folder, "{table: t.csv, companions: {mask: '{{ idd }}.png'}}")

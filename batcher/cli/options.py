@@ -73,9 +73,17 @@ class Folder(click.Path):
         return super().convert(value, parameter, context)
 
 
+class Setting(click.types.StringParamType):
+    """KEY=VALUE; in BATCHER_SET one a line, for values have spaces."""
+
+    name = "setting"
+    envvar_list_splitter = "\n"
+
+
 SET = option(
     "--set",
     "settings",
+    type=Setting(),
     multiple=True,
     metavar="KEY=VALUE",
     help="Lay a value over the manifest (dotted key, repeatable).",

@@ -310,7 +310,8 @@ class Book:
     def missed(self, entry: Entry) -> list[dict[str, Any]]:
         """The errors line of a task that is not delivered."""
         with store.disk_errors(self.path):
-            return list(records.missed(self._connection, entry.id))
+            each = self.money.per_image(totals.price(self._connection))
+            return list(records.missed(self._connection, each, entry.id))
 
     def knows(self, request_id: str) -> bool:
         """Whether a submission has this request_id already."""

@@ -53,6 +53,8 @@ ROWS = (
     "ON CONFLICT DO UPDATE SET n = n + excluded.n",
     "INSERT OR IGNORE INTO left_out (file, line, reason) SELECT file, line, reason FROM share.left_out "
     "ORDER BY id",
+    "INSERT OR IGNORE INTO passed_over (file, line, reason) SELECT file, line, reason FROM share.passed_over "
+    "ORDER BY id",
     "INSERT OR IGNORE INTO uploads SELECT digest, url, uploaded_at FROM share.uploads",
     "INSERT OR REPLACE INTO digests SELECT path, size, mtime_ns, sha256 FROM share.digests",
 )

@@ -87,6 +87,7 @@ def plan(
     with transaction(connection):
         number = int(meta(connection, "plan") or 0) + 1
         connection.execute("DELETE FROM left_out")
+        connection.execute("DELETE FROM passed_over")
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         whole = None if shard is None else Whole(connection, shard)
         numbered = ((None, task) for task in tasks) if whole is None else whole.shared(tasks)
@@ -211,14 +212,16 @@ def _columns(connection: sqlite3.Connection, identity: int) -> dict[str, Any]:
 
 
 class LeftOut:
-    """Takes the rows that a plan leaves out while it is made; they belong to it, and go with it."""
+    """Takes the rows that a plan leaves out while it is made, or passes over where that is allowed; they
+    belong to it, and go with it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def __call__(self, problem: errors.Problem) -> None:
+        table = "passed_over" if problem.allowed else "left_out"
         self._connection.execute(
-            "INSERT OR IGNORE INTO left_out (file, line, reason) VALUES (?, ?, ?)",
+            f"INSERT OR IGNORE INTO {table} (file, line, reason) VALUES (?, ?, ?)",
             (problem.file, problem.line, problem.message),
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from batcher.ledger import labels
 from batcher.ledger.store import meta
-from batcher.ledger.totals import credits
+from batcher.ledger.totals import PERHAPS_PAID, credits
 
 DELIVERED = """
 SELECT t.name, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
@@ -40,7 +40,7 @@ ORDER BY t.id
 """
 
 PAID = """
-SELECT outcome, count(*), total(cost), group_concat(request_id)
+SELECT outcome, total(images), total(cost), group_concat(request_id)
 FROM submissions WHERE task = ? GROUP BY outcome
 """
 
@@ -135,12 +135,12 @@ def _seed(told: str | None, asked: Mapping[str, Any]) -> Any:
 
 
 def left_out(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
-    """The errors line of each row that the present plan left out."""
-    if not _has(connection, "left_out"):
-        return
-    rows = connection.execute("SELECT file, line, reason FROM left_out ORDER BY id")
-    for file, line, reason in rows:
-        yield {"state": "left_out", "file": file, "line": line, "reason": reason}
+    """The errors line of each row that the present plan left out, or passed over as it was allowed to."""
+    for table in ("left_out", "passed_over"):
+        if not _has(connection, table):
+            continue
+        for file, line, reason in connection.execute(f"SELECT file, line, reason FROM {table} ORDER BY id"):
+            yield {"state": table, "file": file, "line": line, "reason": reason}
 
 
 def _has(connection: sqlite3.Connection, table: str) -> bool:
@@ -149,18 +149,19 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
     return connection.execute(look, (table,)).fetchone() is not None
 
 
-def missed(connection: sqlite3.Connection, task: int | None = None) -> Iterator[dict[str, Any]]:
-    """The errors line of each task that was tried and is not delivered: the reason and the money."""
+def missed(connection: sqlite3.Connection, each: float, task: int | None = None) -> Iterator[dict[str, Any]]:
+    """The errors line of each task that was tried and is not delivered: the reason and the money. `each` is
+    what an image costs (micro-credits): by it is valued what was perhaps paid, or lost."""
     only = "" if task is None else f"AND t.id = {int(task)}"
     number = int(meta(connection, "plan") or 0)
     rows = connection.execute(MISSED.format(only=only), (number,))
     for identity, key, name, state, attempts, columns, params, reason in rows:
-        cost: dict[str, Any] = {"spent": 0.0, "perhaps_paid": 0, "lost": 0}
+        cost = {"spent": 0.0, "doubtful": 0.0, "lost": 0.0}
         requests: list[str] = []
-        for outcome, count, spent, ids in connection.execute(PAID, (identity,)):
+        for outcome, images, spent, ids in connection.execute(PAID, (identity,)):
             cost["spent"] += credits(spent)
-            cost["perhaps_paid"] += count if outcome in ("gateway", "doubtful") else 0
-            cost["lost"] += count if outcome == "lost" else 0
+            cost["doubtful"] += credits(images * each) if outcome in PERHAPS_PAID else 0.0
+            cost["lost"] += credits(images * each) if outcome == "lost" else 0.0
             requests += ids.split(",") if ids else []
         yield {
             "name": name,

@@ -115,6 +115,15 @@ CREATE TABLE left_out (
   UNIQUE (file, line, reason)            -- a row of one source comes once for each row of the others
 ) STRICT;
 
+-- Rows that the present plan passes over because its manifest allows it (`missing: skip`): no failure.
+CREATE TABLE passed_over (
+  id     INTEGER PRIMARY KEY,
+  file   TEXT    NOT NULL,
+  line   INTEGER NOT NULL,
+  reason TEXT    NOT NULL,
+  UNIQUE (file, line, reason)
+) STRICT;
+
 CREATE TABLE calls (
   kind TEXT PRIMARY KEY,
   n    INTEGER NOT NULL

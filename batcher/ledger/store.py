@@ -38,7 +38,14 @@ def _left_out(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_source_pictures, _left_out)
+def _passed_over(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE passed_over (id INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT NULL, "
+        "reason TEXT NOT NULL, UNIQUE (file, line, reason)) STRICT"
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_source_pictures, _left_out, _passed_over)
 """MIGRATIONS[n] brings schema n+1 to n+2; `schema.sql` is always the newest."""
 
 

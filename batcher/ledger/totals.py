@@ -135,6 +135,12 @@ def money(connection: sqlite3.Connection, before_run: int = EVERY_RUN) -> Money:
     )
 
 
+def price(connection: sqlite3.Connection) -> int | None:
+    """Micro-credits per image, as manifest or catalogue said at the last run; None: nobody did."""
+    noted = meta(connection, "price")
+    return None if noted is None else int(noted)
+
+
 def counts(connection: sqlite3.Connection) -> dict[State, int]:
     """Tasks of the present plan by state; every state is there, with 0 where there is none."""
     number = int(meta(connection, "plan") or 0)
@@ -155,16 +161,21 @@ def calls(connection: sqlite3.Connection) -> Counter[str]:
     return Counter(dict(connection.execute("SELECT kind, n FROM calls").fetchall()))
 
 
+OTHERS = "OTHERS: failed for one more reason each, or for few; errors.jsonl has them all"
+
+
 def failures(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
-    """Failed tasks of the present plan by reason, most frequent first."""
+    """Failed tasks of the present plan by reason, most frequent first; what is beyond so many reasons counts
+    as one, OTHERS."""
     number = int(meta(connection, "plan") or 0)
-    return dict(
-        connection.execute(
-            "SELECT reason, count(*) AS n FROM tasks WHERE state = 'failed' AND plan = ? "
-            "GROUP BY reason ORDER BY n DESC, reason LIMIT ?",
-            (number, most),
-        ).fetchall()
-    )
+    failed = "FROM tasks WHERE state = 'failed' AND plan = ?"
+    by_reason = f"SELECT reason, count(*) AS n {failed} GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
+    found = dict(connection.execute(by_reason, (number, most)).fetchall())
+    if len(found) == most:
+        (all_of_them,) = connection.execute(f"SELECT count(*) {failed}", (number,)).fetchone()
+        rest = all_of_them - sum(found.values())
+        found |= {OTHERS: rest} if rest else {}
+    return found
 
 
 SLOWEST = """

@@ -6,6 +6,7 @@ Rule: headers are foreign data. What cannot be read is None, never an exception,
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -95,9 +96,12 @@ def _number(text: str) -> float | None:
 
 def _iso(text: str) -> float | None:
     try:
-        return _timestamp(datetime.fromisoformat(text))
+        return _timestamp(datetime.fromisoformat(_ZONE.sub("", text)))
     except (ValueError, OverflowError):
         return None
+
+
+_ZONE = re.compile(r"\s*(UTC|GMT)$")
 
 
 def _http_date(text: str) -> float | None:

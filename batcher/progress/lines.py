@@ -1,4 +1,5 @@
-"""Where there is no terminal: a line a minute for people, a JSON object per event for machines.
+"""Where there is no terminal: a line a minute for people, a JSON object per event for machines; and the log
+that a run leaves.
 
 Law: a reader who has gone (a closed pipe, a full disk) never stops a run; the ledger has everything.
 """
@@ -9,10 +10,23 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
-from batcher.progress import Event, Finished, Moved, Noted, Planning, Snapshot, Started, summary
+from batcher.progress import (
+    Event,
+    Finished,
+    Listener,
+    Moved,
+    Noted,
+    Planning,
+    Snapshot,
+    Started,
+    silent,
+    summary,
+)
 
 EVERY_SECONDS = 60.0
 
@@ -87,6 +101,32 @@ class JsonLines:
     def __call__(self, event: Event) -> None:
         named = {"ts": _stamp(self._now(), "milliseconds"), "event": type(event).__name__.lower()}
         self._stream.write(json.dumps(named | _fields(event)))
+
+
+class Log:
+    """What is asked for after a bad night: the same lines in the file at `path`, night after night, but only
+    of what is told to people, and of tasks that did not go their way. A run that does not start has none.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float]) -> None:
+        self._path = path
+        self._now = now
+        self._file: TextIO | None = None
+        self._tell: Listener = silent
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            with suppress(OSError):
+                self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+                self._tell = JsonLines(self._file, now=self._now)
+        if not isinstance(event, Planning) and not (isinstance(event, Moved) and not event.reason):
+            self._tell(event)
+
+    def close(self) -> None:
+        """No line comes any more."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
 
 
 class _Writer:

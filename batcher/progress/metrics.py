@@ -19,8 +19,8 @@ WRITE_SECONDS = 15.0
 
 
 class Metrics:
-    """A listener that keeps `path` up to date. `now` gives Unix seconds. Raises DiskError where it cannot be
-    written at all; what fails later is left to the next write."""
+    """A listener that keeps `path` up to date. `now` gives Unix seconds. Raises UsageError, DiskError
+    where it cannot be written at all; what fails later is left to the next write."""
 
     def __init__(self, path: Path, *, now: Callable[[], float]) -> None:
         self._path = path
@@ -39,6 +39,8 @@ class Metrics:
         self._updated = self._gauge("updated_timestamp_seconds", "When this was written.")
         try:
             write_to_textfile(str(path), self._registry)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise errors.UsageError(f"--metrics: {path} cannot be a file: {error.strerror}") from error
         except OSError as error:
             raise errors.DiskError(f"{path}: {error.strerror}") from error
 

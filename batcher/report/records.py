@@ -14,7 +14,7 @@ from typing import Any
 
 from batcher import destination, place
 from batcher.destination import Destination
-from batcher.ledger import records, store
+from batcher.ledger import records, store, totals
 from batcher.report.standing import Report
 
 
@@ -23,7 +23,8 @@ def write_records(report: Report) -> None:
     with _reading(report) as (connection, where):
         model = store.meta(connection, "model") or ""
         where.replace("metadata.jsonl", map(line, records.delivered(connection, model)))
-        wrong = chain(records.left_out(connection), records.missed(connection))
+        each = totals.money(connection).per_image(totals.price(connection))
+        wrong = chain(records.left_out(connection), records.missed(connection, each))
         where.replace("errors.jsonl", map(line, wrong))
         where.replace("report.json", [_facts(report)])
 

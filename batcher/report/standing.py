@@ -76,8 +76,7 @@ def of_folder(output: Path, *, now: float, running: bool | None = None) -> Repor
 def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
     """The same of a ledger that is open, inside whatever transaction is."""
     counts = totals.counts(connection)
-    told = store.meta(connection, "price")
-    price = int(told) if told else None
+    price = totals.price(connection)
     money = totals.money(connection)
     unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
     calls = totals.calls(connection)

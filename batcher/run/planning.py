@@ -143,7 +143,7 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
         except errors.ManifestError as error:
             raise _placed(manifest, error) from error
         new, done, images = _compared(connection, path, planned.total)
-        warnings += _renaming(manifest, connection, path)
+        warnings += [*planned.warnings, *_renaming(manifest, connection, path)]
         sample = _sample(connection)
         number, left_out = planning.left_out(connection, TOLD)
     if number:
@@ -274,7 +274,8 @@ def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) ->
 def _sample(connection: sqlite3.Connection) -> tuple[dict[str, Any], ...]:
     import json
 
-    rows = connection.execute("SELECT key, name, params FROM tasks WHERE plan > 0 ORDER BY id LIMIT ?", (SAMPLE,))
+    query = "SELECT key, name, params FROM tasks WHERE plan > 0 ORDER BY id LIMIT ?"
+    rows = connection.execute(query, (SAMPLE,))
     return tuple({"key": key, "name": name, "params": json.loads(params)} for key, name, params in rows)
 
 

@@ -30,7 +30,8 @@ from batcher.ledger.writer import Ledger
 from batcher.manifest import Manifest
 from batcher.pacing import Kind, Pacing, PacingEvent
 from batcher.polling import Polling
-from batcher.progress import Finished, Listener, Moved, Noted, Planning, Started, silent
+from batcher.progress import Finished, Listener, Moved, Noted, Planning, Started, both, silent
+from batcher.progress.lines import Log
 from batcher.report import Report
 from batcher.run import planning, watching
 from batcher.run.engine import Engine, wired
@@ -110,7 +111,9 @@ class _Run:
         self.job = planning.share_of(job, wishes.shard)
         self.folder = folder
         self.account = account
-        self.tell = listener
+        self.listener = listener
+        self.log = Log(folder.state / "log.jsonl", now=now)
+        self.tell = both(listener, self.log)
         self.wishes = wishes
         self.now = now
         self.luck = luck
@@ -122,6 +125,7 @@ class _Run:
 
     async def run(self, origin: str | None, where: str | None) -> Report:
         async with AsyncExitStack() as stack:
+            stack.callback(self.log.close)
             self.ledger = Ledger(place.ledger_of(self.folder.path), now=self.now, moved=self._moved)
             try:
                 self.ledger.claim_origin(origin or self.account.endpoints.api)
@@ -243,8 +247,9 @@ class _Run:
             beside.start_soon(engine.asking.run)
             beside.start_soon(self.watch.notice_others)
             beside.start_soon(self.records.run)
-            if self.tell is not silent:
-                beside.start_soon(self.watch.tell, self.tell)
+            beside.start_soon(self.watch.tell, self.log, watching.LOGGED_SECONDS)
+            if self.listener is not silent:
+                beside.start_soon(self.watch.tell, self.listener, watching.SNAPSHOT_SECONDS)
             if self.job.limits.max_duration is not None:
                 beside.start_soon(self.watch.end_after, self.job.limits.max_duration)
             with anyio.CancelScope() as tasks:

@@ -110,8 +110,14 @@ def noted_destination(output: Path) -> str | None:
 
 @contextmanager
 def opened(folder: Folder) -> Iterator[None]:
-    """The output folder is there; when the very first plan is refused, it is as it was."""
+    """The output folder is there; when the very first plan is refused, it is as it was.
+
+    Raises UsageError where no folder can be, DiskError.
+    """
     missing = [path for path in (folder.state, *folder.state.parents) if not path.exists()]
+    there = folder.path if not missing else missing[-1].parent
+    if not there.is_dir():
+        raise errors.UsageError(f"the output folder cannot be {folder.path}: {there} is no folder")
     with disk(folder.path):
         folder.state.mkdir(parents=True, exist_ok=True)
     try:

@@ -22,6 +22,7 @@ from batcher.stopping import Stopping
 from batcher.task import FINAL, State
 
 SNAPSHOT_SECONDS = 0.5
+LOGGED_SECONDS = 60.0
 NOTICE_SECONDS = 5.0
 SIGNALS = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
 PACE_SECONDS = 120.0
@@ -31,7 +32,7 @@ FETCH_SECONDS = 5.0
 
 
 class Watch:
-    """Looks at a run from outside, twice a second."""
+    """Looks at a run from outside."""
 
     def __init__(
         self,
@@ -59,11 +60,11 @@ class Watch:
         self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
 
-    async def tell(self, listener: Listener) -> None:
-        """A snapshot twice a second, until cancelled."""
+    async def tell(self, listener: Listener, every: float) -> None:
+        """A snapshot after each `every` seconds, the first at once, until cancelled."""
         while True:
             listener(self.snapshot())
-            await anyio.sleep(SNAPSHOT_SECONDS)
+            await anyio.sleep(every)
 
     async def notice_others(self) -> None:
         """`batcher retry` beside this run: what it planned again is found."""

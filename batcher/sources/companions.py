@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from batcher import stores
-from batcher.errors import ManifestError
+from batcher.errors import ManifestError, Problem
 from batcher.manifest import Manifest
 from batcher.manifest.checks import unknown_variable
 from batcher.manifest.templates import TemplateError, compile_template
@@ -44,7 +44,10 @@ class Companions:
                 columns[name] = path
             elif self._skip:
                 self._skipped += 1
-                self._first = self._first or f"{row.origin} has no {name} {path}"
+                reason = f"{row.origin} has no {name} {path}"
+                self._first = self._first or reason
+                where = row.part(next(iter(row.columns)))
+                self._problems.passed_over(Problem(reason, where.file, where.line))
                 return None
             else:
                 message = f"{row.origin} has no {name}: there is no file {path}"

@@ -113,8 +113,13 @@ def _walk(
             if onward := _onward(name, parts, states):
                 below = f"{relative}/{name}" if relative else name
                 yield from _walk(prefix + name, parts, onward, below, above)
-        elif fits and fits(name) and (hidden_too or not name.startswith(".")) and entry.is_file():
+        elif fits and fits(name) and (hidden_too or not name.startswith(".")) and _is_file(entry):
             yield File(prefix + name, relative, entry)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A link that leads nowhere is one too: whoever reads it tells that it is missing."""
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def _walk_store(

@@ -6,6 +6,7 @@ Law: nothing that is wrong with a row is passed over in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from batcher.errors import ManifestError, Problem
 from batcher.manifest import Manifest
@@ -57,6 +58,11 @@ class Problems:
         if len(self.rows) < MAX_PROBLEMS:
             self.rows.append(problem)
         self._skipped(problem)
+
+    def passed_over(self, problem: Problem) -> None:
+        """A row that lacks what the manifest allows it to lack: it is noted, and no problem."""
+        if self._skipped is not None:
+            self._skipped(replace(problem, allowed=True))
 
     def nothing_left(self) -> None:
         """Where every row was left out, their problems are those of the job."""

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+from PIL import Image
+
+from batcher.errors import ManifestError
+from batcher.run.planning import outlook
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -77,3 +84,49 @@ async def test_throttling_gateway_errors_and_cut_lines_lose_nothing(
         assert report.calls["throttled"] > 0
         doubtful = bench.outcomes()["doubtful"] + bench.outcomes()["gateway"]
         assert 120 <= server.billed <= 120 + doubtful
+
+
+async def test_plan_tells_the_names_that_a_run_gives_beside_what_is_paid_for(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        await bench.run(server, bench.manifest(1, output={"name": "street"}))
+        more = bench.manifest(2, output={"name": "street"})
+        told = outlook(more, bench.output)
+        assert (told.total, told.new, told.done) == (2, 1, 1)
+        await bench.run(server, more)
+    names = [sample["name"] for sample in told.sample]
+    assert names == [name for (name,) in bench.rows("SELECT name FROM tasks ORDER BY id")]
+    assert names[0] == "street"
+    assert names[1].startswith("street-")
+    assert any(names[1] in warning for warning in told.warnings)
+    with pytest.raises(ManifestError, match="would be named 'street'"):
+        outlook(more, bench.output / "elsewhere")
+
+
+async def test_a_run_leaves_a_log_of_what_was_told(bench: Bench, sandbox: MakeSandbox) -> None:
+    script = Faults([faults.failed("CUDA out of memory", calls=[2])])
+    async with sandbox(service=5, rpm=30, faults=script) as server:
+        await bench.run(server, bench.manifest(60, limits={"rpm": 30}))
+    log = (bench.output / ".batcher" / "log.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in log]
+    assert (told[0]["event"], told[-1]["event"], told[-1]["exit_code"]) == ("started", "finished", 3)
+    failed = [line["reason"] for line in told if line["event"] == "moved"]
+    assert failed == ["FAILED: CUDA out of memory"]
+    assert 3 <= sum(line["event"] == "snapshot" for line in told) <= 4, "one a minute"
+
+
+async def test_what_missing_skip_allows_is_noted_and_no_failure(bench: Bench, sandbox: MakeSandbox) -> None:
+    for name in ("a.png", "b.png", "mask-a.png"):
+        Image.new("RGB", (8, 8)).save(bench.folder / name)
+    inputs = [{"images": "?.png", "companions": {"mask": "mask-{{ stem }}.png"}, "missing": "skip"}]
+    params = {"image": "{{ image }}", "mask": "{{ mask }}", "prompt": "a street"}
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(
+            model="sd1.5-inpainting", inputs=inputs, params=params, output={"name": "{{ stem }}"}
+        )
+        report = await bench.run(server, manifest)
+    assert (report.exit_code, report.counts["done"]) == (0, 1)
+    (line,) = bench.lines("errors.jsonl")
+    assert line["state"] == "passed_over"
+    assert "b.png has no mask" in line["reason"]

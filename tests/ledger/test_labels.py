@@ -89,6 +89,7 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_and_migrated_when_it_is_o
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("DROP TABLE source_pictures")
         raw.execute("DROP TABLE left_out")
+        raw.execute("DROP TABLE passed_over")
         raw.execute("PRAGMA user_version=1")
         raw.commit()
     assert "placement" not in lines(shelf)[0]

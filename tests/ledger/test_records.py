@@ -157,13 +157,13 @@ async def test_a_line_for_each_task_that_was_tried_and_is_not_delivered(ledger: 
         "state": "failed",
         "reason": "NO_PICTURE: x",
         "attempts": 2,
-        "cost": {"spent": 0.05, "perhaps_paid": 1, "lost": 1},
+        "cost": {"spent": 0.05, "doubtful": 0.05, "lost": 0.05},
         "request_ids": ["r-1", "r-1"],
         "columns": {"place": "italy"},
         "params": {"prompt": "p0"},
     }
     (doubt,) = ledger.missed(ledger.entry(2))
-    assert (doubt["reason"], doubt["cost"]["perhaps_paid"]) == ("no answer in time", 1)
+    assert (doubt["reason"], doubt["cost"]["doubtful"]) == ("no answer in time", 0.05)
     (never_sent,) = ledger.missed(ledger.entry(3))
     assert never_sent["request_ids"] == []
     assert ledger.missed(ledger.entry(4)) == [], "it was never tried"

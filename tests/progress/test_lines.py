@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batcher.progress import Event, Finished, Moved, Noted, Planning, Snapshot, Started
-from batcher.progress.lines import JsonLines, Lines
+from batcher.progress.lines import JsonLines, Lines, Log
 from batcher.task import State
 from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
 
@@ -203,3 +204,28 @@ def test_json_is_flushed_line_by_line() -> None:
     stream = io.TextIOWrapper(raw, encoding="utf-8")
     JsonLines(stream, now=now)(Planning(1))
     assert raw.getvalue().endswith(b"\n")
+
+
+def test_the_log_keeps_what_people_are_told_and_what_did_not_go_its_way(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for night in range(2):
+        log = Log(path, now=now)
+        log(Planning(3))
+        log(Started("streets", "a-model", "out/streets", 3, 3))
+        log(Moved("rome", "k", State.PLANNED, State.SUBMITTING))
+        log(Moved("rome", "k", State.SUBMITTED, State.FAILED, "FAILED: out of memory"))
+        log(Noted(f"night {night}"))
+        log.close()
+        log(Noted("too late"))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["started", "moved", "noted"] * 2
+    assert [line["text"] for line in lines if line["event"] == "noted"] == ["night 0", "night 1"]
+    assert lines[1]["reason"] == "FAILED: out of memory"
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    log = Log(tmp_path / "nowhere" / "log.jsonl", now=now)
+    log(Started("streets", "a-model", "out/streets", 3, 3))
+    log(Noted("on"))
+    log.close()
+    assert list(tmp_path.iterdir()) == []

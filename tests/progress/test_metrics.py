@@ -72,5 +72,5 @@ def test_it_is_written_a_few_times_a_minute_and_never_in_part(tmp_path: Path) ->
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(errors.DiskError, match=r"nowhere/x\.prom"):
+    with pytest.raises(errors.UsageError, match=r"nowhere/x\.prom"):
         Metrics(tmp_path / "nowhere" / "x.prom", now=lambda: 0.0)
