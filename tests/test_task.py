@@ -190,7 +190,7 @@ async def test_a_move_of_a_task_that_another_process_moved_changes_nothing(
         elsewhere = next(state for state in TRANSITIONS[origin] if state is not target)
         MOVES[elsewhere](ledger, entry, random.Random(1))
         before = snapshot(ledger)
-        with pytest.raises(errors.LedgerError, match="no longer"):
+        with pytest.raises(errors.Overtaken, match="no longer"):
             MOVES[target](ledger, entry, random.Random(1))
         if target is not State.DONE:
             assert snapshot(ledger) == before

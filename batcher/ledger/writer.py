@@ -227,8 +227,8 @@ class Ledger(Book):
         if self._rows("SELECT state FROM tasks WHERE id = ?", (entry.id,)) != [(entry.state,)]:
             raise self._elsewhere(entry)
 
-    def _elsewhere(self, entry: Entry) -> errors.LedgerError:
-        return errors.LedgerError(
+    def _elsewhere(self, entry: Entry) -> errors.Overtaken:
+        return errors.Overtaken(
             f"task {entry.task.name} is no longer {entry.state}; another process wrote to {self.path}"
         )
 

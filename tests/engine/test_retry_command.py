@@ -128,6 +128,25 @@ async def test_a_run_that_goes_on_submits_what_was_retried_beside_it(
         assert (len(server.jobs), server.billed) == (4, 3)
 
 
+async def test_a_task_that_is_retried_while_the_history_is_asked_for_it_is_submitted_again(
+    bench: Bench, sandbox: MakeSandbox, job: str
+) -> None:
+    script = Faults([faults.cut("submit", accepted=True, calls=[1]), faults.hang("history", calls=[1])])
+    async with sandbox(service=5, faults=script) as server, anyio.create_task_group() as beside:
+
+        async def retry() -> None:
+            while not bench.output.exists() or bench.states()["doubtful"] < 1:
+                await anyio.sleep(0.5)
+            await anyio.sleep(10)
+            assert await retried(job, "--doubtful") == 0
+
+        manifest = bench.manifest(3, retry={"doubtful": "reconcile"})
+        beside.start_soon(retry)
+        report = await bench.run(server, manifest)
+        bench.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 3, 4)
+
+
 async def test_a_job_that_another_run_holds_is_told_so(
     bench: Bench, sandbox: MakeSandbox, job: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
