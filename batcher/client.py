@@ -104,6 +104,7 @@ class Client:
         self._session = aiohttp.ClientSession(
             # How many calls are under way is bounded by limits.in_flight, not by the pool.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "batcher/0.1", "Accept": "application/json, image/*;q=0.9"},
             trust_env=behind_a_proxy(),
         )
@@ -256,6 +257,8 @@ def body_of(params: Mapping[str, Any]) -> bytes:
 
 async def read_limited(response: aiohttp.ClientResponse, most: int) -> bytes:
     """A whole body. Raises AnswerLost when it is larger than `most` bytes."""
+    if (response.content_length or most) < most and "Content-Encoding" not in response.headers:
+        return await response.read()  # no more comes than it says
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_chunked(1 << 16):
@@ -315,6 +318,7 @@ async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
     """A session that has no key: for file hosts."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+        cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "batcher/0.1"},
         trust_env=behind_a_proxy(),
     ) as session:

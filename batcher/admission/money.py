@@ -58,8 +58,9 @@ class Purse:
 
     def look_again(self) -> None:
         """Something was settled: whoever waits for room may have it."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self.waiting:
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     def _estimate(self, images: int) -> int:
         return max(self._price or 0, self._ledger.money.dearest) * images

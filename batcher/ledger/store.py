@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from batcher import errors
 from batcher.task import TRANSITIONS
@@ -203,18 +204,29 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """SQLite's and the system's errors become ours here."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise errors.DiskError(f"the ledger {path} cannot be written or read: {error}") from error
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
-        raise  # of ours, not of the file: a statement or a value that is wrong
-    except sqlite3.DatabaseError as error:
-        raise errors.LedgerError(
-            f"{path} is damaged or not a ledger ({error}); restore it from a copy, or move it away"
-        ) from error
-    except OSError as error:
-        raise errors.DiskError(f"{error.filename or path}: {error.strerror}") from error
+class disk_errors:
+    """SQLite's and the system's errors become ours here. A class, for every write passes it."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, sqlite3.OperationalError):
+            raise errors.DiskError(f"the ledger {self._path} cannot be written or read: {error}") from error
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError):
+            return  # of ours, not of the file: a statement or a value that is wrong
+        if isinstance(error, sqlite3.DatabaseError):
+            raise errors.LedgerError(
+                f"{self._path} is damaged or not a ledger ({error}); restore it from a copy, or move it away"
+            ) from error
+        if isinstance(error, OSError):
+            raise errors.DiskError(f"{error.filename or self._path}: {error.strerror}") from error

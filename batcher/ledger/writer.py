@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from batcher import errors
 from batcher.ledger import store
@@ -25,6 +26,9 @@ WHERE id = ? AND state = ? RETURNING plan
 """
 
 
+STILL = "EXISTS (SELECT 1 FROM tasks WHERE id = ? AND state = ?)"
+
+
 class Ledger(Book):
     """A ledger that is written to. Only the run that holds the job's lock may have one."""
 
@@ -32,11 +36,12 @@ class Ledger(Book):
 
     def submitting(self, entry: Entry, *, api: str, reserved: int) -> Entry:
         """The intent: on disk before the POST leaves, with the moment from which its record's hour counts."""
-        self._expect(entry, State.SUBMITTING)
+        self._may_go(entry, State.SUBMITTING)
         submitted_at = self.now()
-        cursor = self._group.write(
+        cursor = self._first(
+            entry,
             "INSERT INTO submissions (task, run, attempt, api, submitted_at, images, reserved) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"SELECT ?, ?, ?, ?, ?, ?, ? WHERE {STILL}",
             (entry.id, self.run, entry.attempts + 1, api, submitted_at, entry.task.images, reserved),
         )
         submission = Submission(
@@ -56,7 +61,7 @@ class Ledger(Book):
 
     def submitted(self, entry: Entry, accepted: Accepted) -> Entry:
         """The answer: whoever finds this row can fetch the result."""
-        self._expect(entry, State.SUBMITTED)
+        self._may_go(entry, State.SUBMITTED)
         before = self._in_force(entry)
         submission = replace(
             before,
@@ -65,9 +70,10 @@ class Ledger(Book):
             status_url=accepted.status_url,
             response_url=accepted.response_url,
         )
-        self._group.write(
+        self._first(
+            entry,
             "UPDATE submissions SET request_id = ?, status_url = ?, response_url = ?, answered_at = ?, "
-            "outcome = 'open', detail = NULL WHERE id = ?",
+            f"outcome = 'open', detail = NULL WHERE id = ? AND {STILL}",
             (*accepted, self.now(), submission.id),
         )
         self._settle(before, "open")
@@ -75,10 +81,12 @@ class Ledger(Book):
 
     def ready(self, entry: Entry, result: Result, outputs: Sequence[tuple[Output, str | None]]) -> Entry:
         """The result with its URLs; bytes that came inside it lie in the spool already, as named."""
-        self._expect(entry, State.READY)
+        self._may_go(entry, State.READY)
         submission = self._in_force(entry)
         if submission.outcome != "completed":
-            self._billed(submission, result)
+            self._billed(entry, submission, result)
+        else:
+            self._is_still_there(entry)
         gone = self._group.write("DELETE FROM files WHERE task = ? RETURNING delivered_at", (entry.id,))
         self.images -= sum(delivered_at is not None for (delivered_at,) in gone.fetchall())
         for position, (output, spool) in enumerate(outputs):
@@ -88,14 +96,14 @@ class Ledger(Book):
             )
         return self._move(entry, State.READY, replace(submission, outcome="completed"))
 
-    def _billed(self, submission: Submission, result: Result) -> None:
+    def _billed(self, entry: Entry, submission: Submission, result: Result) -> None:
         """The bill and the times, as the result tells them."""
         cost = None if result.cost is None else micro(result.cost)
-        self._settle(submission, "completed", cost)
-        self._group.write(
+        self._first(
+            entry,
             "UPDATE submissions SET outcome = 'completed', completed_at = ?, cost = ?, queue_time = ?, "
             "inference_time = ?, total_time = ?, result_seed = ?, request_id = coalesce(request_id, ?), "
-            "answered_at = coalesce(answered_at, ?) WHERE id = ?",
+            f"answered_at = coalesce(answered_at, ?) WHERE id = ? AND {STILL}",
             (
                 self.now(),
                 cost,
@@ -108,6 +116,7 @@ class Ledger(Book):
                 submission.id,
             ),
         )
+        self._settle(submission, "completed", cost)
 
     def relinked(self, entry: Entry, outputs: Sequence[Output]) -> None:
         """Fresh links for the files of a ready task, by position."""
@@ -140,7 +149,7 @@ class Ledger(Book):
 
     def done(self, entry: Entry) -> Entry:
         """Every file of it is delivered."""
-        self._expect(entry, State.DONE)
+        self._may_go(entry, State.DONE)
         return self._move(entry, State.DONE, entry.submission)
 
     def doubtful(self, entry: Entry, detail: str) -> Entry:
@@ -222,8 +231,22 @@ class Ledger(Book):
 
     def _expect(self, entry: Entry, target: State) -> None:
         """Before a step writes its first word: so one that may not be taken changes nothing."""
+        self._may_go(entry, target)
+        self._is_still_there(entry)
+
+    def _may_go(self, entry: Entry, target: State) -> None:
         if target not in TRANSITIONS[entry.state]:
             raise errors.LedgerError(f"task {entry.task.name} may not go from {entry.state} to {target}")
+
+    def _first(self, entry: Entry, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        """The first word of a step, which says itself that the task is STILL where it was left: the steps of
+        every task need no look before."""
+        written = self._group.write(statement, (*values, entry.id, entry.state))
+        if not written.rowcount:
+            raise self._elsewhere(entry)
+        return written
+
+    def _is_still_there(self, entry: Entry) -> None:
         if self._rows("SELECT state FROM tasks WHERE id = ?", (entry.id,)) != [(entry.state,)]:
             raise self._elsewhere(entry)
 

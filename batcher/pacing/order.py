@@ -1,7 +1,8 @@
 """Who goes first: the kinds of calls, their urgency, and the queue that keeps it.
 
 Law 3: result before status before submit; statuses and submits take turns while the expiry guard lets submits
-go at all. Nothing starves, and no result expires for a submit's sake.
+go at all: what is submitted early is done early, and a question put later is more likely put once. Nothing
+starves, and no result expires for a submit's sake.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ URGENCY: Mapping[Kind, int] = {
     Kind.SYNC: 2,
 }
 STATUSES, SUBMITTING = 1, 2
+SUBMITS_TO_A_STATUS = 2
+"""With one, the last jobs are submitted so late that their service ends a run when calls are to spare."""
 STARVED = 60.0
 """Seconds without a turn after which a less urgent kind has one, unless a result would expire within them."""
 
@@ -74,10 +77,13 @@ class Queue:
         self._held = held
         self._heaps: tuple[list[Waiter], ...] = ([], [], [])
         self._served_at = [-math.inf] * len(self._heaps)
+        self._submits = SUBMITS_TO_A_STATUS
         self._gone = 0
 
     def __len__(self) -> int:
         """0 when nobody may go; else about how many wait: the cancelled count until they are cleared away."""
+        if not any(self._heaps):
+            return 0
         if not any(self._head(urgency) for urgency in range(len(self._heaps))):
             return 0
         return sum(len(heap) for heap in self._heaps)
@@ -92,6 +98,10 @@ class Queue:
         if urgency is None:
             return None
         self._served_at[urgency] = at
+        if urgency == SUBMITTING:
+            self._submits += 1
+        elif urgency == STATUSES:
+            self._submits = 0
         return heapq.heappop(self._heaps[urgency])
 
     def expires_before(self, wall: float) -> bool:
@@ -122,7 +132,7 @@ class Queue:
         first = heads[0][0]
         if first == STATUSES and heads[-1][0] == SUBMITTING:
             # In turns: a wave of questions behind a wave of submits would leave places empty in between.
-            return min(STATUSES, SUBMITTING, key=lambda urgency: self._served_at[urgency])
+            return SUBMITTING if self._submits < SUBMITS_TO_A_STATUS else STATUSES
         return first
 
     def _head(self, urgency: int) -> Waiter | None:

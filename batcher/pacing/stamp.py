@@ -49,7 +49,7 @@ class Skew:
 
     def observe(self, headers: Mapping[str, str], now: float) -> None:
         """Learn from one answer that arrived at wall time `now`; without a readable Date it says nothing."""
-        date = _header(headers, "date")
+        date = headers.get("Date") or _header(headers, "date")
         if date == self._last:
             return
         self._last = date

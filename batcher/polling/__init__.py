@@ -58,7 +58,7 @@ class Polling:
         self._delay = max(delay, SHORTEST_INTERVAL / 2)
         self._every = every
         sigma = IGNORANT_SIGMA if typical is None else UNSURE_SIGMA
-        self._times = guess(DEFAULT_TYPICAL if typical is None else typical, sigma)
+        self._fitted = guess(DEFAULT_TYPICAL if typical is None else typical, sigma)
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._unfitted = 0
         self._version = 0
@@ -72,8 +72,6 @@ class Polling:
             return
         self._recent.append(min(max(seconds, 0.0), LONGEST))
         self._unfitted += 1
-        if self._unfitted > min(len(self._recent) // 8, 7):
-            self._refit()
 
     def observed(self, last_pending: float, found: float) -> None:
         """A job without metrics was pending at age `last_pending` (0: never asked) and done at `found`."""
@@ -93,7 +91,8 @@ class Polling:
 
     def likely_done(self, age: float, since: float = 0.0) -> float:
         """The chance (0 to 1) that a job is done at `age`, given that it was pending at age `since`."""
-        before, by_now = self._times.done_by(since)[0], self._times.done_by(age)[0]
+        times = self._believed()
+        before, by_now = times.done_by(since)[0], times.done_by(age)[0]
         if before >= 1.0:
             return 1.0
         return min(max((by_now - before) / (1.0 - before), 0.0), 1.0)
@@ -105,7 +104,7 @@ class Polling:
         """
         if self.known or self._every is not None or rank < SCOUTS:
             return True
-        return age > max(LONGEST_INTERVAL, 4 * self._times.quantile(0.9))
+        return age > max(LONGEST_INTERVAL, 4 * self._believed().quantile(0.9))
 
     @property
     def known(self) -> bool:
@@ -120,21 +119,23 @@ class Polling:
     @property
     def version(self) -> int:
         """Changes with what is believed: sleepers are worth another look."""
+        self._believed()
         return self._version
 
     @property
     def typical(self) -> float:
         """Median seconds of a job, as believed now."""
-        return self._times.median
+        return self._believed().median
 
     @property
     def mean(self) -> float:
         """Mean seconds of a job, as believed now."""
-        return self._times.mean
+        return self._believed().mean
 
     def spread(self, shares: Sequence[float] = (0.1, 0.5, 0.9)) -> tuple[float, ...]:
         """The seconds by which these shares (each between 0 and 1) of the jobs are completed."""
-        return tuple(self._times.quantile(share) for share in shares)
+        times = self._believed()
+        return tuple(times.quantile(share) for share in shares)
 
     def snapshot(self) -> dict[str, Any]:
         """What was learned, as JSON, for the next run."""
@@ -165,21 +166,26 @@ class Polling:
             f"<Polling n={len(self._recent)} seconds={low:.3g}/{middle:.3g}/{high:.3g} delay={self._delay:g}>"
         )
 
+    def _believed(self) -> ServiceTimes:
+        """Fitted anew when somebody asks and enough was learned: many completions at once cost one fit."""
+        if self._unfitted > min(len(self._recent) // 8, 7):
+            self._refit()
+        return self._fitted
+
     def _refit(self) -> None:
-        self._times = fit(self._recent)
+        self._fitted = fit(self._recent)
         self._unfitted = 0
         self._version += 1
         self._grid = None
         self._schedules.clear()
 
     def _schedule(self, price: float) -> Schedule:
+        times = self._believed()
         if self._grid is None:
-            delay = max(self._delay, FINEST_DELAY * self._times.median)
-            self._grid = grid_of(self._times, delay, surprises=True)
-            certain = grid_of(self._times, delay, surprises=False)
-            self._free_price = min(
-                price_for(certain, delay, self._free_price), _fair_price(self._times, delay)
-            )
+            delay = max(self._delay, FINEST_DELAY * times.median)
+            self._grid = grid_of(times, delay, surprises=True)
+            certain = grid_of(times, delay, surprises=False)
+            self._free_price = min(price_for(certain, delay, self._free_price), _fair_price(times, delay))
         if price <= self._free_price:
             bucket, price = _FREE, self._free_price
         else:

@@ -286,7 +286,8 @@ class _Run:
             self.failures.succeeded()
         elif after.state is State.FAILED and self.failures.failed(reason):
             self.stopping.stop(5, f"the first {self.wishes.same_failures} tasks failed alike: {reason}")
-        self.tell(Moved(after.task.name, after.task.key, before.state, after.state, reason))
+        if reason or self.listener is not silent:
+            self.tell(Moved(after.task.name, after.task.key, before.state, after.state, reason))
 
     def _paced(self, event: PacingEvent) -> None:
         """What was learned of the limit is kept at once: a kill does not lose the lesson."""
