@@ -46,8 +46,7 @@ class Companions:
                 self._skipped += 1
                 reason = f"{row.origin} has no {name} {path}"
                 self._first = self._first or reason
-                where = row.part(next(iter(row.columns)))
-                self._problems.passed_over(Problem(reason, where.file, where.line))
+                self._problems.passed_over(Problem(reason, row.file, row.line))
                 return None
             else:
                 message = f"{row.origin} has no {name}: there is no file {path}"
