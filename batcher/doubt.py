@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import count
 from typing import Any
 
 import anyio
 
-from batcher import errors
+from batcher import errors, retry
 from batcher.client import Client
 from batcher.ledger.entries import Submission
 from batcher.ledger.writer import Ledger
@@ -24,6 +25,8 @@ from batcher.wire import HistoryRow
 
 LOOKS = (5.0, 10.0, 20.0, 40.0)
 """Seconds before each look: a request may take a while to appear in the history."""
+PATIENCE = 600.0
+"""Seconds for which a look that came to nothing is taken again: so long an API may be down."""
 EARLY = 5.0
 LATE = 900.0
 """Seconds around the submission in which its row must lie: clocks differ, queues delay."""
@@ -39,7 +42,7 @@ class Answer(Enum):
 
 
 class History:
-    """Asks the history; says once when it cannot be asked."""
+    """Asks the history; says once when it cannot be asked. `stopped`: whether the run is about to end."""
 
     def __init__(
         self,
@@ -47,35 +50,54 @@ class History:
         ledger: Ledger,
         pacing: Pacing,
         *,
+        stopped: Callable[[], bool],
         model: str,
         tell: Callable[[str], None],
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._pacing = pacing
+        self._stopped = stopped
         self._model = model
         self._tell = tell
         self._off = False
 
-    async def job_of(self, submission: Submission, body: Mapping[str, Any]) -> list[HistoryRow] | Answer:
-        """The rows (one per output) of the job that `submission` made of `body`."""
-        answer = Answer.UNKNOWN
+    async def job_of(
+        self, submission: Submission, body: Mapping[str, Any], *, contested: Callable[[], bool]
+    ) -> list[HistoryRow] | Answer:
+        """The rows (one per output) of the job that `submission` made of `body`. While it is `contested`,
+        what is found may be the job of a POST whose answer is still to come: then it is looked again."""
         for wait in LOOKS:
-            if self._off:
-                return Answer.UNKNOWN
             since = self._ledger.now() - submission.submitted_at
             await anyio.sleep(max(0.0, wait - since))
-            try:
-                found = await self._look(submission, body)
-            except (errors.RecordGone, errors.Rejected, errors.Forbidden) as error:
-                self._switch_off(error)
+            found = await self._told(submission, body, contested)
+            if found is None:
                 return Answer.UNKNOWN
-            except errors.ApiError:
-                continue
             if found:
                 return found
-            answer = Answer.NONE
-        return answer
+        return Answer.NONE
+
+    async def _told(
+        self, submission: Submission, body: Mapping[str, Any], contested: Callable[[], bool]
+    ) -> list[HistoryRow] | None:
+        """What one look found, which is taken again as long as it fails; None: it did for too long."""
+        until = self._ledger.now() + PATIENCE
+        for failures in count():
+            if self._off:
+                return None
+            try:
+                found = await self._look(submission, body)
+                if not found or not contested():
+                    return found
+            except (errors.RecordGone, errors.Rejected, errors.StopsTheRun) as error:
+                self._switch_off(error)
+                return None
+            except errors.ApiError:
+                pass
+            if self._stopped() or self._ledger.now() >= until:
+                return None
+            await anyio.sleep(retry.again_asking(failures, luck=1.0))
+        raise AssertionError("counting has no end")
 
     def _switch_off(self, error: errors.ApiError) -> None:
         self._off = True

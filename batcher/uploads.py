@@ -83,6 +83,11 @@ class Uploads:
             urls[place] = known[0]
         return _filled(task.params, urls)
 
+    @staticmethod
+    def alike(one: Task, other: Task) -> bool:
+        """Whether two tasks have one body: the same parameters, files by content."""
+        return _filled(one.params, one.media) == _filled(other.params, other.media)
+
     def forget(self, task: Task, submitted_at: float) -> bool:
         """Whether a URL that `task` was submitted with may have died: its files are uploaded anew then."""
         if self._mode == "inline":

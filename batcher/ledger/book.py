@@ -280,6 +280,10 @@ class Book:
             (up_to, *after, most),
         )
 
+    def in_the_air(self) -> list[Entry]:
+        """Tasks whose POST is on its way."""
+        return self._entries("WHERE t.state = 'submitting'", ())
+
     def files(self, entry: Entry) -> list[File]:
         """The pictures of the entry's result."""
         rows = self._rows(

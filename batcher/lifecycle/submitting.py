@@ -182,12 +182,20 @@ class Submitting:
             return entry
         if body is None:
             return entry
-        found = await self._history.job_of(in_force(entry), body)
+        found = await self._history.job_of(in_force(entry), body, contested=lambda: self._has_a_twin(entry))
         if found is Answer.UNKNOWN:
             return entry
         if found is Answer.NONE:
             return self._ledger.planned(entry, "doubtful", "the history knows no such job", spent=True)
         return await self._adopted(entry, found)
+
+    def _has_a_twin(self, entry: Entry) -> bool:
+        """Whether a POST with the same body is in the air: a job of that body may be its own."""
+        return any(
+            self._uploads.alike(entry.task, other.task)
+            for other in self._ledger.in_the_air()
+            if other.id != entry.id
+        )
 
     async def _adopted(self, entry: Entry, rows: Sequence[HistoryRow]) -> Entry:
         """The job exists: from here on it is like any other. A finished one is taken from the history itself,

@@ -77,7 +77,9 @@ def wired(
         uploads=uploads,
         pacing=pacing,
         purse=purse,
-        history=History(client, ledger, pacing, model=job.model, tell=warn),
+        history=History(
+            client, ledger, pacing, stopped=lambda: stopping.requested, model=job.model, tell=warn
+        ),
         stopping=stopping,
     )
     fetching = Fetching(
