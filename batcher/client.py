@@ -29,6 +29,8 @@ UPLOAD_HEAD, UPLOAD_TAIL = b'{"data_urls":["', b'"]}'
 UPLOAD_SECONDS = 300.0
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; an answer may carry several pictures as base64."""
+HIDDEN = b"(the key)"
+"""Stands in an answer where it had the key itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,9 @@ class Client:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=_timeout(seconds), allow_redirects=False
             ) as response:
-                return Answer(response.status, response.headers, await read_limited(response, LARGEST_ANSWER))
+                told = await read_limited(response, LARGEST_ANSWER)
+        # What an answer says is written down, and some services repeat the key that they refuse.
+        return Answer(response.status, response.headers, told.replace(self._key.encode(), HIDDEN))
 
     def _throttled(self, kind: Kind, answer: Answer, turn: float) -> errors.Throttled:
         self._called("throttled")

@@ -34,6 +34,25 @@ async def test_nothing_that_a_run_leaves_or_tells_has_the_key_in_it(
     assert KEY not in repr(heard) + repr(report)
 
 
+async def test_a_service_that_repeats_the_key_does_not_bring_it_into_any_file(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    heard: list[Event] = []
+    script = Faults(
+        [faults.status("submit", 400, message=f"bad request for {KEY}", calls=[1]),
+         faults.failed(f"not allowed to {KEY}", calls=[2]),
+         faults.status("submit", 401, message=f"invalid API key {KEY}", calls=[4])],
+    )  # fmt: skip
+    async with sandbox(service=5, faults=script) as server:
+        report = await bench.run(server, bench.manifest(4), heard.append)
+    assert report.exit_code == 5
+    assert report.causes == ("KEY: invalid API key (the key)",)
+    assert not [
+        path for path in bench.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
+    ]
+    assert KEY not in repr(heard) + repr(report)
+
+
 async def test_a_traceback_of_a_failing_run_does_not_show_it(bench: Bench, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5) as server:
         account = Account(Endpoints(server.url, server.url, server.url), KEY)
