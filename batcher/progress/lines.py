@@ -112,13 +112,22 @@ class Log:
         self._path = path
         self._now = now
         self._file: TextIO | None = None
-        self._tell: Listener = silent
+        self._told_before: list[Noted] = []
+        self._tell: Listener = self._keep
+
+    def _keep(self, event: Event) -> None:
+        """What the planning has to say comes before the run is sure to start."""
+        if isinstance(event, Noted):
+            self._told_before.append(event)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Started):
+            self._tell = silent
             with suppress(OSError):
                 self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
                 self._tell = JsonLines(self._file, now=self._now)
+            for note in self._told_before:
+                self._tell(note)
         if not isinstance(event, Planning) and not (isinstance(event, Moved) and not event.reason):
             self._tell(event)
 

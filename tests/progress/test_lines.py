@@ -211,6 +211,7 @@ def test_the_log_keeps_what_people_are_told_and_what_did_not_go_its_way(tmp_path
     for night in range(2):
         log = Log(path, now=now)
         log(Planning(3))
+        log(Noted("a row was left out"))
         log(Started("streets", "a-model", "out/streets", 3, 3))
         log(Moved("rome", "k", State.PLANNED, State.SUBMITTING))
         log(Moved("rome", "k", State.SUBMITTED, State.FAILED, "FAILED: out of memory"))
@@ -218,9 +219,11 @@ def test_the_log_keeps_what_people_are_told_and_what_did_not_go_its_way(tmp_path
         log.close()
         log(Noted("too late"))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["started", "moved", "noted"] * 2
-    assert [line["text"] for line in lines if line["event"] == "noted"] == ["night 0", "night 1"]
-    assert lines[1]["reason"] == "FAILED: out of memory"
+    assert [line["event"] for line in lines] == ["noted", "started", "moved", "noted"] * 2
+    assert [line["text"] for line in lines if line["event"] == "noted"] == [
+        "a row was left out", "night 0", "a row was left out", "night 1"
+    ]  # fmt: skip
+    assert lines[2]["reason"] == "FAILED: out of memory"
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
