@@ -48,6 +48,11 @@ class Delivery:
             kept.append((output, name))
         return kept
 
+    def left_in_spool(self, submission: int, images: int) -> list[str]:
+        """What an answer of so many pictures left in the spool before a crash, by name; none if not all."""
+        names = [f"{submission}-{position}.bytes" for position in range(images)]
+        return names if all((self._folder.spool / name).exists() for name in names) else []
+
     async def deliver(self, entry: Entry) -> Entry:
         """Brings every file of a ready task under its name; the entry, done.
 

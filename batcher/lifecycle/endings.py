@@ -46,6 +46,15 @@ class Endings:
         await self._ledger.committed()
         return entry
 
+    def found_in_spool(self, entry: Entry) -> Entry | None:
+        """A crash came between the bytes of an answer and their record: they are what was paid for. What the
+        answer said beside them, as its cost, is not known any more."""
+        submission = in_force(entry)
+        names = self._delivery.left_in_spool(submission.id, submission.images)
+        if not names:
+            return None
+        return self._ledger.ready(entry, wire.Result(()), [(wire.Output(), name) for name in names])
+
     def ran_and_failed(self, entry: Entry, error: errors.InferenceFailed) -> Entry:
         if self.wants_its_files_anew(error, entry):
             return self._ledger.planned(entry, "failed", error.reason, spent=False)

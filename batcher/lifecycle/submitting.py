@@ -170,6 +170,8 @@ class Submitting:
 
     async def settle_doubt(self, entry: Entry) -> Entry:
         """An earlier process was cut off, or the answer was lost and the policy is not just to resubmit."""
+        if (found := self._endings.found_in_spool(entry)) is not None:
+            return found
         if self._rules.doubtful == "resubmit":
             return self._ledger.planned(
                 entry, "doubtful", "its answer was lost; submitted again", spent=False
@@ -182,12 +184,12 @@ class Submitting:
             return entry
         if body is None:
             return entry
-        found = await self._history.job_of(in_force(entry), body, contested=lambda: self._has_a_twin(entry))
-        if found is Answer.UNKNOWN:
+        told = await self._history.job_of(in_force(entry), body, contested=lambda: self._has_a_twin(entry))
+        if told is Answer.UNKNOWN:
             return entry
-        if found is Answer.NONE:
+        if told is Answer.NONE:
             return self._ledger.planned(entry, "doubtful", "the history knows no such job", spent=True)
-        return await self._adopted(entry, found)
+        return await self._adopted(entry, told)
 
     def _has_a_twin(self, entry: Entry) -> bool:
         """Whether a POST with the same body is in the air: a job of that body may be its own."""

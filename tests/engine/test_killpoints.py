@@ -72,3 +72,25 @@ async def test_the_run_that_survives_is_the_same_as_one_without_the_points(
         assert points.passed > 30
         assert server.billed == TASKS
     assert writer.store is store
+
+
+@pytest.mark.parametrize("doubtful", ["resubmit", "hold", "reconcile"])
+async def test_bytes_that_an_answer_brought_before_a_crash_are_delivered_and_not_paid_for_again(
+    bench: Bench, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, doubtful: str
+) -> None:
+    def died(*_: object) -> None:
+        raise Crash
+
+    async with sandbox(service=5, price=0.01) as server:
+        manifest = bench.manifest(1, api="v1", retry={"doubtful": doubtful})
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.Ledger, "ready", died)
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await bench.run(server, manifest)
+        assert dies(caught.value)
+        assert bench.states() == {"submitting": 1}
+        report = await bench.run(server, manifest)
+        bench.check(report)
+        assert (report.exit_code, report.images, server.billed, len(server.jobs)) == (0, 1, 1, 1)
+        assert (report.cost["spent"], report.cost["doubtful"]) == (0.01, 0)
+        assert not list((bench.output / ".batcher" / "spool").iterdir())
