@@ -133,9 +133,10 @@ class _Export:
                 for item in self.leaving.items()
             )
             work = partial(packed, writer.write)
-            for found in self.hands.over(work, parcels(items, writer.largest), longest=longest):
-                self._take(writer, found)
-            writer.finish()
+            with disk(self.wishes.into):  # a disk that is full is this one, not the ledger's
+                for found in self.hands.over(work, parcels(items, writer.largest), longest=longest):
+                    self._take(writer, found)
+                writer.finish()
         finally:
             writer.close()
         if self.hands.elsewhere:

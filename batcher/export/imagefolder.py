@@ -9,6 +9,7 @@ is text.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -141,7 +142,12 @@ def put(picture: Prepared, target: Path) -> None:
         return  # whoever was overtaken was there before
     except OSError:
         unfinished = packing.unfinished(target.parent, target.suffix)
-        shutil.copyfile(picture.item.address, unfinished)
+        try:
+            shutil.copyfile(picture.item.address, unfinished)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                error.filename = str(target)  # the system names the picture that was read
+            raise
         os.replace(unfinished, target)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
 
 from batcher.cli import ended
-from batcher.errors import UsageError
+from batcher.errors import DiskError, UsageError
 from batcher.export import Splits, Wishes, export
 from batcher.geometry import Geometry, as_text
 from batcher.ledger import store
@@ -62,6 +65,29 @@ def test_parquet_without_pyarrow_says_what_to_install(shelf: Shelf, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"pip install 'batcher\[parquet\]'"):
         export(shelf.output, Wishes(to="parquet", into=shelf.folder / "export"))
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
+def test_a_full_disk_is_told_by_the_place_that_is_full(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, form: Literal["imagefolder", "webdataset"]
+) -> None:
+    three(shelf)
+    into = shelf.folder / "export"
+
+    def another_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full_as_to_a_copy(source: str, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", source)
+
+    def full_as_to_a_write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.link", another_disk)
+    monkeypatch.setattr("shutil.copyfile", full_as_to_a_copy)
+    monkeypatch.setattr("tarfile.TarFile.addfile", full_as_to_a_write)
+    with pytest.raises(DiskError, match=f"^{re.escape(str(into))}.*: No space left on device$"):
+        export(shelf.output, Wishes(to=form, into=into))
 
 
 # --- what is left out
