@@ -1,12 +1,14 @@
 """A service that is down fails nobody: submits (or uploads) pause, then one probe at a time asks.
 
 Law: waiting is not failing. Three submits in a row lost to 5xx, refusals or cuts are an outage; the waits
-between probes grow; ten minutes without one coming through end the run, its tasks still planned.
+between probes grow; ten minutes without one coming through end the run, its tasks still planned. So does an hour
+of nothing but 429s: a run always ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 
 from batcher import errors
 
@@ -14,6 +16,10 @@ LOST_IN_A_ROW = 3
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 GIVE_UP_SECONDS = 600.0
+THROTTLED_SECONDS = 3600.0
+"""For so long a limit may let nothing pass..."""
+STILL_THROTTLED = 600.0
+"""...where no two 429s are further apart: between others nobody asked."""
 
 
 class Outage:
@@ -22,6 +28,7 @@ class Outage:
     def __init__(self) -> None:
         self._in_a_row = 0
         self._since: float | None = None
+        self._throttled: tuple[float, float] | None = None
         self._waits = 0
         self._closed_until = 0.0
         self._probing = False
@@ -67,9 +74,21 @@ class Outage:
     def answered(self) -> None:
         """The API answered a submit sensibly, yes or no: it is there."""
         self._in_a_row = self._waits = 0
-        self._since = None
+        self._since = self._throttled = None
         self._probing = False
         self._wake()
+
+    def throttled(self, reason: str) -> None:
+        """A submit got a 429: the API is there, and waiting is not failing. Raises ApiDown after an hour of
+        nothing else."""
+        first, last = self._throttled or (math.inf, -math.inf)
+        self.answered()
+        now = asyncio.get_running_loop().time()
+        self._throttled = (first if now - last <= STILL_THROTTLED else now), now
+        if now - self._throttled[0] >= THROTTLED_SECONDS:
+            raise errors.ApiDown(
+                f"the limit let nothing pass for {THROTTLED_SECONDS / 60:.0f} minutes; the last time: {reason}"
+            )
 
     def lost(self, reason: str, *, probe: bool) -> None:
         """A submit was lost; only its probe's end lets an outage try again. Raises ApiDown after ten minutes

@@ -140,7 +140,10 @@ class Uploads:
         probe = self.outage.leaving()
         try:
             url = await self._client.upload(data_url, turn)
-        except (errors.Rejected, errors.Throttled, errors.StopsTheRun) as error:
+        except errors.Throttled as error:
+            self.outage.throttled(error.message)
+            raise
+        except (errors.Rejected, errors.StopsTheRun) as error:
             self.outage.answered()
             if isinstance(error, errors.Rejected):
                 raise errors.UploadRejected(f"{path}: {error.message}") from error

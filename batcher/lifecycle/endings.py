@@ -17,6 +17,10 @@ from batcher.lifecycle.rules import Rules
 from batcher.uploads import Uploads
 
 
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 120.0
+"""Seconds, whatever a stamp says."""
+
+
 class Endings:
     """Records the end of a request. `luck` draws the jitter, in [0, 1)."""
 
@@ -98,6 +102,13 @@ class Endings:
         if error.reset_at is not None:
             return 0.0
         return self._ledger.now() + retry.again_asking(3, luck=self._luck())
+
+    def after_upload_throttling(self, error: errors.Throttled) -> float:
+        """The storage is another host, for which no gate pauses: whoever was throttled waits by itself."""
+        now = self._ledger.now()
+        if error.reset_at is None:
+            return self.after_throttling(error)
+        return min(max(error.reset_at, now + SHORTEST_PAUSE), now + LONGEST_PAUSE)
 
 
 def in_force(entry: Entry) -> Submission:

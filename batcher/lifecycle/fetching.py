@@ -27,6 +27,8 @@ from batcher.pacing import Kind, Pacing
 LAST_CALL_SECONDS = 30.0
 LAST_CALL_SHARE = 0.05
 """So long (or this share of its life) before its record ends, a task is looked at whatever was learned."""
+THROTTLED_SECONDS = 600.0
+"""So long after its record's end nothing but a 429 is still an answer worth waiting behind."""
 
 Told = TypeVar("Told")
 
@@ -145,8 +147,9 @@ class Fetching:
         return early if self._ledger.now() < early else deadline
 
     def _too_late(self, error: errors.ApiError, deadline: float) -> bool:
-        """Before the deadline a 404 is no expiry; behind it every failure is."""
-        return not isinstance(error, errors.Throttled) and self._ledger.now() >= deadline
+        """Before the deadline a 404 is no expiry; behind it every failure is, and a 429 that will not end."""
+        grace = THROTTLED_SECONDS if isinstance(error, errors.Throttled) else 0.0
+        return self._ledger.now() >= deadline + grace
 
     async def _breathe(self, error: errors.ApiError, failures: int, deadline: float) -> None:
         """A pause before the same question is asked again; one last time at the deadline."""

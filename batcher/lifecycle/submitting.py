@@ -97,7 +97,7 @@ class Submitting:
     def _not_uploaded(self, entry: Entry, error: errors.ApiError, *, spent: bool) -> Entry:
         """An upload can be done again without harm; a storage that is down fails nobody."""
         if isinstance(error, errors.Throttled):
-            return self._ledger.put_off(entry, self._endings.after_throttling(error), spent=False)
+            return self._ledger.put_off(entry, self._endings.after_upload_throttling(error), spent=False)
         spent = spent and not isinstance(error, errors.Refused)
         decision = self._endings.decide(error, entry)
         if isinstance(decision, retry.GiveUp) and spent:
@@ -128,9 +128,10 @@ class Submitting:
     def _not_accepted(self, entry: Entry, error: errors.ApiError, *, probe: bool) -> Entry:
         """What becomes of a task whose POST got no yes."""
         if isinstance(error, errors.Throttled):
-            self.outage.answered()
             at = self._endings.after_throttling(error)
-            return self._ledger.planned(entry, "refused", error.reason, not_before=at, spent=False)
+            entry = self._ledger.planned(entry, "refused", error.reason, not_before=at, spent=False)
+            self.outage.throttled(error.message)
+            return entry
         if isinstance(error, errors.StopsTheRun):
             self.outage.answered()
             self._ledger.planned(entry, "refused", error.reason, spent=False)

@@ -108,6 +108,34 @@ async def test_results_without_a_picture_fail_alike_whatever_they_hold_instead(
         assert "COMPLETED" in bench.rows("SELECT detail FROM submissions WHERE outcome = 'completed'")[0][0]
 
 
+@pytest.mark.parametrize("route", ["submit", "upload"])
+async def test_an_hour_of_nothing_but_429s_ends_the_run_with_all_planned(
+    bench: Bench, sandbox: MakeSandbox, route: Route
+) -> None:
+    photo = bench.folder / "photo.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    params = {"image": str(photo), "prompt": "a street in {{ place }}"}
+    script = Faults([faults.throttle(route, reset_in=60)])
+    async with sandbox(service=5, faults=script) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(3, params=params))
+        bench.check(report)
+        assert (report.exit_code, report.counts["planned"], server.billed) == (5, 3, 0)
+        assert 3600 <= bench.now() - began <= 4000
+        assert "let nothing pass for 60 minutes" in report.causes[0]
+
+
+async def test_a_status_that_is_throttled_for_ever_ends_with_its_record(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, faults=Faults([faults.throttle("status", reset_in=60)])) as server:
+        began = bench.now()
+        report = await bench.run(server, bench.manifest(2, retry={"expired": "fail"}))
+        bench.check(report)
+        assert (report.exit_code, report.counts["failed"]) == (3, 2)
+        assert 3600 + 600 <= bench.now() - began <= 3600 + 900
+
+
 async def test_failed_tasks_are_submitted_again_only_when_asked(bench: Bench, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5, faults=Faults([faults.failed("bad luck", calls=[1])])) as server:
         manifest = bench.manifest(3)
