@@ -1,8 +1,8 @@
 """A service that is down fails nobody: submits (or uploads) pause, then one probe at a time asks.
 
 Law: waiting is not failing. Three submits in a row lost to 5xx, refusals or cuts are an outage; the waits
-between probes grow; ten minutes without one coming through end the run, its tasks still planned. So does an hour
-of nothing but 429s: a run always ends.
+between probes grow; ten minutes without one coming through end the run, its tasks still planned. So does an
+hour of nothing but 429s: a run always ends.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Outage:
         self._throttled = (first if now - last <= STILL_THROTTLED else now), now
         if now - self._throttled[0] >= THROTTLED_SECONDS:
             raise errors.ApiDown(
-                f"the limit let nothing pass for {THROTTLED_SECONDS / 60:.0f} minutes; the last time: {reason}"
+                f"the limit let nothing pass for {THROTTLED_SECONDS / 60:.0f} minutes; it says: {reason}"
             )
 
     def lost(self, reason: str, *, probe: bool) -> None:

@@ -16,7 +16,6 @@ from batcher.ledger.writer import Ledger
 from batcher.lifecycle.rules import Rules
 from batcher.uploads import Uploads
 
-
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 120.0
 """Seconds, whatever a stamp says."""
 
