@@ -14,10 +14,11 @@ from batcher.delivery import Delivery
 from batcher.ledger.entries import Entry, Submission
 from batcher.ledger.writer import Ledger
 from batcher.lifecycle.rules import Rules
+from batcher.pacing.pause import LONGEST_PAUSE
 from batcher.uploads import Uploads
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 120.0
-"""Seconds, whatever a stamp says."""
+SHORTEST_PAUSE = 1.0
+"""Seconds, also where a stamp is past."""
 
 
 class Endings:

@@ -19,7 +19,7 @@ from batcher import lock, place, report
 from batcher.carrying import Hands
 from batcher.destination import IMAGES, disk
 from batcher.destination.local import Local
-from batcher.ledger import mending, store
+from batcher.ledger import mending, store, totals
 from batcher.ledger.totals import credits
 from batcher.report import Report
 from batcher.task import State
@@ -217,9 +217,9 @@ class _Repair:
         mending.plan_again(connection, tasks)
 
     def _price(self, connection: Connection, tasks: list[int]) -> str:
-        price = store.meta(connection, "price")
+        price = totals.price(connection)
         images = mending.images_of(connection, tasks)
-        cost = f"for about {credits(images * int(price)):g} credits" if price else "at a price nobody told"
+        cost = "at a price nobody told" if price is None else f"for about {credits(images * price):g} credits"
         several = "1 task is" if len(tasks) == 1 else f"{len(tasks)} tasks are"
         return f"{several} to be submitted again {cost}; what was paid before stays spent"
 
