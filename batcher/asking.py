@@ -19,6 +19,9 @@ LOOK_AGAIN = 0.05
 FIRST_LOOKS = (0.3, 1.0)
 """Seconds: where nothing is known of a model, its oldest task is looked at early, twice. Should its jobs be
 much quicker than guessed, all know it at once."""
+LAST = 8
+"""So few tasks at the end of a run keep the whole of it waiting: they are asked about eagerly, where that
+costs no submit."""
 LONGEST_LOOK = 5.0
 """Seconds: the price of a call moves without telling."""
 
@@ -49,11 +52,20 @@ class Sleeper:
 
 
 class Asking:
-    """All sleepers of one model. `price` is what a call is worth now, in seconds of waiting (0: free)."""
+    """All sleepers of one model. `price` is what a call is worth now, in seconds of waiting (0: free);
+    `ending` whether none will come after them, and calls are known not to count."""
 
-    def __init__(self, polling: Polling, *, price: Callable[[], float], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        polling: Polling,
+        *,
+        price: Callable[[], float],
+        ending: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
         self.polling = polling
         self._price = price
+        self._ending = ending
         self._now = now
         self._sleepers: dict[Sleeper, None] = {}
         self._changed = asyncio.Event()
@@ -96,13 +108,14 @@ class Asking:
         """Wakes whoever may ask now; seconds until the next one may."""
         now = self._now()
         price = self._price()
+        eager = len(self._sleepers) <= LAST and self._ending()
         nearest = LONGEST_LOOK
         for sleeper, rank in self._asleep():
             at = sleeper.until
             if rank == 0 and self.polling.guessing and sleeper.polls < len(FIRST_LOOKS):
                 at = min(at, sleeper.submitted_at + FIRST_LOOKS[sleeper.polls])
             if self.polling.may_ask(rank, now - sleeper.submitted_at):
-                due = self.polling.next_poll(sleeper.asked, sleeper.polls, price)
+                due = self.polling.next_poll(sleeper.asked, sleeper.polls, price, eager=eager)
                 at = min(at, sleeper.submitted_at + due)
             if at <= now:
                 sleeper.awake.set()

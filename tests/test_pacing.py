@@ -6,6 +6,7 @@ The servers here are a few lines of arithmetic, so nothing real is waited for: t
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import math
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import anyio
 import pytest
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher.pacing import Kind, Pacing, PacingEvent, Rate, Skew, reset_stamp
+from batcher.pacing.free import Free
 from batcher.pacing.strays import Strays
 
 T = TypeVar("T")
@@ -665,6 +667,69 @@ def test_where_all_calls_count_the_whole_limit_is_used_once_that_is_known() -> N
     assert simulate(story()).metered == "all"
     assert len(seen.refused) <= 10
     assert seen.makespan <= 1.08 * 600
+
+
+@given(
+    limits=st.sampled_from([Windows([(0, 60)], 17), Windows([(0, 60)]), Bucket([(0, 60)], 60)]),
+    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=600),
+)
+def test_an_account_that_counts_every_call_never_seems_to_let_them_pass_free(
+    limits: Windows | Bucket, gaps: list[float]
+) -> None:
+    server, free, at = copy.deepcopy(limits), Free(), 0.0
+    for gap in gaps:
+        at += gap
+        if server.admit(at) is None:
+            free.passed(at, 1.0)
+        assert not free.proved
+
+
+def test_calls_that_do_not_count_prove_it_by_their_number_until_the_next_429() -> None:
+    free = Free()
+    for call in range(121):
+        assert not free.proved
+        free.passed(call / 10, 1.0)
+    assert free.proved
+    free.refused()
+    assert not free.proved
+    free.passed(13.0, 1.0)
+    assert not free.proved
+
+
+def test_calls_that_proved_to_be_free_need_no_caution() -> None:
+    async def story() -> None:
+        gate = Pacing(rpm=60, now=wall)
+
+        async def calls() -> None:
+            times = []
+            for _ in range(140):
+                times.append(await gate.turn(Kind.STATUS))
+                gate.accepted(Kind.STATUS)
+            assert times[100] - times[0] == pytest.approx(100 / 8, rel=0.05), (
+                "eight times the rate until then"
+            )
+            assert gate.free
+            assert times[139] == times[130]
+
+        await with_gate(gate, calls)
+
+    simulate(story())
+
+
+@pytest.mark.parametrize(
+    ("rpm", "metered", "free"),
+    [
+        (60, "submits", True),
+        (None, "auto", True),
+        (60, "auto", False),
+        (60, "all", False),
+        (None, "all", False),
+    ],
+)
+def test_calls_are_known_to_be_free_where_it_was_said_or_nothing_is_limited(
+    rpm: float | None, metered: Literal["submits", "all", "auto"], free: bool
+) -> None:
+    assert Pacing(rpm=rpm, metered=metered, now=lambda: WALL).free is free
 
 
 # ---- what it leaves behind

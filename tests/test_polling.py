@@ -379,6 +379,19 @@ def test_the_next_poll_is_always_later_and_finite(
 
 
 @settings(max_examples=20, deadline=None)
+@given(learned, seconds, prices, st.sampled_from([0.2, 1.0, 30.0]))
+def test_eager_asks_no_later_but_not_before_the_first_poll_is_due(
+    times: list[float], age: float, price: float, delay: float
+) -> None:
+    polling = after(times, delay=delay)
+    assert polling.next_poll(0.0, 0, price, eager=True) == polling.next_poll(0.0, 0, price)
+    usual, eager = (polling.next_poll(age, 1, price, eager=eager) for eager in (False, True))
+    assert age < eager <= usual
+    assert eager == usual or eager - age >= min(delay / 2, 0.01 * age)
+    assert eager - age <= max(delay / 2, 0.01 * age, 0.05) * (1 + 1e-9)
+
+
+@settings(max_examples=20, deadline=None)
 @given(learned, seconds, seconds, prices)
 def test_a_later_answer_never_means_an_earlier_next_poll(
     times: list[float], one: float, other: float, price: float

@@ -7,6 +7,7 @@ Law 3: the limit is kept, and used up. Waiting is not failing.
     pause.py   Pause: until when all calls wait after a 429 (pure)
     rate.py    Rate: from resets and counts to calls per second (pure)
     probe.py   Probe: when a higher rate is tried (pure)
+    free.py    Free: whether the calls that are thought not to count have proved it (pure)
     strays.py  Strays: 429s that no limit explains teach no rate (pure)
     news.py    what the gate tells: events, statistics, the lesson for the next run
     stamp.py   reset_stamp, Skew: what an answer's headers say about time (pure)

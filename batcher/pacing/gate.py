@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn
 import anyio
 from aiolimiter import AsyncLimiter
 
+from batcher.pacing.free import Free
 from batcher.pacing.news import Lesson, Metered, PacingEvent, Statistics
 from batcher.pacing.order import BESIDE, SUBMITS, Kind, Queue, Waiter
 from batcher.pacing.pause import Pause
@@ -64,6 +65,7 @@ class Pacing:
         told = math.inf if rpm is None else rpm / MINUTE
         known = lesson.per_minute if lesson.counted == self._metered else None
         self._rate = Rate(told, learned=None if known is None else known / MINUTE)
+        self._others = Free()
         self._last_told_rate = self._rate.per_second
 
         self._guard: Callable[[], bool] = lambda: False
@@ -75,7 +77,7 @@ class Pacing:
         self._granted: Counter[Kind] = Counter()
         self._throttled = 0
         self._pause = Pause()
-        self._gap = CATCH_UP
+        self._gap = 0.0
 
     # The story of a call: its turn, and what came of it.
 
@@ -109,12 +111,14 @@ class Pacing:
     def _caution(self) -> float:
         """Seconds between calls that, as far as is known, do not count. As long as they may, after all, few
         must be under way when the first 429 proves it."""
-        if not self._auto or self._found_out or not math.isfinite(self._rate.per_second):
+        if self.free or self._found_out:
             return 0.0
         return min(LONGEST_CAUTION, 1 / (CAUTIOUS * self._rate.per_second))
 
     def accepted(self, kind: Kind) -> None:
         """The API took a call of this kind: any answer but 429. Errors raise no rate; nor does this alone."""
+        if kind not in BESIDE:
+            self._others.passed(asyncio.get_running_loop().time(), self._rate.per_second)
         if self._is_metered(kind):
             self._pause.agreed()
 
@@ -128,6 +132,7 @@ class Pacing:
         self._throttled += 1
         at = asyncio.get_running_loop().time()
         self._left(at)
+        self._others.refused()
         if self._is_metered(kind):
             self._rate.refused(sent_at)
         if reset_at is None or not math.isfinite(reset_at):
@@ -182,6 +187,8 @@ class Pacing:
             gap = LAST_CHANCE if self._left(loop.time()) else max(self._gap, self._caution)
             if self._grant(self._free, loop.time()):
                 await asyncio.sleep(gap)
+            if not len(self._free):
+                self._gap = 0.0
 
     async def _until_open(self, queue: Queue) -> None:
         """Until somebody waits in it who may go."""
@@ -297,6 +304,14 @@ class Pacing:
     def waiting(self) -> Mapping[Kind, int]:
         """How many calls of each kind wait for their turn; kinds without any are left out."""
         return {kind: waiting for kind, waiting in self._waiting.items() if waiting}
+
+    @property
+    def free(self) -> bool:
+        """Whether status and result calls are known not to count: it was said, no call does, or they proved
+        it."""
+        if self._metered == "all" or not self._auto:
+            return self._metered == "submits"
+        return self._others.proved or math.isinf(self._rate.per_second)
 
     @property
     def scarce(self) -> bool:

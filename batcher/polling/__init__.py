@@ -41,6 +41,8 @@ FAIR_SHARE = 0.3
 BUCKETS_PER_E = 8.0
 """Prices are rounded to this many steps per factor e: a schedule each."""
 MOST_SCHEDULES = 32
+EAGER = 0.5
+"""Where a whole run waits for a job, it is asked about so many wanted delays apart."""
 _FREE = -(10**9)
 """The bucket of the price at which the wanted delay alone decides."""
 
@@ -77,17 +79,22 @@ class Polling:
         """A job without metrics was pending at age `last_pending` (0: never asked) and done at `found`."""
         self.learned((last_pending + found) / 2)
 
-    def next_poll(self, age: float, polls: int, price: float) -> float:
+    def next_poll(self, age: float, polls: int, price: float, *, eager: bool = False) -> float:
         """The age at which to ask next, above `age`, given that the job was pending then.
 
         `age` is that of the last poll (0 with `polls` 0: just submitted), also when the answer is worked out
         anew later; an answer that lies in the past means now. `price` is how many seconds of waiting a call
-        is worth; 0: calls are free, and the wanted delay alone decides.
+        is worth; 0: calls are free, and the wanted delay alone decides. `eager`: from its first poll on it is
+        asked about oftener still.
         """
         age = max(age, 0.0)
         if self._every is not None:
             return age + max(self._every, SHORTEST_INTERVAL)
-        return self._schedule(price).after(age, polls)
+        following = self._schedule(price).after(age, polls)
+        if eager and polls:
+            soon = max(EAGER * self._delay, FINEST_DELAY * age, SHORTEST_INTERVAL)
+            following = min(following, age + soon)
+        return following
 
     def likely_done(self, age: float, since: float = 0.0) -> float:
         """The chance (0 to 1) that a job is done at `age`, given that it was pending at age `since`."""

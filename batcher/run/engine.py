@@ -63,7 +63,12 @@ def wired(
     window = Window(job.result_ttl, limits.in_flight)
     purse = Purse(ledger, limit=None if limits.max_cost is None else micro(limits.max_cost), price=price)
     delivery = Delivery(ledger, folder, carrier, changed=lambda: scheduler.look())
-    asking = Asking(polling, price=_price_of_a_call(ledger, pacing, polling, window), now=ledger.now)
+    asking = Asking(
+        polling,
+        price=_price_of_a_call(ledger, pacing, polling, window),
+        ending=_ending(ledger, pacing),
+        now=ledger.now,
+    )
     if api == "v2":
         pacing.hold_submits_while(_guard(ledger, pacing, asking, window))
     rules = _rules(job, api)
@@ -111,6 +116,15 @@ def _price_of_a_call(ledger: Ledger, pacing: Pacing, polling: Polling, window: W
         return price_of_call(waiting, ledger.counts[State.PLANNED], rate / 60, polling.mean, window.size)
 
     return price
+
+
+def _ending(ledger: Ledger, pacing: Pacing) -> Callable[[], bool]:
+    """Whether no more will be submitted, and asking more often costs nothing."""
+
+    def ending() -> bool:
+        return pacing.free and not ledger.counts[State.PLANNED] and not ledger.counts[State.SUBMITTING]
+
+    return ending
 
 
 def _guard(ledger: Ledger, pacing: Pacing, asking: Asking, window: Window) -> Callable[[], bool]:

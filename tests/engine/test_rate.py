@@ -59,6 +59,27 @@ async def test_where_every_call_counts_and_nobody_said_so_three_calls_make_a_pic
         assert report.calls["throttled"] <= 12
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_last_picture_of_a_run_is_noticed_sooner_where_asking_proved_to_cost_nothing(
+    bench: Bench, sandbox: MakeSandbox, seed: int
+) -> None:
+    async with sandbox(service=15, sigma=0.5, rpm=120, seed=seed) as server:
+        await bench.run(server, bench.manifest(100, limits={"rpm": 120}, poll={"delay": "2s"}))
+        last = max(job.finished_at or 0.0 for job in server.jobs.values())
+        assert bench.now() - last <= 1.1
+
+
+async def test_a_small_run_asks_no_oftener_at_its_end_since_all_calls_may_count(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    asked = {}
+    for metered in ("auto", "submits"):
+        async with sandbox(service=15, rpm=60, seed=1) as server:
+            job = bench.manifest(3, limits={"rpm": 60, "metered": metered}, output={"dir": metered})
+            asked[metered] = (await bench.run(server, job)).calls["status"]
+    assert asked["auto"] <= 0.7 * asked["submits"]
+
+
 @pytest.mark.parametrize(
     ("told", "later", "ttl", "metered"),
     [(600, 12, 600, "auto"), (600, 12, 600, "all"), (300, 30, 600, "all"), (60, 6, 1200, "auto")],
