@@ -7,9 +7,8 @@ table into the database, which refuses every other move.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class State(StrEnum):
@@ -45,8 +44,7 @@ IN_FLIGHT = frozenset({State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED, State.
 FINAL = frozenset({State.DONE, State.FAILED})
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One line of the plan: one request to be made, one or more pictures to be had.
 
     `params` is the request body as the manifest says it, with local files as absolute paths;
@@ -59,8 +57,8 @@ class Task:
     key: str
     name: str
     params: Mapping[str, Any]
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    media: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Any]
+    media: Mapping[str, str]
     repeat: int = 0
     images: int = 1
 

@@ -25,8 +25,8 @@ PICTURE = Output(url="http://files/a.png")
 def a_task(number: int, **changes: Any) -> Task:
     """A task with a key of its own."""
     key = hashlib.sha256(str(number).encode()).hexdigest()[:32]
-    facts = {"key": key, "name": f"n{number}", "params": {"prompt": f"p{number}"}, "columns": {"n": number}}
-    return Task(**{**facts, **changes})
+    facts = {"key": key, "name": f"n{number}", "params": {"prompt": f"p{number}"}}
+    return Task(**{**facts, "columns": {"n": number}, "media": {}, **changes})
 
 
 def a_result(cost: float | None = 0.01, *outputs: Output, **more: Any) -> Result:

@@ -386,6 +386,8 @@ def test_a_key_is_32_hex_digits_and_stays_the_same_for_ever() -> None:
     assert task.key == "cb26e9542acd55787d83e631a3000359"
     (task,) = plan(SEEDED, [picture("a", p="x")])
     assert (task.key, task.params["seed"]) == ("3b86770337aeac1b432fa807e7cc6198", 1567325770)
+    (task,) = plan("params: {prompt: '{{ p }}', image: 'https://h/100%/a.png', steps: 5}", [{"p": "x"}])
+    assert task.key == "9aeaf94247b4a5415b8adab52e763734"
 
 
 def test_a_key_hangs_on_content_not_on_path_order_or_limits() -> None:

@@ -22,6 +22,9 @@ KINDS: Mapping[Type, str] = {
     "boolean": "true or false",
 }
 
+USUAL: Mapping[Type, type] = {"string": str, "integer": int, "number": int, "boolean": bool}
+"""What a value of that type mostly is, and then surely fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -46,11 +49,12 @@ def check(model: Model, params: Mapping[str, Any], unchecked: Collection[str] = 
                 findings.append(Finding(name, _unknown(model, name)))
         elif (finding := test(value)) and name not in unchecked:
             findings.append(finding)
-    findings += [
-        Finding(name, f"is missing: {model.slug} requires it{_hint(model, name)}")
-        for name in required
-        if name not in params and name not in unchecked
-    ]
+    if not required <= params.keys():
+        findings += [
+            Finding(name, f"is missing: {model.slug} requires it{_hint(model, name)}")
+            for name in model.required
+            if name not in params and name not in unchecked
+        ]
     return findings
 
 
@@ -92,17 +96,17 @@ _Test = Callable[[Any], Finding | None]
 
 
 @lru_cache(maxsize=64)
-def _compiled(model: Model) -> tuple[Mapping[str, _Test], tuple[str, ...]]:
+def _compiled(model: Model) -> tuple[Mapping[str, _Test], frozenset[str]]:
     tests = {
         name: _test_of_many(parameter) if parameter.many else _test(parameter)
         for name, parameter in model.parameters.items()
     }
-    return tests, model.required
+    return tests, frozenset(model.required)
 
 
 def _test(parameter: Parameter) -> _Test:
     """The parameter's check as one closure: the good case costs a type check and a comparison or two."""
-    right_type = _right_type(parameter.type)
+    usual, right_type = USUAL[parameter.type], _right_type(parameter.type)
     low = -math.inf if parameter.minimum is None else parameter.minimum
     high = math.inf if parameter.maximum is None else parameter.maximum
     ranged = parameter.minimum is not None or parameter.maximum is not None
@@ -110,7 +114,7 @@ def _test(parameter: Parameter) -> _Test:
     media = parameter.media
 
     def test(value: Any) -> Finding | None:
-        if not right_type(value):
+        if type(value) is not usual and not right_type(value):
             return Finding(parameter.name, _wrong_type(parameter, value))
         if ranged and not low <= value <= high:
             return Finding(parameter.name, _out_of_range(parameter, value))

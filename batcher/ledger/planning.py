@@ -49,6 +49,8 @@ WHERE t.plan = ?1 AND t.state IN ('planned', 'failed')
   AND other.state NOT IN ('planned', 'failed')
 GROUP BY t.id
 """
+ANY_COLLISION = "SELECT 1 FROM tasks GROUP BY name_key HAVING count(*) > 1 LIMIT 1"
+"""Read from the index of names alone: almost always it is the answer."""
 COLLISIONS = """
 SELECT name, count(*), min(id), max(id) FROM tasks WHERE {which}
 GROUP BY name_key HAVING count(*) > 1 ORDER BY min(id) LIMIT ?
@@ -158,6 +160,8 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:
+    if connection.execute(ANY_COLLISION).fetchone() is None:
+        return []
     problems = _collisions(connection, "plan = ? AND state IN ('planned', 'failed')", number)
     warnings = []
     for identity, key, name, other in connection.execute(TAKEN, (number,)).fetchall():

@@ -1,5 +1,6 @@
 -- The ledger: what was intended, what was answered, what it cost. One file per job, read by anyone,
 -- written by the one run that holds the job's lock.
+-- What is checked of every row stands as a chain of OR: a long IN would build its list anew for each.
 -- Money is integer micro-credits. Times are seconds of the Unix clock.
 
 CREATE TABLE meta (
@@ -35,13 +36,14 @@ CREATE TABLE tasks (
   columns    TEXT    NOT NULL,           -- JSON: source columns and axes
   media      TEXT    NOT NULL,           -- JSON: parameter -> sha256 of the local file it names
   state      TEXT    NOT NULL DEFAULT 'planned'
-             CHECK (state IN ('planned', 'submitting', 'doubtful', 'submitted', 'ready', 'done', 'failed')),
+             CHECK (state = 'planned' OR state = 'submitting' OR state = 'doubtful' OR state = 'submitted'
+                    OR state = 'ready' OR state = 'done' OR state = 'failed'),
   attempts   INTEGER NOT NULL DEFAULT 0, -- submits spent since it was planned or retried
   not_before REAL    NOT NULL DEFAULT 0, -- a retry's "again at"
   submission INTEGER,                    -- the one in force
   reason     TEXT,                       -- class, colon, the provider's text
   CHECK ((state = 'planned') <= (submission IS NULL AND reason IS NULL)),
-  CHECK ((state IN ('submitting', 'doubtful', 'submitted', 'ready', 'done')) <= (submission IS NOT NULL)),
+  CHECK (submission IS NOT NULL OR state = 'planned' OR state = 'failed'),
   CHECK ((state = 'failed') = (reason IS NOT NULL))
 ) STRICT;
 
@@ -57,14 +59,14 @@ CREATE TABLE submissions (
   request_id     TEXT,
   status_url     TEXT,
   response_url   TEXT,
-  outcome        TEXT    NOT NULL DEFAULT 'open' CHECK (outcome IN (
-                   'open',       -- in the air or in flight: its price is reserved
-                   'refused',    -- proved not to be accepted: costs nothing
-                   'gateway',    -- 502/503/504: perhaps paid
-                   'doubtful',   -- the answer was lost: perhaps paid
-                   'completed',  -- paid; the result is here
-                   'failed',     -- it ran and failed: not billed
-                   'lost')),     -- accepted, but its record was gone before it could be fetched
+  outcome        TEXT    NOT NULL DEFAULT 'open' CHECK (
+                   outcome = 'open'            -- in the air or in flight: its price is reserved
+                   OR outcome = 'refused'      -- proved not to be accepted: costs nothing
+                   OR outcome = 'gateway'      -- 502/503/504: perhaps paid
+                   OR outcome = 'doubtful'     -- the answer was lost: perhaps paid
+                   OR outcome = 'completed'    -- paid; the result is here
+                   OR outcome = 'failed'       -- it ran and failed: not billed
+                   OR outcome = 'lost'),       -- accepted, but its record was gone before it could be fetched
   images         INTEGER NOT NULL,
   reserved       INTEGER NOT NULL DEFAULT 0,
   cost           INTEGER,                -- as the provider told it

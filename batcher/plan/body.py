@@ -40,11 +40,16 @@ class Body:
         self.seeded = tuple(part for part in parts if manifest.seed is not None and _needs_seed(part))
         # The order of the identity's text, which must not change when the manifest's order does.
         self._parts = tuple(sorted((p for p in parts if p not in self.seeded), key=lambda part: part.name))
+        self._linked = {part.name: self._skeleton[part.name] for part in self._parts if self._is_link(part)}
         self._layout = self._identity_layout()
         self._used = tuple((name, as_json(name)) for name in sorted(self._used_variables()))
         files = (part for part in self._parts if part.media or may_be_file(part))
         self._files_of_columns = tuple(part for part in files if part.variables)
-        self._own = tuple((part, part.converts, part.media or may_be_file(part)) for part in self._parts)
+        self._own = tuple(
+            (part, part.converts, part.media or may_be_file(part))
+            for part in self._parts
+            if part.name not in self._linked
+        )
 
     @property
     def variables(self) -> list[str]:
@@ -169,22 +174,24 @@ class Body:
 
     def _identity_layout(self) -> str:
         """The model and the body as JSON, with a gap for each part; one thing, whatever the order."""
-        filled = {part.name for part in self._parts}
-        gaps = [(name, "%s") for name in sorted(filled)]
+        gaps = [
+            (part.name, _literal(self._linked[part.name]) if part.name in self._linked else "%s")
+            for part in self._parts
+        ]
         fixed = [
-            (name, as_json(value).replace("%", "%%"))
-            for name, value in sorted(self._skeleton.items())
-            if name in self.constant
+            (name, _literal(value)) for name, value in sorted(self._skeleton.items()) if name in self.constant
         ]
-        sources = [
-            (part.name, as_json({"seeded": self._skeleton[part.name]}).replace("%", "%%"))
-            for part in self.seeded
-        ]
+        sources = [(part.name, _literal({"seeded": self._skeleton[part.name]})) for part in self.seeded]
         beside = (name for part in self.seeded for name in part.variables - {"seed", "repeat"})
         self._beside_seed = sorted(set(beside))
-        entries = [f"{as_json(name).replace('%', '%%')}:{text}" for name, text in (*gaps, *fixed, *sources)]
+        entries = [f"{_literal(name)}:{text}" for name, text in (*gaps, *fixed, *sources)]
         entries += ["%s"] * len(self._beside_seed)
         return f"{self._manifest.model}\n{{{','.join(entries)}}}"
+
+    def _is_link(self, part: Part) -> bool:
+        """Whether it is one picture behind a URL for all: no file, and nothing to fill in."""
+        value = self._skeleton[part.name]
+        return not part.variables and not part.picks and isinstance(value, str) and is_url(value)
 
     def _used_variables(self) -> set[str]:
         parts = [part for part in (*self._parts, *self.seeded) if not part.media and not may_be_file(part)]
@@ -205,6 +212,11 @@ class Body:
 
 
 _CANVAS = Part(canvas.KEY, lambda values: None)
+
+
+def _literal(value: Any) -> str:
+    """A JSON value in a layout with gaps."""
+    return as_json(value).replace("%", "%%")
 
 
 def _needs_seed(part: Part) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -230,7 +229,7 @@ async def test_a_file_that_is_no_good_is_looked_at_again(ledger: Ledger, tmp_pat
 async def test_tasks_of_one_name_are_told_by_the_columns_that_differ(
     ledger: Ledger, one: dict[str, str], two: dict[str, str], says: str
 ) -> None:
-    tasks = [replace(a_task(n), name="same", columns=columns) for n, columns in enumerate((one, two))]
+    tasks = [a_task(n, name="same", columns=columns) for n, columns in enumerate((one, two))]
     with pytest.raises(errors.ManifestError) as caught:
         ledger.plan(tasks, "f")
     assert says in str(caught.value)
