@@ -16,6 +16,9 @@ from batcher.ledger.entries import Entry, File
 from batcher.ledger.writer import Ledger
 from batcher.wire import Output
 
+KEPT_SECONDS = 7 * 86_400.0
+"""So long the provider's file hosts keep the files of a result."""
+
 
 class Delivery:
     """Has the pictures of ready tasks fetched and settled, those of the oldest submissions first.
@@ -36,7 +39,7 @@ class Delivery:
         self._carrier = carrier
         self._changed = changed
         self.under_way = 0
-        self.unfetched: dict[int, str] = {}
+        self._gone: set[int] = set()
 
     async def spooled(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
         """Bytes that came inside an answer go to the spool, on disk before this returns."""
@@ -70,7 +73,7 @@ class Delivery:
         finally:
             self.under_way -= 1
             self._changed()
-        self.unfetched.pop(entry.id, None)
+        self._gone.discard(entry.id)
         entry = self._ledger.done(entry)
         spooled = [file.spool for file in files if file.spool is not None]
         if spooled:
@@ -79,9 +82,11 @@ class Delivery:
                 (self._folder.spool / name).unlink(missing_ok=True)
         return entry
 
-    def missed(self, entry: Entry, error: errors.TaskError) -> None:
-        """A round ended without the file; the last reason is kept for whoever asks."""
-        self.unfetched[entry.id] = error.reason
+    @property
+    def gone(self) -> int:
+        """Results of the present plan whose files nobody has any more: no run brings them, only another
+        submission."""
+        return len(self._gone)
 
     async def _deliver_one(self, entry: Entry, file: File, *, many: bool) -> None:
         if file.name is not None and file.sha256 is not None and await self._holds(file.name, file.sha256):
@@ -103,15 +108,26 @@ class Delivery:
         if file.spool is None:
             part = self._folder.part(entry.id, file.position)
             due = entry.submission.submitted_at if entry.submission is not None else 0.0
-            return await self._carrier.fetch(file.url or "", part, due)
+            try:
+                return await self._carrier.fetch(file.url or "", part, due)
+            except errors.DeadLink:
+                if self._ledger.now() - due >= KEPT_SECONDS:
+                    self._is_gone(entry)
+                raise
         spooled = self._folder.spool / file.spool
         if not spooled.exists():
             # Its file was lost after the delivery, as `batcher verify` found; a run goes on without it.
+            self._is_gone(entry)
             raise errors.BadDownload("its bytes came inside the answer and are not kept")
         try:
             return await adopt(spooled)
         except errors.BadDownload as error:
             raise errors.NotAnImage(error.message) from error
+
+    def _is_gone(self, entry: Entry) -> None:
+        # What left the manifest is not submitted again, whoever asks.
+        if self._ledger.in_present_plan(entry):
+            self._gone.add(entry.id)
 
     async def _settled(self, entry: Entry, file: File, landed: Landed, name: str) -> bool:
         """Whether the picture stands under `name` now. Another file's name is never taken."""

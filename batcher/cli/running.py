@@ -131,9 +131,18 @@ def run_command(
     manifest = _load(job, overrides)
     if dry_run:
         return _show_plan(manifest, output, sandbox=sandbox, shard=shard, strict=strict, as_json=as_json)
+    from batcher import place
     from batcher.run import Wishes
 
-    listening = _listening(as_json=as_json, log_json=log_json, quiet=quiet, command=_command(sys.argv[1:]))
+    listening = _listening(
+        as_json=as_json,
+        log_json=log_json,
+        quiet=quiet,
+        command=_command(sys.argv[1:]),
+        repair=_repair(
+            place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard), base_url
+        ),
+    )
     wishes = Wishes(
         most=limit,
         strict=strict,
@@ -165,13 +174,15 @@ def demo_command(output: Path | None, quiet: bool) -> int:
     """Run the shipped demo on the embedded sandbox: real photographs, no key, no money."""
     from importlib.resources import files
 
+    from batcher import place
     from batcher.run import Wishes
 
     shipped = Path(str(files("batcher"))) / "shipped" / "jobs" / "demo.yaml"
     checkout = Path(__file__).parents[2] / "jobs" / "demo.yaml"
     manifest = _load(shipped if shipped.exists() else checkout, [])
     where = output or Path("out/demo")
-    listening = _listening(as_json=False, log_json=False, quiet=quiet, command="batcher demo")
+    repair = _repair(place.output_in(where, sandbox=True), None)
+    listening = _listening(as_json=False, log_json=False, quiet=quiet, command="batcher demo", repair=repair)
     return _run(
         manifest, listening, Wishes(signals=True), output=where, sandbox=True, base_url=None, as_json=False
     )
@@ -329,7 +340,7 @@ def _confirmation(
 
 
 def _listening(
-    *, as_json: bool, log_json: bool, quiet: bool, command: str
+    *, as_json: bool, log_json: bool, quiet: bool, command: str, repair: str
 ) -> AbstractContextManager[Listener]:
     """Who listens: a live block on a terminal, lines elsewhere, JSON lines if asked; stdout stays free for
     `--json`."""
@@ -341,21 +352,28 @@ def _listening(
     if log_json:
         return nullcontext(JsonLines(sys.stderr, now=now))
     if quiet:
-        return nullcontext(Lines(sys.stderr, command=command, now=now, quiet=True))
+        return nullcontext(Lines(sys.stderr, command=command, repair=repair, now=now, quiet=True))
     if stream.isatty():
         from batcher.progress.terminal import Terminal, plain_console
 
         console = plain_console(stream)
         if not console.is_dumb_terminal:
-            return Terminal(command, console=console)
+            return Terminal(command, repair=repair, console=console)
     if as_json:
         return nullcontext(silent)
-    return nullcontext(Lines(stream, command=command, now=now))
+    return nullcontext(Lines(stream, command=command, repair=repair, now=now))
 
 
 def _command(arguments: Sequence[str]) -> str:
     """What the user typed, for "what to do next"."""
     return shlex.join(["batcher", *arguments])
+
+
+def _repair(where: Path, base_url: str | None) -> str:
+    """The command that pays again for files of this output folder that are gone. The folder names the job as
+    it was run, with all that `--set` said."""
+    address = [] if base_url is None else ["--base-url", base_url]
+    return shlex.join(["batcher", "verify", str(where), *address, "--repair", "--repay"])
 
 
 def _show_plan(

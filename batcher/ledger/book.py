@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from batcher import errors
-from batcher.ledger import groups, originals, planning, records, store, totals
+from batcher.ledger import groups, mending, originals, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Planned
 from batcher.ledger.seen import Digests, Occurrences
@@ -266,6 +266,11 @@ class Book:
     def entry(self, number: int) -> Entry:
         """The task with this id."""
         return self._entries("WHERE t.id = ?", (number,))[0]
+
+    def in_present_plan(self, entry: Entry) -> bool:
+        """Whether the present plan has this task."""
+        with store.disk_errors(self.path):
+            return mending.in_present_plan(self._connection, entry.id)
 
     def last_submission(self) -> int:
         """The newest submission's id, 0 when there is none."""

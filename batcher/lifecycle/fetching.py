@@ -119,8 +119,8 @@ class Fetching:
             except errors.NotAnImage as error:
                 # Bytes that came inside the answer cannot be had another way.
                 return self._ledger.failed(entry, error.reason)
-            except errors.TaskError as error:
-                self._delivery.missed(entry, error)
+            except errors.TaskError:
+                pass  # the next round has it, or the next run
             if round_ + 1 < policy.attempts:
                 await anyio.sleep(retry.again_asking(round_, luck=self._luck()))
         return entry
@@ -135,8 +135,7 @@ class Fetching:
             result = await self._client.result(submission.response_url, turn)
         except (errors.BadKey, errors.Forbidden):
             raise
-        except errors.ApiError as error:
-            self._delivery.missed(entry, error)
+        except errors.ApiError:
             return
         self._ledger.relinked(entry, result.outputs)
         await self._ledger.committed()

@@ -94,7 +94,7 @@ class Finished:
 
     `slowest` names the tasks that took longest at the provider, in seconds; `audit` is the account's balance
     in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
-    the plan left out.
+    the plan left out, `gone` the paid results whose files nobody has any more.
     """
 
     exit_code: int
@@ -103,6 +103,7 @@ class Finished:
     slowest: Mapping[str, float] = field(default_factory=dict)
     audit: Mapping[str, float] | None = None
     left_out: int = 0
+    gone: int = 0
 
 
 Event = Planning | Started | Moved | Noted | Snapshot | Finished

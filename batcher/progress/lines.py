@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,15 +35,22 @@ EVERY_SECONDS = 60.0
 class Lines:
     """A line at the start, one a minute of the run's own time, warnings, and the closing summary.
 
-    `command` is what the user typed. `now` gives Unix seconds, for the stamp before each line (UTC).
-    `quiet` leaves errors, and the summary of a run that did not end well.
+    `command` is what the user typed, `repair` what pays again for files that are gone. `now` gives Unix
+    seconds, for the stamp before each line (UTC). `quiet` leaves errors, and the summary of a run that
+    did not end well.
     """
 
     def __init__(
-        self, stream: TextIO, *, command: str, now: Callable[[], float], quiet: bool = False
+        self,
+        stream: TextIO,
+        *,
+        command: str,
+        repair: str = summary.REPAIR,
+        now: Callable[[], float],
+        quiet: bool = False,
     ) -> None:
         self._stream = _Writer(stream)
-        self._command = command
+        self._closing = partial(summary.closing, command=command, repair=repair)
         self._now = now
         self._quiet = quiet
         self._output = ""
@@ -76,7 +84,7 @@ class Lines:
         self._say(_progress(snapshot))
 
     def _close(self, finished: Finished) -> None:
-        headline, *rest = summary.closing(finished, command=self._command, output=self._output)
+        headline, *rest = self._closing(finished, output=self._output)
         self._say(headline.text)
         for line in rest:
             self._write(f"  {line.label:<7} {line.text}")

@@ -20,6 +20,8 @@ REASONS = 10
 """So many reasons of failure are told at the end; errors.jsonl has every task."""
 REASON_LENGTH = 200
 RETRY_FLAG = "--retry-failed"
+REPAIR = "batcher verify --repair --repay"
+"""For whoever does not tell what stands before it."""
 
 
 class Tone(StrEnum):
@@ -44,8 +46,9 @@ class Line:
     listed: bool = False
 
 
-def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line, ...]:
-    """The summary of a run. `command` is what the user typed, `output` the folder (or URL) of the results."""
+def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: str = "") -> tuple[Line, ...]:
+    """The summary of a run. `command` is what the user typed, `repair` what pays again for files that are
+    gone, `output` the folder (or URL) of the results."""
     snapshot = finished.snapshot
     return (
         _headline(finished),
@@ -61,7 +64,7 @@ def closing(finished: Finished, *, command: str, output: str = "") -> tuple[Line
             if output and snapshot.total
             else ()
         ),
-        *_next(finished, command),
+        *_next(finished, command, repair),
     )
 
 
@@ -205,6 +208,8 @@ def _headline(finished: Finished) -> Line:
         if code == 3 and not at["failed"]:
             held = snapshot.counts.get(State.DOUBTFUL, 0)
             ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
+        elif code == 5 and finished.gone == open_tasks and not finished.causes:
+            ending = "finished, some paid files are gone"
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
     return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
@@ -286,18 +291,20 @@ HELD_AFTER = (0, 3)
 """Exit codes of a run that came to its end: what is doubtful then is held, not left."""
 
 
-def _next(finished: Finished, command: str) -> Iterator[Line]:
+def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     """What to do, then the very command that does it."""
     counts, code = finished.snapshot.counts, finished.exit_code
     failed = counts.get(State.FAILED, 0)
     held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
-    to_do = finished.snapshot.total - settled(finished.snapshot) - held
+    to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
     advice: list[tuple[str, str]] = []
     if to_do:
         advice.append((_going_on(finished, to_do), again))
     if held:
         advice.append((_holding(held), again))
+    if finished.gone:
+        advice.append((_paying_again(finished.gone), repair))
     if failed:
         these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
         advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
@@ -335,9 +342,14 @@ def _going_on(finished: Finished, to_do: int) -> str:
     if flying := counts.get(State.SUBMITTED, 0):
         said += f". {_several(flying, 'request is', 'requests are')} in flight and will be billed: "
         said += "go on within the hour, before the records end"
-    elif ready := counts.get(State.READY, 0):
+    elif ready := counts.get(State.READY, 0) - finished.gone:
         said += f". The files of {_several(ready, 'paid result', 'paid results')} wait for 7 days"
     return f"{said}:"
+
+
+def _paying_again(gone: int) -> str:
+    files = "the file of 1 paid result is" if gone == 1 else f"the files of {gone:,} paid results are"
+    return f"{files} gone, and no run brings them back; this submits again what is lost, and costs again:"
 
 
 def _holding(held: int) -> str:

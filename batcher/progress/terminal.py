@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -67,20 +68,21 @@ def plain_console(stream: TextIO | None = None, **settings: Any) -> Console:
 class Terminal:
     """A listener that keeps one block at the foot of the terminal; a context manager, entered before the run.
 
-    `command` is what the user typed. `console` (a `plain_console`) must be a terminal that is not dumb
-    (elsewhere: lines.Lines); it defaults to standard output. `clock` gives monotonic seconds, to draw at most
-    five times a second.
+    `command` is what the user typed, `repair` what pays again for files that are gone. `console` (a
+    `plain_console`) must be a terminal that is not dumb (elsewhere: lines.Lines); it defaults to standard
+    output. `clock` gives monotonic seconds, to draw at most five times a second.
     """
 
     def __init__(
         self,
         command: str,
         *,
+        repair: str = summary.REPAIR,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console or plain_console()
-        self._command = command
+        self._closing = partial(summary.closing, command=command, repair=repair)
         self._clock = clock
         self._output = ""
         self._block: Block | None = None
@@ -147,7 +149,7 @@ class Terminal:
         self._block = None
         self._live.transient = True
         self._live.stop()
-        headline, *rest = summary.closing(finished, command=self._command, output=self._output)
+        headline, *rest = self._closing(finished, output=self._output)
         self._console.print(Text(self._printable(headline.text), style=f"bold {TONES[headline.tone]}"))
         for line in rest:
             facts = line.text.split(", ") if line.listed else [line.text]

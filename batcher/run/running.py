@@ -323,7 +323,10 @@ class _Run:
             # All that was paid for is in the ledger: the next run writes the records.
             causes = (*told.causes, f"the records could not be written: {error}")
             told = replace(told, exit_code=gravest({told.exit_code, 5}), causes=causes)
-        self.tell(Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit, told.left_out))
+        gone = self.engine.delivery.gone
+        self.tell(
+            Finished(told.exit_code, told.causes, self.last, self.slowest, told.audit, told.left_out, gone)
+        )
         return told
 
 

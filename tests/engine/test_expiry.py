@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 from PIL import Image
 
+from batcher.progress import Event, Finished
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
 from engine.bench import Bench
@@ -77,6 +78,26 @@ async def test_files_that_cannot_be_had_now_wait_as_ready_for_the_next_run(
         report = await bench.run(server, bench.manifest(2, retry={"attempts": 5}))
         bench.check(report)
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 2, 2)
+
+
+async def test_files_that_no_host_has_any_more_are_told_with_what_brings_them_and_no_other(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    told: list[Event] = []
+    script = Faults([faults.not_an_image(first=6)])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(3, retry={"attempts": 2})
+        report = await bench.run(server, manifest, told.append)
+        assert (report.exit_code, report.counts["ready"]) == (5, 3)
+        assert [event.gone for event in told if isinstance(event, Finished)] == [0]
+        await anyio.sleep(8 * 86_400)
+        report = await bench.run(server, bench.manifest(4, retry={"attempts": 2}), told.append)
+        bench.check(report)
+        assert (report.exit_code, report.counts["ready"], report.counts["done"]) == (5, 3, 1)
+        assert [event.gone for event in told if isinstance(event, Finished)] == [0, 3]
+        # What left the manifest is owed by nobody's run.
+        report = await bench.run(server, bench.manifest(2, retry={"attempts": 2}), told.append)
+        assert [event.gone for event in told if isinstance(event, Finished)] == [0, 3, 2]
 
 
 async def test_truncated_empty_and_foreign_bytes_are_never_delivered(

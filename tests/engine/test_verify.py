@@ -527,6 +527,26 @@ def test_an_output_folder_is_repaired_by_the_manifest_that_its_run_left_there(
     assert (api.billed, ended(["verify", str(folder)])) == (3, 0)
 
 
+def test_a_run_that_cannot_bring_what_is_lost_ends_with_the_command_that_can(
+    tmp_path: Path, api: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Bench(tmp_path, lambda: 0.0).manifest(1, api="v1", retry={"attempts": 1})
+    job, images = str(tmp_path / "job.yaml"), tmp_path / "out" / "images"
+    assert ended(["run", job, "-q", "--base-url", api.url]) == 0
+    (picture,) = images.iterdir()
+    picture.unlink()
+    assert ended(["verify", job, "--repair"]) == 3
+    capsys.readouterr()
+    assert ended(["run", job, "-q", "--base-url", api.url]) == 5
+    told = capsys.readouterr().err
+    assert "the file of 1 paid result is gone" in told
+    assert "the same command" not in told
+    command = told.splitlines()[-1].strip()
+    assert command == f"batcher verify {tmp_path / 'out'} --base-url {api.url} --repair --repay"
+    assert ended(command.split()[1:]) == 0
+    assert (api.billed, len(list(images.iterdir()))) == (2, 1)
+
+
 def test_a_folder_whose_manifest_gives_other_tasks_now_is_not_planned_anew(
     delivered: tuple[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

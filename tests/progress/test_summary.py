@@ -149,6 +149,24 @@ def test_paid_files_that_wait_are_told_with_their_days() -> None:
     assert "The files of 1 paid result wait for 7 days" in text
 
 
+def test_paid_files_that_are_gone_are_told_with_the_command_that_pays_again() -> None:
+    finished = replace(ended(5, counts=counts(done=998, ready=2), images=998), gone=2)
+    text = told(finished)
+    assert "finished, some paid files are gone" in text
+    assert "running again" not in text
+    assert "the same command" not in text
+    assert "the files of 2 paid results are gone, and no run brings them back" in text
+    assert commands(finished) == ["batcher verify --repair --repay"]
+
+
+def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> None:
+    finished = replace(ended(5, counts=counts(done=996, ready=4), images=996), gone=1)
+    text = told(finished)
+    assert "goes on with the 3 tasks left; nothing is paid twice. The files of 3 paid results wait" in text
+    assert "the file of 1 paid result is gone" in text
+    assert commands(finished) == [COMMAND, "batcher verify --repair --repay"]
+
+
 def test_work_left_and_failures_have_a_command_each() -> None:
     finished = ended(10, counts=counts(done=500, failed=2, planned=498), failures={"FAILED: x": 2})
     assert commands(finished) == [COMMAND, f"{COMMAND} --retry-failed"]
