@@ -33,6 +33,8 @@ LARGEST_FILE = 512 * 1024 * 1024
 HELD = 8 * 1024 * 1024
 """Bytes of a file that are held in memory until all are there; a larger one is written as it comes."""
 CHUNK = 1 << 20
+TORN = ".new"
+"""How bytes of an answer end while they are written into the spool; nothing reads them under that name."""
 
 __all__ = ["Folder", "Landed", "fetch", "plain_session"]
 
@@ -189,11 +191,12 @@ class Folder:
         self.spool = self.state / "spool"
 
     def prepare(self) -> None:
-        """Makes the folders; what an earlier process left half-fetched is thrown away. Raises DiskError."""
+        """Makes the folders; what an earlier process left half-fetched, or half-written, is thrown away. Only
+        whoever holds the job's lock may: nobody is at work here then. Raises DiskError."""
         with disk(self.path):
             for folder in (self.parts, self.spool):
                 folder.mkdir(parents=True, exist_ok=True)
-            for left in self.parts.iterdir():
+            for left in (*self.parts.iterdir(), *self.spool.glob(f"*{TORN}")):
                 left.unlink()
         self.destination.prepare()
 
@@ -208,7 +211,7 @@ class Folder:
 
     def _keep(self, data: bytes, name: str) -> None:
         target = self.spool / name
-        unfinished = target.with_suffix(".new")
+        unfinished = target.with_suffix(TORN)
         with disk(target):
             with open(unfinished, "wb") as file:
                 file.write(data)

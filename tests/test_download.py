@@ -279,6 +279,7 @@ async def test_a_process_that_left_parts_behind_is_cleaned_up_after_and_its_spoo
 ) -> None:
     folder.part(1, 0).write_bytes(b"half")
     await folder.keep(PNG, "1-0.bytes")
+    (folder.spool / "2-0.new").write_bytes(b"half")
     ((folder.path / "images") / "a.png").write_bytes(PNG)
     Folder(folder.path).prepare()
     assert left(folder) == [".batcher/spool/1-0.bytes", "images/a.png"]

@@ -20,7 +20,7 @@ import anyio
 from batcher import destination, errors, lock, pictures, place
 from batcher.carrying import Hands, Threads
 from batcher.destination import Destination, disk
-from batcher.download import Folder
+from batcher.download import TORN, Folder
 from batcher.ledger import mending, store
 from batcher.ledger.mending import Delivered, Owed
 from batcher.verify.lines import contradictions, disagreements
@@ -28,7 +28,7 @@ from batcher.verify.lines import contradictions, disagreements
 AT_ONCE = 32
 """Files that one thread, or one worker, looks at in one go."""
 PART = re.compile(r"([0-9]{1,18})-[0-9]+\.part")
-SPOOLED = re.compile(r"([0-9]{1,18})-[0-9]+\.(?:bytes|new)")
+SPOOLED = re.compile(r"([0-9]{1,18})-[0-9]+\.bytes")
 
 
 class Kind(StrEnum):
@@ -179,7 +179,9 @@ def _settled(connection: sqlite3.Connection, folder: Folder, found: Sequence[Fin
             )
     for name in sorted(_listed(folder.spool)):
         kept = SPOOLED.fullmatch(name)
-        if kept is None or not mending.needs_spool(connection, name, int(kept[1]), lost):
+        if kept is None and name.endswith(TORN):
+            yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "was being written when its process ended")
+        elif kept is None or not mending.needs_spool(connection, name, int(kept[1]), lost):
             yield Finding(Kind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nobody waits for")
     yield from _records(disagreements(connection, folder.destination))
 

@@ -451,6 +451,26 @@ async def test_bytes_that_are_still_in_the_spool_are_delivered_again(
         assert bench.pictures() == ["place 0.png"]
 
 
+async def test_bytes_that_a_kill_cut_short_are_told_and_the_next_run_throws_them_away(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.cut(route="sync")])
+    async with sandbox(service=5, faults=script) as server:
+        manifest = bench.manifest(1, api="v1", retry={"doubtful": "hold"})
+        await bench.run(server, manifest)
+        ((held,),) = bench.rows("SELECT submission FROM tasks WHERE state = 'doubtful'")
+        torn = bench.output / ".batcher" / "spool" / f"{held}-0.new"
+        torn.write_bytes(b"half")
+        (finding,) = (await look(bench.output)).findings
+        assert (finding.path, finding.why) == (
+            f".batcher/spool/{torn.name}",
+            "was being written when its process ended",
+        )
+        await bench.run(server, manifest)
+        assert not torn.exists()
+        assert (await look(bench.output)).findings == ()
+
+
 async def test_pictures_of_a_task_that_left_the_manifest_are_fetched_but_not_repaid(
     bench: Bench, sandbox: MakeSandbox
 ) -> None:
