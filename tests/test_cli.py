@@ -418,6 +418,20 @@ def test_a_reader_who_has_gone_does_not_change_how_a_run_ended(program: Program)
     assert done == (10, "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_place_for_what_is_printed_is_told_and_ends_no_run_otherwise(program: Program) -> None:
+    program.manifest(1)
+    for command in (["models"], ["plan", "job.yaml"], ["--help"]):
+        done = program.shell('"$@" >/dev/full', *program.command(command))
+        told = "batcher: what is to be printed cannot be written: No space left on device\n"
+        assert (done.returncode, done.stderr) == (5, told)
+    done = program.shell('"$@" >/dev/full 2>&1', *program.command(["run", "job.yaml", "--sandbox"]))
+    assert done.returncode == 0
+    assert len(images(program.folder / "out-sandbox")) == 1
+    done = program.shell('"$@" 2>/dev/full', *program.command(["run", "none.yaml"]))
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
 def test_streams_that_whoever_started_it_has_closed_are_no_error(program: Program, closed: str) -> None:
     program.manifest(1)

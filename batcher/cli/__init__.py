@@ -14,17 +14,21 @@ Law: one door for dying. Nothing below calls exit; each command imports what it 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
 from batcher import __version__
-from batcher.cli.options import unread
-from batcher.errors import BatcherError
+from batcher.errors import BatcherError, DiskError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How a stream refuses what is printed. Errors of files have their names, and became ours at their seams."""
 
 COMMANDS = {
     "run": "running",
@@ -86,7 +90,9 @@ def root() -> None:
 def main() -> None:
     """The one door for dying: every error ends here, as a sentence and an exit code."""
     _stand_in()
-    sys.exit(ended(sys.argv[1:]))
+    code = ended(sys.argv[1:])
+    _let_go()
+    sys.exit(code)
 
 
 def _stand_in() -> None:
@@ -98,6 +104,16 @@ def _stand_in() -> None:
             setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def _let_go() -> None:
+    """Where whoever read our output has gone (`| head`), or its place is full, what is left to be said goes
+    to the null device: as the process ends it would change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def ended(arguments: list[str]) -> int:
     """Runs the command line and gives its exit code."""
     try:
@@ -106,18 +122,32 @@ def ended(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except BatcherError as error:
-        click.echo(f"batcher: {error}", err=True)
-        return error.exit_code
+        return _told(error)
     except KeyboardInterrupt:
         return 130
     except (BrokenPipeError, SystemExit):
         # Not an error. Click and rich leave by SystemExit then, and for nothing else here.
-        unread()
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            return _internal()
+        return _told(DiskError(f"what is to be printed cannot be written: {error.strerror}"))
     except Exception:
+        return _internal()
+
+
+def _told(error: BatcherError) -> int:
+    with suppress(OSError):
+        click.echo(f"batcher: {error}", err=True)
+    return error.exit_code
+
+
+def _internal() -> int:
+    with suppress(OSError):
         traceback.print_exc()
         click.echo("batcher: an internal error; the ledger is whole, the same command goes on", err=True)
-        return 1
+    return 1

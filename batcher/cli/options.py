@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +13,6 @@ if TYPE_CHECKING:
     from batcher.shard import Shard
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def unread() -> None:
-    """Whoever read our output has gone (`| head`): nothing more can be said, not even as the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 JOB = click.argument("job", type=click.Path(path_type=Path))

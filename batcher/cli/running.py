@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from batcher.cli.options import (
     duration,
     on_ray,
     option,
-    unread,
 )
 
 if TYPE_CHECKING:
@@ -276,10 +275,8 @@ def _run(
             )
         )
     if as_json:
-        try:
+        with suppress(BrokenPipeError):  # which does not change how the run ended
             click.echo(json.dumps(report.as_json()))
-        except BrokenPipeError:
-            unread()  # which does not change how the run ended
     return report.exit_code
 
 
