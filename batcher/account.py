@@ -40,10 +40,11 @@ def from_environment(environment: Mapping[str, str] = os.environ, *, base_url: s
 def _endpoints(environment: Mapping[str, str], base_url: str | None) -> Endpoints:
     """With another base URL, storage and history default to it."""
     asked = base_url or environment.get("SEGMIND_BASE_URL")
+    named = "--base-url" if base_url else "SEGMIND_BASE_URL"
     storage = environment.get("SEGMIND_STORAGE_URL")
     history = environment.get("SEGMIND_HISTORY_URL")
     standard = Endpoints()
-    api = _origin(asked, "SEGMIND_BASE_URL") if asked else standard.api
+    api = _origin(asked, named) if asked else standard.api
     elsewhere = api != standard.api
     return Endpoints(
         api=api,

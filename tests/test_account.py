@@ -53,6 +53,12 @@ def test_a_url_that_is_none_is_told_by_its_name(name: str, url: str) -> None:
         from_environment({"SEGMIND_API_KEY": KEY, name: url})
 
 
+def test_a_url_that_the_flag_gave_is_told_by_the_flag() -> None:
+    told = {"SEGMIND_API_KEY": KEY, "SEGMIND_BASE_URL": "http://from.environment"}
+    with pytest.raises(errors.UsageError, match="--base-url is not a URL of a server"):
+        from_environment(told, base_url="nowhere")
+
+
 @pytest.mark.parametrize("key", [None, "", "  \n", "SG_ 01", "SG_\x00", "SG_ß"])
 def test_without_a_usable_key_it_is_told_how_to_get_one(key: str | None) -> None:
     with pytest.raises(errors.MissingKey, match="SEGMIND_API_KEY") as caught:
