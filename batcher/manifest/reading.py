@@ -54,6 +54,11 @@ class Document:
             if (override := self.overrides.get(named[:length])) is not None:
                 own = length == len(named) and not at_key
                 return _in_override(override, message, override.index("=") + 2 if own else 1, key)
+        if named not in self.places:
+            # What the file does not say, and an override says something inside of, is the override's.
+            for inside, override in self.overrides.items():
+                if named and inside[: len(named)] == named:
+                    return _in_override(override, message, key=key)
         place, whole = self._nearest(path)
         if place is None:
             return Problem(message, self.file, key=key)
