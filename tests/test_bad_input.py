@@ -499,6 +499,53 @@ def test_strictly_one_row_that_cannot_be_used_stops_everything(
     assert tree(labelled) == before
 
 
+PAIRED = """
+inputs: [{table: pairs.jsonl}, {rows: [{n: 1}, {n: 2}, {n: 3}]}]
+combine: zip
+params: {image: "{{ image }}", prompt: "{{ place }} {{ n }}"}
+output: {dir: out, name: "{{ place }}-{{ n }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            '{"image": "photos/cat.png"}',
+            r"pairs\.jsonl:2: .*row 2 with .* has no column `place`",
+        ),
+        (
+            '{"image": "photos/none.png", "place": "b"}',
+            r"pairs\.jsonl:2:.*no file 'photos/none\.png'",
+        ),
+        ("{", r"pairs\.jsonl:2:.*row 2 is not JSON"),
+    ],
+)
+def test_side_by_side_no_row_may_be_left_out(
+    folder: Path, quiet_server: socket.socket, capsys: pytest.CaptureFixture[str], row: str, says: str
+) -> None:
+    whole = [f'{{"image": "photos/cat.png", "place": "{place}"}}' for place in "ac"]
+    (folder / "pairs.jsonl").write_text("\n".join([whole[0], row, whole[1]]))
+    (folder / "job.yaml").write_text(laid(SOUND, PAIRED))
+    assert ended(["run", "job.yaml"]) == 2
+    assert re.search(says, capsys.readouterr().err)
+    with pytest.raises(BlockingIOError):
+        quiet_server.accept()
+
+
+def test_strictly_a_row_that_lacks_a_column_of_others_is_told_by_its_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "t.jsonl").write_text('{"n": 1}\n{"place": "rome", "n": 2}\n' + '{"n": 3}\n' * 30)
+    job = laid(SOUND, 'inputs: [{table: t.jsonl}, {images: photos/cat.png}]\noutput: {name: "{{ n }}"}')
+    (folder / "job.yaml").write_text(job)
+    assert ended(["plan", "job.yaml", "--strict"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("batcher: t.jsonl:1: params.prompt: t.jsonl row 1 with ")
+    assert lines[0].endswith(" has no column `place`")
+    assert lines[20].endswith("the first 20 problems are told; there may be more")
+
+
 def test_a_picture_without_its_companion_stops_the_plan(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -278,6 +278,11 @@ class Manifest(Part):
             data["companions"] = {name: self.resolve(text) for name, text in source.companions.items()}
         return data
 
+    @property
+    def pairs(self) -> bool:
+        """Whether rows of several sources go side by side."""
+        return self.combine == "zip" and len(self.inputs) > 1
+
     def resolve(self, path: str) -> str:
         """A path of the manifest as an absolute one; URLs and `-` pass unchanged."""
         if path == "-" or "://" in path:

@@ -25,6 +25,7 @@ from batcher.plan.unused import unused
 from batcher.task import Task
 
 MAX_PROBLEMS = 20
+MORE = Problem(f"the first {MAX_PROBLEMS} problems are told; there may be more")
 
 Point = Callable[[Row, str], tuple[int, str]]
 """Where in its line a row's column stands (from 1; 0 = unknown), and that line."""
@@ -106,6 +107,8 @@ class _Plan:
         self._skipped = skipped
         self._left_out: tuple[Row | None, set[str]] = (None, set())
         self._unproven: dict[Problem, None] = {}
+        self._columns: set[str] = set()
+        self._lacking_rows: dict[Problem, tuple[str, list[Problem]]] = {}
         self._noted: set[str] = set()
         self._rows = 0
         self._identical = 0
@@ -121,11 +124,13 @@ class _Plan:
     def in_order(self) -> list[Problem]:
         """The problems: those of the manifest in the order of its lines, then those of the rows as read."""
         file = str(self.manifest.path)
-        return sorted(self.problems, key=lambda p: (0, p.line, p.column) if p.file == file else (1, 0, 0))
+        told = [one for problem in self.problems for one in self._lacking_in(problem)]
+        return sorted(told, key=lambda p: (0, p.line, p.column) if p.file == file else (1, 0, 0))
 
     def look_at(self, row: Row) -> None:
         """What concerns a row as such: its column names."""
         self._rows += 1
+        self._columns.update(row.columns)
         if clash := self._reserved & row.columns.keys():
             # An include may name a column: it is a condition then.
             for name in sorted(clash & (self.cells.axes.keys() | {"repeat", "seed"})):
@@ -211,7 +216,7 @@ class _Plan:
             if self._skipped is not None and self._of_row_only(error.variable):
                 self._leave_out(row, self._lacking(row, error.variable, "output.name"), problem)
             else:
-                self._wrong(problem)
+                self._unknown(problem, row, error.variable, "output.name")
             return None
 
     def _checked(self, params: Mapping[str, Any], row: Row, cell: Cell, told: Collection[str] = ()) -> bool:
@@ -247,7 +252,8 @@ class _Plan:
         for bad in wrong:
             if bad.variable:
                 message = self._sentence(bad, values)
-                self._wrong(self.manifest.problem(("params", bad.part.name), message))
+                problem = self.manifest.problem(("params", bad.part.name), message)
+                self._unknown(problem, row, bad.variable, f"params.{bad.part.name}")
             else:
                 self._wrong(self._placed(bad.part, bad.part.name, str(bad), row, cell))
         told = {bad.part.name for bad in wrong} | {part.name for part in self.body.seeded}
@@ -289,6 +295,19 @@ class _Plan:
         """Whether a variable that is not there could only have been a column."""
         return bool(variable) and variable not in {*self.cells.names, "seed"}
 
+    def _unknown(self, problem: Problem, row: Row, variable: str, key: str) -> None:
+        """A variable that is not there, in this row at least: `problem` holds where no other row has it."""
+        if self._of_row_only(variable):
+            _, rows = self._lacking_rows.setdefault(problem, (variable, []))
+            if len(rows) <= MAX_PROBLEMS:
+                rows.append(self._lacking(row, variable, key) if len(rows) < MAX_PROBLEMS else MORE)
+        self._wrong(problem)
+
+    def _lacking_in(self, problem: Problem) -> list[Problem]:
+        """The rows that lack a column which others have, in place of the problem; else that itself."""
+        variable, rows = self._lacking_rows.get(problem, ("", []))
+        return rows if variable in self._columns else [problem]
+
     def _lacking(self, row: Row, column: str, key: str) -> Problem:
         source = next(iter(row.parts), row)
         return Problem(f"{row.origin} has no column `{column}`", source.file, source.line, key=key)
@@ -322,5 +341,4 @@ class _Plan:
     def _wrong(self, problem: Problem) -> None:
         self.problems[problem] = None
         if len(self.problems) >= MAX_PROBLEMS:
-            more = Problem(f"the first {MAX_PROBLEMS} problems are told; there may be more")
-            raise ManifestError([more])
+            raise ManifestError([MORE])

@@ -186,6 +186,9 @@ def _tasks(
     skipped: Skipped | None,
 ) -> Iterator[Task]:
     measure, model = sources.measurer(), model_of(manifest)
+    if manifest.pairs:
+        # A row that is left out would pair the others wrongly, and after the pairing take another with it.
+        skipped = None
     rows = sources.rows(manifest, note, measure=measure, skipped=skipped)
     if model is not None and model.geometry is not None:
         rows = labelled(rows, manifest, skipped)

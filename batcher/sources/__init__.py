@@ -56,9 +56,7 @@ def rows(
     what concerns single rows, and where no row is left.
     """
     stores.forget()
-    # Rows that are left out would pair the others wrongly.
-    together = manifest.combine == "zip" and len(manifest.inputs) > 1
-    problems = Problems(manifest, None if together else skipped)
+    problems = Problems(manifest, skipped)
     measured = Problems(manifest, skipped)
     look = measure or measurer()
     try:
@@ -84,7 +82,7 @@ def _joined(manifest: Manifest, problems: Problems, note: Note, measure: Measure
         yield Row({}, file=str(manifest.path))
     elif len(streams) == 1:
         yield from streams[0]
-    elif manifest.combine == "zip":
+    elif manifest.pairs:
         yield from _zipped(manifest, streams)
     else:
         held = [list(stream) for stream in streams[1:]]

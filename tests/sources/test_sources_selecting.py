@@ -198,13 +198,6 @@ def test_where_no_row_is_left_their_problems_are_those_of_the_job(job: Job) -> N
     assert job.rows("{table: t.csv, empty: allow}", skipped=[].append) == []
 
 
-def test_side_by_side_no_row_may_be_left_out(job: Job) -> None:
-    job.write("t.csv", "name,n\ncat,1\nbad\ndog,2\n")
-    inputs = "[{table: t.csv}, {rows: [{b: 1}, {b: 2}, {b: 3}]}]"
-    found = job.problems(inputs, "combine: zip", skipped=[].append)
-    assert any("row 2 has 1 cells" in one.message for one in found)
-
-
 def test_a_header_is_no_row(job: Job) -> None:
     job.write("t.csv", "a,a\n1,2\n")
     (problem,) = job.problems("{table: t.csv}", skipped=[].append)
