@@ -97,11 +97,12 @@ class Problem:
 
 
 class ManifestError(UsageError):
-    """Everything that is wrong with a manifest, told at once."""
+    """Everything that is wrong with a manifest, told at once; `warnings` came before it, and may say why."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        told = [str(problem) for problem in self.problems]
+        super().__init__("\n".join([*told, *(f"warning: {warning}" for warning in warnings)]))
 
 
 class OtherOrigin(UsageError):

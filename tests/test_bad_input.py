@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import yaml
 from PIL import Image
@@ -544,6 +546,19 @@ def test_strictly_a_row_that_lacks_a_column_of_others_is_told_by_its_place(
     assert lines[0].startswith("batcher: t.jsonl:1: params.prompt: t.jsonl row 1 with ")
     assert lines[0].endswith(" has no column `place`")
     assert lines[20].endswith("the first 20 problems are told; there may be more")
+
+
+def test_a_warning_that_came_before_a_problem_is_told_with_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = pyarrow.array([{"bytes": b"", "path": "a.png"}])
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells, "place": ["a"]}), folder / "t.parquet")
+    (folder / "job.yaml").write_text(laid(SOUND, "inputs: {table: t.parquet}"))
+    assert ended(["plan", "job.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert "unknown variable `image`" in told
+    assert "warning: t.parquet: the column `image` holds bytes" in told
+    assert "`dataset: t.parquet` reads them as pictures" in told
 
 
 def test_a_picture_without_its_companion_stops_the_plan(

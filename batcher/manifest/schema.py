@@ -110,7 +110,7 @@ _SOURCE = _section(
         ),
         "dataset": _text(
             "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
-            "column label), or a dataset that `datasets` saved to disk."
+            "column label), a dataset that `datasets` saved to disk, or Parquet with pictures inside."
         ),
         "rows": {"type": "array", "items": _ROW, "description": "Rows written down here."},
         "filter": _text(

@@ -7,7 +7,7 @@ left out is told to `skipped`; where nobody listens for that, one wrong row is a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -141,7 +141,7 @@ def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Sh
         try:
             planned = planning.plan(connection, tasks, "", shard=shard)
         except errors.ManifestError as error:
-            raise _placed(manifest, error) from error
+            raise _placed(manifest, error, warnings) from error
         new, done, images = _compared(connection, path, planned.total)
         warnings += [*planned.warnings, *_renaming(manifest, connection, path)]
         sample = _sample(connection)
@@ -218,13 +218,16 @@ def _digest(digests: Digests) -> Callable[[str], str]:
     return digest
 
 
-def _placed(manifest: Manifest, error: errors.ManifestError) -> errors.ManifestError:
+def _placed(
+    manifest: Manifest, error: errors.ManifestError, warnings: Sequence[str] = ()
+) -> errors.ManifestError:
     """Collisions are found in the ledger, which does not know the manifest's lines."""
     return errors.ManifestError(
         [
             problem if problem.file else manifest.problem(tuple(problem.key.split(".")), problem.message)
             for problem in error.problems
-        ]
+        ],
+        warnings,
     )
 
 

@@ -4,6 +4,7 @@
     photos/cat/1.jpg                             without one: the folder is the `label`
     photos/train/...                             train, test, validation: the column `split`
     pets/state.json, pets/dataset_dict.json      a saved dataset: its rows, class labels by their names
+    pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
 
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
 these names, or one of the plan's own, is kept as `source_<name>`.
@@ -11,8 +12,9 @@ these names, or one of the plan's own, is kept as `source_<name>`.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from batcher import stores
@@ -25,9 +27,9 @@ from batcher.sources.folders import Thing, things
 from batcher.sources.opening import stamp
 from batcher.sources.problems import Problems
 from batcher.sources.tables import rows_of
-from batcher.sources.tables.parquet import plain
+from batcher.sources.tables.parquet import plain, readable, values_of
 from batcher.sources.tables.reading import Table
-from batcher.stores import saved
+from batcher.stores import embedded, saved
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SPLITS = frozenset({"train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval"})
@@ -44,6 +46,12 @@ def dataset(manifest: Manifest, index: int, problems: Problems, note: Note) -> I
     try:
         if not is_stored(folder) and saved.is_saved(folder):
             yield from _saved(folder, problems, note)
+        elif embedded.is_embedding(folder):
+            yield from _embedded(folder, lambda message: problems.at(key, message), problems, note)
+        elif is_stored(folder) and folder.endswith(embedded.SUFFIX):
+            problems.at(
+                key, f"{folder} lies in a store; Parquet with pictures inside is read on this disk alone"
+            )
         else:
             yield from _Imagefolder(manifest, key, folder, problems, note).rows()
     except stores.MissingExtra as error:
@@ -59,6 +67,9 @@ def dataset(manifest: Manifest, index: int, problems: Problems, note: Note) -> I
 def stamps(manifest: Manifest, index: int) -> Iterator[str]:
     """What changes when the dataset does: its files, their sizes and times. Raises OSError, MissingExtra."""
     folder = manifest.resolve(manifest.inputs[index].dataset or "").rstrip("/")
+    if embedded.is_embedding(folder):
+        yield f"{folder}\0{stamp(folder)}\n"
+        return
     pending = [folder]
     while pending:
         for thing in things(pending.pop()):
@@ -101,6 +112,8 @@ class _Imagefolder:
                 continue
             if thing.is_folder:
                 yield from self._below(thing.path, below)
+            elif embedded.is_embedding(thing.path):
+                yield from _embedded(thing.path, self._note, self._problems, self._note)
             elif os.path.splitext(thing.name)[1].lower() in PICTURE_SUFFIXES:
                 row = self._picture(thing.path, relative)
                 yield row._replace(columns={**row.columns, **_labels(relative)})
@@ -183,14 +196,58 @@ def _rows(folder: str, split: Mapping[str, Any], problems: Problems, note: Note)
     names = {
         name: feature.names for name, feature in features.items() if type(feature).__name__ == "ClassLabel"
     }
-    stem = os.path.basename(folder)
     if not pictures:
         note(f"{folder} has no column of pictures")
-    digits = len(str(max(len(found) - 1, 0)))
-    for number, values in enumerate(found):
+    yield from _labelled(folder, folder, split, found, len(found), pictures, names, problems)
+
+
+def _embedded(path: str, refused: Note, problems: Problems, note: Note) -> Iterator[Row]:
+    """The rows of a Parquet file with pictures inside; the name of its split may begin its own. `refused` is
+    told of one without."""
+    try:
+        file = embedded.opened(path)
+        schema = file.schema_arrow
+        pictures = [field.name for field in schema if embedded.is_picture(field.type)]
+        if not pictures:
+            refused(f"{path} has no column of pictures; `table:` reads what it has")
+            return
+        kept = readable(schema, path, note, pictures)
+        names = _classes((schema.metadata or {}).get(b"huggingface", b""))
+        split = _split(os.path.basename(path).removesuffix(embedded.SUFFIX).partition("-")[0])
+        values, total = values_of(file, embedded.BATCH, kept), file.metadata.num_rows
+        yield from _labelled(path, os.path.dirname(path), split, values, total, pictures, names, problems)
+    except ValueError as error:
+        raise OSError(5, str(error), path) from error
+
+
+def _classes(told: bytes) -> dict[str, Sequence[str]]:
+    """The names of class labels by column, as `datasets` notes them in a file of its own."""
+    try:
+        features = json.loads(told)["info"]["features"]
+        found = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: names for name, names in found.items() if isinstance(names, list)}
+
+
+def _labelled(
+    folder: str,
+    home: str,
+    split: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    total: int,
+    pictures: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+    problems: Problems,
+) -> Iterator[Row]:
+    """The rows that a saved dataset or a Parquet file at `folder` tells; paths in it start from `home`,
+    `names` are those of class labels, by column."""
+    stem = os.path.basename(folder).removesuffix(embedded.SUFFIX)
+    digits = len(str(max(total - 1, 0)))
+    for number, values in enumerate(rows):
         columns: dict[str, Any] = {}
         for at, name in enumerate(pictures):
-            address = _address(folder, number, name, values[name])
+            address = _address(folder, home, number, name, values[name])
             if address is None:
                 message = f"row {number + 1} has no picture in the column `{name}`"
                 problems.row(Problem(message, folder))
@@ -200,22 +257,24 @@ def _rows(folder: str, split: Mapping[str, Any], problems: Problems, note: Note)
             )
         else:
             labels = {
-                name: names[name][value] if name in names and isinstance(value, int) and value >= 0 else value
+                name: names[name][value]
+                if name in names and isinstance(value, int) and 0 <= value < len(names[name])
+                else value
                 for name, value in values.items()
                 if name not in pictures
             }
             columns |= {**split, **_renamed({name: plain(value) for name, value in labels.items()})}
-            yield Row(columns, folder, 0, number + 1, folder)
+            yield Row(columns, folder, 0, number + 1, home)
 
 
-def _address(folder: str, number: int, column: str, value: Any) -> str | None:
+def _address(folder: str, home: str, number: int, column: str, value: Any) -> str | None:
     """Where the picture of a cell is: in the dataset, or in the file that the cell names."""
     if not value:
         return None
     if value.get("bytes"):
         return saved.cell(folder, number, column)
     path = value.get("path")
-    return placed(folder, path) if path and not is_url(path) else path
+    return placed(home, path) if path and not is_url(path) else path
 
 
 def _cell(address: str, value: Mapping[str, Any], stem: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@
     objects.py   object stores, through fsspec
     writing.py   objects written: what the outputs of a job need
     saved.py     pictures inside a dataset that the `datasets` library saved
+    embedded.py  pictures inside a Parquet file
 
 Law: whatever a foreign library raises leaves here as an OSError that names the address, or as one sentence
 that names the extra to install.
@@ -23,7 +24,7 @@ import tempfile
 from functools import lru_cache
 from typing import IO, Any, cast
 
-from batcher.stores import objects, saved
+from batcher.stores import embedded, objects, saved
 from batcher.stores.objects import Entry, MissingExtra, Stat, entries, forget, stat
 
 HELD = 8 * 1024 * 1024
@@ -35,6 +36,7 @@ __all__ = [
     "Stat",
     "content",
     "digest",
+    "embedded",
     "entries",
     "forget",
     "held",

@@ -1,6 +1,7 @@
-"""Pictures inside a dataset that `datasets` saved to disk, each with an address of its own.
+"""Pictures inside a dataset that `datasets` saved to disk, or in a Parquet file, each with its own address.
 
     dataset:///data/pets/train?row=12&column=image
+    dataset:///data/pets/train.parquet?row=12&column=image
 
 Law: nothing is unpacked to disk; a cell is read when its digest is made and when it is uploaded.
 """
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import parse_qs, quote, unquote
 
+from batcher.stores import embedded
 from batcher.stores.objects import MissingExtra
 
 SCHEME = "dataset://"
@@ -27,7 +29,7 @@ def is_saved(folder: str) -> bool:
 
 
 def is_cell(address: str) -> bool:
-    """Whether the address names a cell of a saved dataset."""
+    """Whether the address names a cell of a saved dataset or a Parquet file."""
     return address.startswith(SCHEME)
 
 
@@ -39,15 +41,18 @@ def cell(folder: str, row: int, column: str) -> str:
 def name_of(address: str) -> str:
     """What to call a cell whose picture has no name: `train-12`, after its folder and its row."""
     path, _, query = address.removeprefix(SCHEME).partition("?")
-    return f"{os.path.basename(unquote(path))}-{parse_qs(query)['row'][0]}"
+    name = os.path.basename(unquote(path)).removesuffix(embedded.SUFFIX)
+    return f"{name}-{parse_qs(query)['row'][0]}"
 
 
 def opened(address: str) -> IO[bytes]:
     """The picture in a cell. Raises OSError, MissingExtra."""
     path, _, query = address.removeprefix(SCHEME).partition("?")
-    asked = parse_qs(query)
+    asked, folder = parse_qs(query), unquote(path)
     try:
-        picture = loaded(unquote(path))[int(asked["row"][0])][asked["column"][0]]
+        row, column = int(asked["row"][0]), asked["column"][0]
+        inside = embedded.is_embedding(folder)
+        picture = embedded.value(folder, row, column) if inside else loaded(folder)[row][column]
         return io.BytesIO(picture["bytes"])
     except MissingExtra:
         raise

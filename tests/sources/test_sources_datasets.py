@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -210,6 +211,66 @@ def test_a_change_of_a_dataset_gives_another_fingerprint(job: Job, pets: dataset
         assert before == job.fingerprint(inputs)
         job.write(changed, b"{}")
         assert before != job.fingerprint(inputs)
+
+
+# Pictures inside Parquet.
+
+
+def test_pictures_inside_parquet_are_rows_as_a_saved_datasets(job: Job, pets: datasets.Dataset) -> None:
+    pets.to_parquet(str(job.folder / "pets.parquet"))
+    found = job.columns("{dataset: pets.parquet}", more="params: {p: '{{ width }}'}")
+    assert [(one["stem"], one["label"], one["source_seed"], one["width"]) for one in found] == [
+        ("pets-0", "cat", 0, 8),
+        ("pet1", "dog", 1, 9),
+        ("pet2", "cat", 2, 10),
+    ]
+    assert found[0]["boxes"] == [[0.0, 0.0, 4.0, 2.0]]
+    assert found[0]["image"] == f"dataset://{job.folder}/pets.parquet?row=0&column=image"
+
+
+def test_a_folder_of_parquet_is_all_of_its_files_with_their_splits(job: Job, pets: datasets.Dataset) -> None:
+    (job.folder / "hub" / "data").mkdir(parents=True)
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        pets.to_parquet(str(job.folder / "hub" / "data" / f"{name}.parquet"))
+    assert job.columns("{dataset: hub}", "split") == ["test"] * 3 + ["train"] * 6
+    inputs = ("{dataset: hub}", "{dataset: hub/data/test-00000-of-00001.parquet}")
+    before = [job.fingerprint(one) for one in inputs]
+    assert before == [job.fingerprint(one) for one in inputs]
+    pets.select([0]).to_parquet(str(job.folder / "hub" / "data" / "test-00000-of-00001.parquet"))
+    assert not set(before) & {job.fingerprint(one) for one in inputs}
+
+
+def test_pictures_inside_parquet_are_read_in_any_order_and_uploaded(job: Job) -> None:
+    pictures = [picture(8, 6, shade=shade) for shade in range(200)]
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    cells = pyarrow.array([{"bytes": one, "path": None} for one in pictures], kind)
+    pyarrow.parquet.write_table(
+        pyarrow.table({"image": cells}), job.folder / "many.parquet", row_group_size=90
+    )
+    addresses = job.columns("{dataset: many.parquet}", "image")
+    order = [*range(200), 3, 199, 95, 94, 96, 0, 89, 90]
+    assert [stores.content(addresses[row], 1 << 20) for row in order] == [pictures[row] for row in order]
+    manifest = job.manifest("{dataset: many.parquet}", "params: {image: '{{ image }}', prompt: x}")
+    rows = sources.rows(manifest, [].append)
+    model = find("sd1.5-img2img")
+    tasks = list(expand(manifest, model, rows, digest=stores.digest, occurrence=counter(), note=[].append))
+    assert tasks[150].name == "many-150"
+    sent = uploads.read(tasks[150].params["image"], tasks[150].media["image"])
+    assert sent.endswith(base64.b64encode(pictures[150]))
+
+
+def test_a_parquet_file_without_pictures_or_with_a_gap_is_told(job: Job) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), job.folder / "plain.parquet")
+    job.write("broken.parquet", b"PAR1 no more")
+    assert "has no column of pictures; `table:` reads" in job.problems("{dataset: plain.parquet}")[0].message
+    assert "is not Parquet that can be read" in job.problems("{dataset: broken.parquet}")[0].message
+    assert "on this disk alone" in job.problems("{dataset: 's3://b/a.parquet'}")[0].message
+    features = datasets.Features({"image": datasets.Image(), "n": datasets.Value("int64")})
+    rows = [{"image": None, "n": 1}, {"image": {"bytes": picture(), "path": None}, "n": 2}]
+    datasets.Dataset.from_list(rows, features).to_parquet(str(job.folder / "gap.parquet"))
+    left_out: list[Problem] = []
+    assert job.columns("{dataset: gap.parquet}", "n", skipped=left_out.append) == [2]
+    assert [one.message for one in left_out] == ["row 1 has no picture in the column `image`"]
 
 
 def test_threads_load_saved_datasets_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

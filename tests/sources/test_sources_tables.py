@@ -60,7 +60,10 @@ def test_a_column_of_bytes_is_left_out_and_told(job: Job) -> None:
     parquet(job, {"n": [1, 2], "image": [{"bytes": b"x", "path": "a.png"}] * 2})
     notes: list[str] = []
     assert job.columns("{table: t.parquet}", note=notes.append) == [{"n": 1}, {"n": 2}]
-    assert notes == ["t.parquet: the column `image` holds bytes, not text; it is left out"]
+    assert notes == [
+        "t.parquet: the column `image` holds bytes, not text; it is left out; "
+        "`dataset: t.parquet` reads them as pictures"
+    ]
 
 
 def test_parquet_is_read_a_batch_at_a_time(job: Job) -> None:

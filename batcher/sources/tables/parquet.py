@@ -1,57 +1,53 @@
 """Rows of a Parquet file, a batch of them at a time.
 
 Rule: a cell becomes what JSON has for it. A column for which JSON has nothing, as the bytes of pictures, is
-left out, and told.
+left out, and told; pictures are what a `dataset:` is read for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, Any
 
 from batcher.plan import Row
 from batcher.sources.tables.reading import Table
-from batcher.stores import MissingExtra
+from batcher.stores import embedded
 
 BATCH = 1000
 """Rows that are held at a time."""
 
 
 def parquet(file: IO[bytes], table: Table) -> Iterator[Row]:
-    """The rows of an open Parquet file. Raises MissingExtra; ValueError when it is none."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra(
-            "reading Parquet needs the extra `parquet`: pip install 'batcher[parquet]'"
-        ) from None
-    try:
-        found = pyarrow.parquet.ParquetFile(file)
-        names = _columns(found.schema_arrow, table)
-        number = 0
-        for batch in found.iter_batches(batch_size=BATCH, columns=names):
-            for values in batch.to_pylist():
-                number += 1
-                yield Row(
-                    {name: plain(value) for name, value in values.items()},
-                    table.file,
-                    0,
-                    number,
-                    table.folder,
-                )
-    except pyarrow.ArrowException as error:
-        raise ValueError(f"is not Parquet that can be read: {' '.join(str(error).split())[:300]}") from error
+    """The rows of a Parquet file. Raises MissingExtra; ValueError when it is none."""
+    found = embedded.opened(file)
+    names = readable(found.schema_arrow, table.file, table.note)
+    for number, values in enumerate(values_of(found, BATCH, names), 1):
+        whole = {name: plain(value) for name, value in values.items()}
+        yield Row(whole, table.file, 0, number, table.folder)
 
 
-def _columns(schema: Any, table: Table) -> list[str]:
-    """The columns that JSON can hold."""
+def values_of(file: Any, batch_size: int, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of an open Parquet file, `batch_size` of them held at a time. Raises ValueError when it breaks
+    off."""
+    with embedded.refusals():
+        for batch in file.iter_batches(batch_size=batch_size, columns=names):
+            yield from batch.to_pylist()
+
+
+def readable(
+    schema: Any, file: str, note: Callable[[str], None], pictures: Collection[str] = ()
+) -> list[str]:
+    """The columns that JSON can hold, and those that are read as `pictures`; the others are told."""
     names: list[str] = []
     for field in schema:
-        if _is_bytes(field.type):
-            table.note(f"{table.file}: the column `{field.name}` holds bytes, not text; it is left out")
+        if field.name not in pictures and _is_bytes(field.type):
+            hint = ""
+            if embedded.is_picture(field.type):
+                hint = f"; `dataset: {file}` reads them as pictures"
+            note(f"{file}: the column `{field.name}` holds bytes, not text; it is left out{hint}")
         elif field.name in names:
             raise ValueError(f"has two columns `{field.name}`; rename one")
         else:
