@@ -548,6 +548,25 @@ def test_strictly_a_row_that_lacks_a_column_of_others_is_told_by_its_place(
     assert lines[20].endswith("the first 20 problems are told; there may be more")
 
 
+def test_where_no_row_is_left_every_stage_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ['{"image": "photos/cat.png", "boxes": 5}', "{", '{"image": "photos/none.png"}']
+    (folder / "rows.jsonl").write_text("\n".join(rows))
+    changes = """
+    model: seg-beyond
+    inputs: {table: rows.jsonl}
+    params: {input_image: "{{ image }}", prompt: a, left: 8}
+    output: {dir: out, name: "{{ image }}"}
+    """
+    (folder / "job.yaml").write_text(laid(SOUND, changes))
+    assert ended(["plan", "job.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert [f"rows.jsonl:{line}:" in told for line in (1, 2, 3)] == [True] * 3, told
+    # What is wrong with the manifest is told alone.
+    (folder / "job.yaml").write_text(laid(SOUND, changes.replace("prompt: a", 'prompt: "{{ seed }}"')))
+    assert ended(["plan", "job.yaml"]) == 2
+    assert "rows.jsonl:1:" not in capsys.readouterr().err
+
+
 def test_a_warning_that_came_before_a_problem_is_told_with_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

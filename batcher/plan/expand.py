@@ -6,7 +6,7 @@ come and go. Everything of the outside comes in as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -52,6 +52,7 @@ def expand(
     measure: Measure = unmeasured,
     point: Point = nowhere,
     skipped: Callable[[Problem], None] | None = None,
+    before: Sequence[Problem] = (),
 ) -> Iterator[Task]:
     """The tasks of a job, lazily: rows, in each the cells of the matrix, in each the repeats.
 
@@ -60,11 +61,12 @@ def expand(
     of a picture (upright, pixels) or raises OSError, ValueError; `point` helps to point at a cell.
     `skipped` takes what is wrong with single rows (a column that only others have, a picture that is missing,
     unreadable or cannot be arranged), and the rest goes on; without it that is a problem as any other. A cell
-    that the model does not take always is one.
+    that the model does not take always is one. `before` fills up with what is wrong with rows that were left
+    out before they came here: where they leave no task, it is told too.
     Raises ManifestError at the end, or as soon as MAX_PROBLEMS are found; what was given until then is
     no plan.
     """
-    plan = _Plan(manifest, model, digest, occurrence, note, measure, point, skipped)
+    plan = _Plan(manifest, model, digest, occurrence, note, measure, point, skipped, before)
     tasks = 0
     try:
         for row in rows:
@@ -94,6 +96,7 @@ class _Plan:
         measure: Measure,
         point: Point,
         skipped: Callable[[Problem], None] | None,
+        before: Sequence[Problem],
     ) -> None:
         self.manifest = manifest
         self.model = model
@@ -105,6 +108,7 @@ class _Plan:
         self._note = note
         self._point = point
         self._skipped = skipped
+        self._before = before
         self._left_out: tuple[Row | None, set[str]] = (None, set())
         self._unproven: dict[Problem, None] = {}
         self._columns: set[str] = set()
@@ -189,6 +193,7 @@ class _Plan:
 
     def finish(self, tasks: int) -> None:
         """What only the end can tell. Raises ManifestError when there was any problem."""
+        why = () if self.problems else self._before
         if self._rows:
             for name in sorted(self.cells.unproven):
                 message = unknown_axis(name, self.cells.axes)
@@ -198,7 +203,7 @@ class _Plan:
                     self.manifest.problem(("matrix",), "leaves nothing: every combination is excluded")
                 )
         if not tasks:
-            self.problems |= self._unproven
+            self.problems |= dict.fromkeys(why) | self._unproven
         if self.problems:
             raise ManifestError(self.in_order())
         for warning in unused(self.manifest, self.body, self.model):

@@ -24,7 +24,7 @@ from batcher.manifest import Manifest
 from batcher.polling import Polling
 from batcher.run.labelled import labelled
 from batcher.shard import Shard
-from batcher.sources import Skipped
+from batcher.sources import LeftOut, Skipped
 from batcher.task import State, Task
 
 CALLS_PER_TASK = {"v1": 1, "v2": 4}
@@ -189,9 +189,10 @@ def _tasks(
     if manifest.pairs:
         # A row that is left out would pair the others wrongly, and after the pairing take another with it.
         skipped = None
-    rows = sources.rows(manifest, note, measure=measure, skipped=skipped)
+    before = None if skipped is None else LeftOut(skipped)
+    rows = sources.rows(manifest, note, measure=measure, skipped=before)
     if model is not None and model.geometry is not None:
-        rows = labelled(rows, manifest, skipped)
+        rows = labelled(rows, manifest, before)
     return plan.expand(
         manifest,
         model,
@@ -202,6 +203,7 @@ def _tasks(
         measure=measure,
         point=sources.Pointer(manifest),
         skipped=skipped,
+        before=() if before is None else before.first,
     )
 
 

@@ -32,11 +32,11 @@ from batcher.sources.inline import inline
 from batcher.sources.measuring import Measure, measurer
 from batcher.sources.pictures import pictures
 from batcher.sources.pointing import Pointer
-from batcher.sources.problems import Problems, Skipped
+from batcher.sources.problems import LeftOut, Problems, Skipped
 from batcher.sources.selecting import chosen, passes
 from batcher.sources.tables import table
 
-__all__ = ["Measure", "Pointer", "Problems", "Skipped", "fingerprint", "measurer", "rows"]
+__all__ = ["LeftOut", "Measure", "Pointer", "Problems", "Skipped", "fingerprint", "measurer", "rows"]
 
 Note = Callable[[str], None]
 
@@ -57,23 +57,22 @@ def rows(
     """
     stores.forget()
     problems = Problems(manifest, skipped)
-    measured = Problems(manifest, skipped)
     look = measure or measurer()
     try:
         joined = _joined(manifest, problems, note, look)
         wanted = measuring.wanted(manifest)
         left = 0
         for row in joined:
-            whole = measuring.with_sizes(row, wanted, manifest, look, measured) if wanted else row
+            whole = measuring.with_sizes(row, wanted, manifest, look, problems) if wanted else row
             if whole is not None:
                 left += 1
                 yield whole
         if not left:
-            measured.nothing_left()
+            problems.nothing_left()
     except ManifestError as error:
-        raise ManifestError([*problems.found, *measured.found, *error.problems]) from None
-    if problems.found or measured.found:
-        raise ManifestError([*problems.found, *measured.found])
+        raise ManifestError([*problems.found, *error.problems]) from None
+    if problems.found:
+        raise ManifestError(problems.found)
 
 
 def _joined(manifest: Manifest, problems: Problems, note: Note, measure: Measure) -> Iterator[Row]:
@@ -121,20 +120,28 @@ def _source(
 ) -> Iterator[Row]:
     """The rows of one source with their companions; no row at all is a problem unless `empty: allow`."""
     source = manifest.inputs[index]
-    before, there, passed = problems.told, Counter(), Counter()
+    told, lacking = problems.told, problems.passed
+    there, refused, wanted, passed = Counter(), Counter(), Counter(), Counter()
     bare = there.counting(_bare(manifest, index, problems, note))
-    whole = _passing(bare, manifest, index, problems, note, measure)
-    yield from chosen(passed.counting(whole), manifest, index)
-    if passed.number or source.empty == "allow":
+    filtered = wanted.counting(_filtered(bare, manifest, index, problems, measure, refused))
+    whole = passed.counting(_with_companions(filtered, manifest, index, problems, note))
+    yield from chosen(whole, manifest, index)
+    if passed.number:
         return
-    if problems.told > before:
-        problems.nothing_left()
-    elif not there.number:
+    if source.empty == "allow":
+        problems.may_be_empty()
+        return
+    told, lacking = problems.told - told, problems.passed - lacking
+    problems.nothing_left()
+    if lacking:
+        message = f"leaves no row: {lacking} of {there.number} have no companion"
+        problems.at(("inputs", index, "missing"), f"{message}; `empty: allow` lets that pass")
+    if refused.number and not wanted.number:
+        message = f"none of {refused.number} rows passes it; `empty: allow` lets that pass"
+        problems.at(("inputs", index, "filter"), message)
+    if not there.number and not told:
         message = "no file matches" if source.images is not None else "has no rows"
         problems.at(("inputs", index, source.kind), f"{message}; `empty: allow` lets that pass")
-    elif source.filter is not None:
-        message = f"none of {there.number} rows passes it; `empty: allow` lets that pass"
-        problems.at(("inputs", index, "filter"), message)
 
 
 class Counter:
@@ -150,25 +157,41 @@ class Counter:
             yield row
 
 
-def _passing(
-    rows: Iterable[Row], manifest: Manifest, index: int, problems: Problems, note: Note, measure: Measure
+def _filtered(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    index: int,
+    problems: Problems,
+    measure: Measure,
+    refused: Counter,
 ) -> Iterator[Row]:
-    """The rows of a source that pass its filter and have all their companions."""
+    """The rows of a source that pass its filter; those that do not are counted."""
     source = manifest.inputs[index]
-    companions = Companions(manifest, index, problems, note) if source.companions else None
     sizes = measuring.named([source.filter or ""])
     sizes |= {name.removeprefix("-") for name in source.order} & set(SIZES)
     passing = passes(manifest, index, problems) if source.filter is not None else None
     for row in rows:
         whole = measuring.with_sizes(row, sizes, manifest, measure, problems) if sizes else row
-        if whole is None or (passing is not None and not passing(whole)):
+        if whole is None:
             continue
-        if companions is not None:
-            whole = companions.beside(whole)
-        if whole is not None:
+        if passing is None or passing(whole):
             yield whole
-    if companions is not None:
-        companions.finish()
+        else:
+            refused.number += 1
+
+
+def _with_companions(
+    rows: Iterable[Row], manifest: Manifest, index: int, problems: Problems, note: Note
+) -> Iterator[Row]:
+    """The rows of a source that have all their companions."""
+    if not manifest.inputs[index].companions:
+        yield from rows
+        return
+    companions = Companions(manifest, index, problems, note)
+    for row in rows:
+        if (whole := companions.beside(row)) is not None:
+            yield whole
+    companions.finish()
 
 
 def _bare(manifest: Manifest, index: int, problems: Problems, note: Note) -> Iterator[Row]:

@@ -16,19 +16,48 @@ MAX_PROBLEMS = 20
 Skipped = Callable[[Problem], None]
 
 
+class LeftOut:
+    """Takes what is wrong with single rows, for whatever stage of a plan leaves them out, and tells it on.
+
+    `first` keeps some of it: where no row is left in the end, they are why.
+    """
+
+    def __init__(self, tell: Skipped) -> None:
+        self._tell = tell
+        self._may_be_all = False
+        self.number = 0
+        self.first: list[Problem] = []
+
+    @classmethod
+    def of(cls, tell: Skipped) -> LeftOut:
+        """What tells on to `tell`: itself, where it is one that stages share."""
+        return tell if isinstance(tell, LeftOut) else cls(tell)
+
+    def __call__(self, problem: Problem) -> None:
+        if not problem.allowed:
+            self.number += 1
+            if len(self.first) < MAX_PROBLEMS and not self._may_be_all:
+                self.first.append(problem)
+        self._tell(problem)
+
+    def may_be_all(self) -> None:
+        """A source that may be empty is: that nothing is left has no reason that is to be told."""
+        self._may_be_all = True
+        self.first.clear()
+
+
 class Problems:
     """The problems of one reading of the sources; at MAX_PROBLEMS it stops the reading.
 
     `skipped` takes what is wrong with single rows, which are left out then, and the rest goes on; without it
-    they are problems as any other. `rows` keeps the first of them all the same: where no row is left they are
-    why.
+    they are problems as any other. Stages that share a LeftOut tell all of it where no row is left.
     """
 
     def __init__(self, manifest: Manifest, skipped: Skipped | None = None) -> None:
         self._manifest = manifest
-        self._skipped = skipped
+        self._skipped = None if skipped is None else LeftOut.of(skipped)
         self.found: list[Problem] = []
-        self.rows: list[Problem] = []
+        self.passed = 0
 
     @property
     def points(self) -> bool:
@@ -38,7 +67,7 @@ class Problems:
     @property
     def told(self) -> int:
         """How many there were, of either kind."""
-        return len(self.found) + len(self.rows)
+        return len(self.found) + (self._skipped.number if self._skipped is not None else 0)
 
     def add(self, problem: Problem) -> None:
         """A problem of a source as a whole. Raises ManifestError when there are enough."""
@@ -54,18 +83,25 @@ class Problems:
         """A problem of one row, which is left out. Raises ManifestError when there are enough."""
         if self._skipped is None:
             self.add(problem)
-            return
-        if len(self.rows) < MAX_PROBLEMS:
-            self.rows.append(problem)
-        self._skipped(problem)
+        else:
+            self._skipped(problem)
 
     def passed_over(self, problem: Problem) -> None:
-        """A row that lacks what the manifest allows it to lack: it is noted, and no problem."""
+        """A row that lacks what the manifest allows it to lack: it is noted, and no problem; `passed` counts
+        them."""
+        self.passed += 1
         if self._skipped is not None:
             self._skipped(replace(problem, allowed=True))
 
     def nothing_left(self) -> None:
         """Where every row was left out, their problems are those of the job."""
-        for problem in self.rows:
-            self.add(problem)
-        self.rows = []
+        if self._skipped is not None:
+            why = list(self._skipped.first)
+            self._skipped.first.clear()
+            for problem in why:
+                self.add(problem)
+
+    def may_be_empty(self) -> None:
+        """A source that may be empty is."""
+        if self._skipped is not None:
+            self._skipped.may_be_all()

@@ -198,6 +198,46 @@ def test_where_no_row_is_left_their_problems_are_those_of_the_job(job: Job) -> N
     assert job.rows("{table: t.csv, empty: allow}", skipped=[].append) == []
 
 
+def test_where_a_filter_and_wrong_rows_leave_nothing_both_are_told(job: Job) -> None:
+    job.write("t.csv", "name,n\nbad\ncat,1\ndog,2\n")
+    found = job.problems("{table: t.csv, filter: '{{ n > 5 }}'}", skipped=[].append)
+    assert ["row 1 has 1 cells" in found[0].message, found[1].key] == [True, "inputs.0.filter"]
+    assert "none of 2 rows passes it" in found[1].message
+
+
+def test_where_wrong_rows_and_unreadable_pictures_leave_nothing_both_are_told(job: Job) -> None:
+    job.write("t.csv", "image,n\nbad\nx.png,1\n")
+    job.write("x.png", b"no picture")
+    more = "params: {image: '{{ image }}', p: '{{ width }}'}"
+    found = job.problems("{table: t.csv}", more, skipped=[].append)
+    assert "row 1 has 1 cells" in found[0].message
+    assert "row 2 cannot be measured" in found[1].message
+    assert len(found) == 2
+
+
+def test_no_row_with_its_companion_is_an_error_unless_allowed(job: Job) -> None:
+    for name in ("cat.png", "dog.png"):
+        job.write(f"in/{name}", picture())
+    inputs = "images: in, companions: {mask: 'masks/{{ stem }}.png'}, missing: skip"
+    passed: list[Problem] = []
+    (problem,) = job.problems(f"{{{inputs}}}", skipped=passed.append)
+    assert (problem.key, len(passed)) == ("inputs.0.missing", 2)
+    assert "leaves no row: 2 of 2 have no companion; `empty: allow`" in problem.message
+    assert job.rows(f"{{{inputs}, empty: allow}}", skipped=[].append) == []
+    job.write("masks/cat.png", picture())
+    assert len(job.rows(f"{{{inputs}}}", skipped=[].append)) == 1
+
+
+def test_an_inbox_that_may_be_empty_is_so_whatever_else_is_left_out(job: Job) -> None:
+    job.write("t.csv", "name,n\nbad\ncat,1\n")
+    (job.folder / "inbox").mkdir()
+    for inputs in (
+        "{images: inbox, empty: allow}, {table: t.csv}",
+        "{table: t.csv}, {images: inbox, empty: allow}",
+    ):
+        assert job.rows(f"[{inputs}]", skipped=[].append) == []
+
+
 def test_a_header_is_no_row(job: Job) -> None:
     job.write("t.csv", "a,a\n1,2\n")
     (problem,) = job.problems("{table: t.csv}", skipped=[].append)
