@@ -567,6 +567,33 @@ def test_where_no_row_is_left_every_stage_says_why(folder: Path, capsys: pytest.
     assert "rows.jsonl:1:" not in capsys.readouterr().err
 
 
+COMPOSED = """
+inputs: {table: t.csv}
+params: {image: "photos/{{ n }}.png", prompt: a}
+output: {dir: out, name: "{{ n }}"}
+"""
+
+
+def test_a_picture_behind_a_composed_name_is_told_by_its_row(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "t.csv").write_text("n\ncat\nbird\n")
+    (folder / "job.yaml").write_text(laid(SOUND, COMPOSED))
+    assert ended(["plan", "job.yaml", "--strict"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("batcher: t.csv:3:1: params.image: row 2: there is no file 'photos/bird.png'"), (
+        told
+    )
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 3
+    (left,) = map(json.loads, (folder / "out-sandbox" / "errors.jsonl").read_text().splitlines())
+    assert (left["file"], left["line"]) == ("t.csv", 3)
+    # An axis is no row: what it composes is the manifest's.
+    told = COMPOSED.replace("photos/", "photos/{{ kind }}")
+    (folder / "job.yaml").write_text(laid(SOUND, f"{told}matrix: {{kind: [x]}}\n"))
+    assert ended(["plan", "job.yaml"]) == 2
+    assert re.search(r"job\.yaml:\d+:\d+: params\.image: .* \(for t\.csv row 1\)", capsys.readouterr().err)
+
+
 def test_a_warning_that_came_before_a_problem_is_told_with_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -260,7 +260,9 @@ class _Plan:
                 problem = self.manifest.problem(("params", bad.part.name), message)
                 self._unknown(problem, row, bad.variable, f"params.{bad.part.name}")
             else:
-                self._wrong(self._placed(bad.part, bad.part.name, str(bad), row, cell))
+                self._wrong(
+                    self._of_file(bad, row) or self._placed(bad.part, bad.part.name, str(bad), row, cell)
+                )
         told = {bad.part.name for bad in wrong} | {part.name for part in self.body.seeded}
         self._checked(params, row, cell, told)
 
@@ -276,7 +278,8 @@ class _Plan:
                 problem = self._lacking(row, bad.variable, f"params.{bad.part.name}")
                 held = self.manifest.problem(("params", bad.part.name), self._sentence(bad, values))
             else:
-                held = problem = self._placed(bad.part, bad.part.name, str(bad), row, {})
+                own = self._of_file(bad, row)
+                held = problem = own or self._placed(bad.part, bad.part.name, str(bad), row, {})
             self._leave_out(row, problem, held)
         return True
 
@@ -326,6 +329,19 @@ class _Plan:
 
     def _sentence(self, error: TemplateError | BadValue, values: Mapping[str, Any]) -> str:
         return unknown_variable(error.variable, values, seeded=self.manifest.seed is not None)
+
+    def _of_file(self, bad: BadValue, row: Row) -> Problem | None:
+        """What is wrong with a file whose name is composed of one row's columns stands at that row."""
+        part = bad.part
+        if part.lone or not (bad.missing or bad.picture) or not part.variables <= row.columns.keys():
+            return None
+        sources = {id(one): one for one in map(row.part, part.variables)}
+        if len(sources) != 1:
+            return None
+        (source,) = sources.values()
+        where = f"row {source.number}: " if source.number else ""
+        column, excerpt = self._point(source, min(part.variables))
+        return Problem(f"{where}{bad}", source.file, source.line, column, f"params.{part.name}", excerpt)
 
     def _placed(self, part: Part | None, name: str, message: str, row: Row, cell: Cell) -> Problem:
         """The problem where its cause stands: a cell of a table, a value of an axis, or the manifest."""
