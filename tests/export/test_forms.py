@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from batcher import stores
 from batcher.export import Exported, Splits, Wishes, export, imagefolder, packing
@@ -245,6 +245,27 @@ def test_keys_of_samples_have_no_dots_and_none_comes_twice(shelf: Shelf) -> None
     keys = {name.split(".")[0].lower() for name in names}
     assert len(keys) == 5
     assert all(name.count(".") == 1 for name in names)
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
+def test_a_turned_original_leaves_as_it_was_sent_with_its_upright_size(shelf: Shelf, form: Form) -> None:
+    photo = shelf.photo("p.jpg")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (64, 48), "teal").save(photo, exif=exif)
+    shelf.deliver(shelf.variant("v", photo))
+    _, into = exported(shelf, form, originals=True)
+    if form == "webdataset":
+        with tarfile.open(into / "train" / "00000.tar") as tar:
+            files = {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+        (data,) = (files[name] for name in files if name.endswith(".jpg"))
+        (record,) = (json.loads(files[name]) for name in files if b'"is_original": true' in files[name])
+    else:
+        (data,) = (path.read_bytes() for path in (into / "train" / "originals").iterdir())
+        lines = (into / "train" / "metadata.jsonl").read_text().splitlines()
+        (record,) = (one for one in map(json.loads, lines) if one["is_original"])
+    assert data == photo.read_bytes()
+    assert (record["width"], record["height"]) == (48, 64)
 
 
 def test_paths_of_this_machine_stay_here(shelf: Shelf) -> None:
