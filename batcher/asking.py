@@ -19,7 +19,7 @@ LOOK_AGAIN = 0.05
 FIRST_LOOKS = (0.3, 1.0)
 """Seconds: where nothing is known of a model, its oldest task is looked at early, twice. Should its jobs be
 much quicker than guessed, all know it at once."""
-LAST = 8
+LAST = 4
 """So few tasks at the end of a run keep the whole of it waiting: they are asked about eagerly, where that
 costs no submit."""
 LONGEST_LOOK = 5.0
