@@ -7,6 +7,7 @@ followed with it. What an answer means is decided once, in `wire`; what its abse
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
 
 import aiohttp
+from yarl import URL
 
 from batcher import errors, wire
 from batcher.pacing import Kind, Pacing, Skew, reset_stamp
@@ -27,8 +29,12 @@ SYNC_SECONDS = 180.0
 ASK_SECONDS = 30.0
 UPLOAD_HEAD, UPLOAD_TAIL = b'{"data_urls":["', b'"]}'
 UPLOAD_SECONDS = 300.0
-LARGEST_ANSWER = 256 * 1024 * 1024
-"""Bytes; an answer may carry several pictures as base64."""
+LARGEST_ANSWER = 8 * 1024 * 1024
+LARGEST_OF_ALL = 256 * 1024 * 1024
+"""Bytes of an answer, and of one that may carry several pictures as base64."""
+PICTURED = frozenset({Kind.RESULT, Kind.SYNC, Kind.HISTORY})
+REDIRECTS = frozenset({301, 302, 307, 308})
+"""Answers that have done nothing but name another place; a 303 tells that it is done."""
 HIDDEN = b"(the key)"
 """Stands in an answer where it had the key itself."""
 
@@ -109,6 +115,7 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "batcher/0.1", "Accept": "application/json, image/*;q=0.9"},
             trust_env=behind_a_proxy(),
+            requote_redirect_url=False,
         )
         return self
 
@@ -140,17 +147,19 @@ class Client:
         with unreadable_is(errors.AnswerLost):
             return wire.sync_result(answer.headers, answer.body)
 
-    async def status(self, url: str, turn: float) -> wire.Status:
-        """GET status_url. Raises ApiError; InferenceFailed when it says FAILED."""
+    async def status(self, url: str, turn: float, *, foreign: wire.Foreign = wire.of_no_other) -> wire.Status:
+        """GET status_url; `foreign` knows the other jobs. Raises ApiError; InferenceFailed when it says
+        FAILED."""
         answer = await self._call("GET", url, Kind.STATUS, turn, ASK_SECONDS, also=422)
         with unreadable_is(errors.AnswerLost):
-            return wire.status(answer.body, code=answer.status)
+            return wire.status(answer.body, code=answer.status, foreign=foreign)
 
-    async def result(self, url: str, turn: float) -> wire.Result:
-        """GET response_url. Raises ApiError; InferenceFailed when it says FAILED."""
+    async def result(self, url: str, turn: float, *, foreign: wire.Foreign = wire.of_no_other) -> wire.Result:
+        """GET response_url; `foreign` knows the other jobs. Raises ApiError; InferenceFailed when it says
+        FAILED."""
         answer = await self._call("GET", url, Kind.RESULT, turn, ASK_SECONDS, also=422)
         with unreadable_is(errors.AnswerLost):
-            return wire.result(answer.body, code=answer.status)
+            return wire.result(answer.body, code=answer.status, foreign=foreign)
 
     async def upload(self, data_url: Streamed, turn: float) -> str:
         """POST {storage}/upload-asset with one file as a data URL (ASCII bytes); its URL. Raises ApiError."""
@@ -194,26 +203,22 @@ class Client:
         expected may be a yes too. Every other is raised as what it means."""
         if not self.endpoints.may_see_the_key(url):
             host = urlsplit(url).netloc
-            raise errors.Forbidden(
-                f"the API names the host {host} for its answers, which may not see the key; "
-                "if it is yours, set SEGMIND_BASE_URL, SEGMIND_STORAGE_URL or SEGMIND_HISTORY_URL"
-            )
+            raise errors.Misled(f"the API names the host {host} for its answers, which may not see the key")
         self._called(kind)
-        answer = await self._exchange(method, url, body, seconds)
+        answer = await self._exchange(method, url, kind, body, seconds)
         self.skew.observe(answer.headers, self._now())
         if answer.status == 429:
             raise self._throttled(kind, answer, turn)
         self._pacing.accepted(kind)
         if 200 <= answer.status < 300 or answer.status == also:
             return answer
-        if 300 <= answer.status < 400:
-            raise errors.Rejected(
-                f"the API redirects {urlsplit(url).path} elsewhere; is the base URL right?",
-                status=answer.status,
-            )
+        if answer.status in REDIRECTS:
+            raise errors.Misled("the API redirects its calls; is the base URL right?", status=answer.status)
         raise wire.refusal(answer.status, answer.body, call=kind)
 
-    async def _exchange(self, method: str, url: str, body: bytes | Streamed | None, seconds: float) -> Answer:
+    async def _exchange(
+        self, method: str, url: str, kind: Kind, body: bytes | Streamed | None, seconds: float
+    ) -> Answer:
         headers = {"x-api-key": self._key}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -225,9 +230,14 @@ class Client:
             data = body
         with transport_errors():
             async with self._session.request(
-                method, url, data=data, headers=headers, timeout=_timeout(seconds), allow_redirects=False
+                method,
+                exact(url),
+                data=data,
+                headers=headers,
+                timeout=_timeout(seconds),
+                allow_redirects=False,
             ) as response:
-                told = await read_limited(response, LARGEST_ANSWER)
+                told = await read_limited(response, LARGEST_OF_ALL if kind in PICTURED else LARGEST_ANSWER)
         # What an answer says is written down, and some services repeat the key that they refuse.
         return Answer(response.status, response.headers, told.replace(self._key.encode(), HIDDEN))
 
@@ -284,6 +294,7 @@ def unreadable_is(kind: type[errors.ApiError]) -> Iterator[None]:
 
 NEVER_SENT = (
     aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,  # a proxy makes no tunnel
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
@@ -297,6 +308,8 @@ def transport_errors() -> Iterator[None]:
     """aiohttp's errors become ours: Refused where nothing was sent, AnswerLost where it may have been."""
     try:
         yield
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise errors.Misled(f"{_plain(error)}; nothing was sent") from error
     except NEVER_SENT as error:
         raise errors.Refused(_plain(error)) from error
     except TimeoutError as error:
@@ -307,14 +320,49 @@ def transport_errors() -> Iterator[None]:
 
 def _plain(error: BaseException) -> str:
     """The error's words without addresses that differ from call to call: equal causes count as one."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+        return f"the certificate of {error.host} is not to be trusted: {why}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy lets nothing through: HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     return str(error) or type(error).__name__
 
 
+def exact(url: str) -> URL:
+    """A URL of an answer as it stands there, to the byte: a signature may cover its very spelling. One that
+    no request can hold is spelled anew."""
+    try:
+        found = URL(url, encoded=CLEAN.fullmatch(url) is not None)
+        found.port  # noqa: B018  # a number that is none is told here
+    except ValueError as error:
+        raise aiohttp.InvalidURL(url) from error
+    return found
+
+
+CLEAN = re.compile(r"https?://(?:[\w.~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})+", re.IGNORECASE | re.ASCII)
+
+
 def behind_a_proxy() -> bool:
-    """Whether the environment names a proxy. Where it does not, no call need look for one."""
-    return bool(getproxies())
+    """Whether the environment names a proxy. Where it does not, no call need look for one. Raises UsageError
+    where what it names is no URL, without what it is: it may hold a password."""
+    named = {scheme: address for scheme, address in getproxies().items() if scheme in ("http", "https")}
+    for scheme, address in named.items():
+        if not _is_proxy(address):
+            raise errors.UsageError(
+                f"the {scheme} proxy that the environment names is no URL; it is told as "
+                "http://user:password@host:port, with %40, %2F and %23 for an @, / and # in the password"
+            )
+    return bool(named)
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.scheme and parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 @asynccontextmanager
@@ -325,5 +373,6 @@ async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "batcher/0.1"},
         trust_env=behind_a_proxy(),
+        requote_redirect_url=False,
     ) as session:
         yield session

@@ -22,13 +22,15 @@ import anyio
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from batcher import errors, pictures
-from batcher.client import NEVER_SENT, plain_session
+from batcher.client import NEVER_SENT, exact, plain_session
 from batcher.destination import Destination, at, disk, sync_folder
 from batcher.pictures import Picture
 
 CONNECT_SECONDS = 10.0
 STALLED_SECONDS = 30.0
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=STALLED_SECONDS)
+PATIENCE_SECONDS, SLOWEST = 600.0, 2048
+"""A file takes no longer than that, and a second more for each so many bytes."""
 LARGEST_FILE = 512 * 1024 * 1024
 HELD = 8 * 1024 * 1024
 """Bytes of a file that are held in memory until all are there; a larger one is written as it comes."""
@@ -52,8 +54,8 @@ class Landed:
 async def fetch(
     session: aiohttp.ClientSession, url: str, part: Path, called: Callable[[str], None]
 ) -> Landed:
-    """Downloads `url` to `part`, verified and on disk. No progress for 30 s is an end; what is no whole
-    picture is thrown away.
+    """Downloads `url` to `part`, verified and on disk. No progress for 30 s is an end, and so is hardly any
+    for minutes; what is no whole picture is thrown away.
 
     Raises DeadLink when the link is gone, BadDownload when what came is not a whole picture, AnswerLost or
     Refused when the line failed, DiskError when the disk refuses.
@@ -81,7 +83,9 @@ async def found(where: Destination, name: str) -> Landed:
 
 
 async def _download(session: aiohttp.ClientSession, url: str, part: Path) -> bytes | None:
-    async with session.get(url, timeout=TIMEOUT) as response:
+    with anyio.fail_after(STALLED_SECONDS + CONNECT_SECONDS):
+        response = await session.get(exact(url), timeout=TIMEOUT)
+    async with response:
         _check_answer(response)
         return await _receive(response, part)
 
@@ -113,25 +117,35 @@ def _check_size(size: int) -> None:
         raise errors.BadDownload(f"the file is larger than {LARGEST_FILE >> 20} MB")
 
 
+async def _received(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """What comes, as it comes. Raises BadDownload when it is too much, TimeoutError when it drips: a run
+    always ends."""
+    clock = asyncio.get_running_loop().time
+    began, size = clock(), 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        _check_size(size)
+        if clock() - began > PATIENCE_SECONDS + size / SLOWEST:
+            raise TimeoutError
+        yield chunk
+
+
 async def _receive(response: aiohttp.ClientResponse, part: Path) -> bytes | None:
     """The bytes of a small file; of a large one nothing: it went to `part` as it came."""
     held = bytearray()
-    async for chunk in response.content.iter_any():
+    chunks = _received(response)
+    async for chunk in chunks:
         held += chunk
-        _check_size(len(held))
         if len(held) > HELD:
-            await _stream(response, held, part)
+            await _stream(chunks, held, part)
             return None
     return bytes(held)
 
 
-async def _stream(response: aiohttp.ClientResponse, waiting: bytearray, part: Path) -> None:
+async def _stream(chunks: AsyncIterator[bytes], waiting: bytearray, part: Path) -> None:
     """What was held so far and the rest to `part`, in few large writes."""
-    size = len(waiting)
     async with _written(part) as file:
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            _check_size(size)
+        async for chunk in chunks:
             waiting += chunk
             if len(waiting) >= CHUNK:
                 with disk(part):

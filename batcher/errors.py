@@ -23,6 +23,7 @@
     │   ├── RecordGone       AGAIN        404 on status or result
     │   ├── BadKey           STOP     5   401
     │   ├── Forbidden        STOP     5   403
+    │   ├── Misled           STOP     5   the way to the API is wrong: a redirect, a certificate, a host
     │   ├── ModelGone        STOP     5   404 on submit, 410
     │   ├── OutOfCredits     STOP     4   406 by its text: credits or a spend limit
     │   ├── BudgetSpent      STOP     4   max_cost is used up
@@ -251,6 +252,12 @@ class Forbidden(StopsTheRun):
     """403: the account may not do this."""
 
     label = "FORBIDDEN"
+
+
+class Misled(StopsTheRun):
+    """Another host answers, or is named, than the one that is trusted: the key does not go there."""
+
+    label = "ADDRESS"
 
 
 class ModelGone(StopsTheRun):

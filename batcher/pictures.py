@@ -70,6 +70,9 @@ def _open(file: IO[bytes], *, whole: bool) -> Picture:
                     # Smaller by the decoder itself: every byte is read all the same, at half the work.
                     image.draft(image.mode, (1, 1))
                 image.load()
+                for frame in range(1, getattr(image, "n_frames", 1)):
+                    image.seek(frame)
+                    image.load()
                 if image.format == "PNG":
                     _to_its_end(file)
             return picture

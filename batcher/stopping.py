@@ -58,6 +58,11 @@ _OWN = re.compile(r"\bhttps?://\S+|\b(?=[a-f-]*[0-9])[0-9a-f-]{8,}\b", re.IGNORE
 """What a provider's text has of one task alone: its URLs and ids."""
 
 
+def cause_of(reason: str) -> str:
+    """A reason without what it has of one task alone: equal causes count as one."""
+    return _OWN.sub("", reason)
+
+
 class FirstFailures:
     """Tells when the first tasks all fail alike: better stop than burn through a thousand."""
 
@@ -73,7 +78,7 @@ class FirstFailures:
 
     def failed(self, reason: str) -> bool:
         """Whether this failure is the `most`-th of its kind in a row, with no success before."""
-        kind = _OWN.sub("", reason)
+        kind = cause_of(reason)
         self._in_a_row = self._in_a_row + 1 if kind == self._kind else 1
         self._kind = kind
         return not self._succeeded and self._in_a_row == self._most

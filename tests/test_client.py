@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 from hypothesis import given
@@ -128,7 +130,12 @@ async def test_an_upload_gives_a_url(sandbox: MakeSandbox, now: Callable[[], flo
         (faults.status("submit", 503), errors.Gateway, 0),
         (faults.status("submit", 504), errors.Gateway, 0),
         (faults.throttle("submit"), errors.Throttled, 0),
-        (faults.redirect("submit", to="http://127.0.0.1:1"), errors.Rejected, 0),
+        (faults.redirect("submit", to="http://127.0.0.1:1"), errors.Misled, 0),
+        (faults.status("submit", 303), errors.AnswerLost, 0),
+        (faults.status("submit", 407), errors.Misled, 0),
+        (faults.status("submit", 408), errors.Refused, 0),
+        (faults.status("submit", 421), errors.Refused, 0),
+        (faults.status("submit", 425), errors.Refused, 0),
     ],
 )
 async def test_a_submit_that_gets_no_yes_is_sent_once_and_told_as_what_it_means(
@@ -207,7 +214,7 @@ async def test_a_picture_that_is_cut_off_in_a_blocking_answer_is_doubt(
         (lambda route: faults.status(route, 401), errors.BadKey),
         (lambda route: faults.status(route, 403), errors.Forbidden),
         (lambda route: faults.status(route, 422, message="NSFW content"), errors.ContentBlocked),
-        (lambda route: faults.redirect(route, to="http://127.0.0.1:1"), errors.Rejected),
+        (lambda route: faults.redirect(route, to="http://127.0.0.1:1"), errors.Misled),
         (faults.throttle, errors.Throttled),
     ],
 )
@@ -416,7 +423,7 @@ async def test_a_redirect_does_not_carry_the_key_away(sandbox: MakeSandbox, now:
                 client.upload(whole(b"data:,"), 0.0),
                 client.credits(0.0),
             ):
-                with pytest.raises(errors.Rejected, match="redirects"):
+                with pytest.raises(errors.Misled, match="redirects"):
                     await call
         assert thief.requests == 0
 
@@ -432,7 +439,7 @@ async def test_a_foreign_status_url_is_refused_and_never_called(now: Callable[[]
         ):
             told = await client.submit(MODEL, BODY, 0.0)
             for call in (client.status(told.status_url, 0.0), client.result(told.response_url, 0.0)):
-                with pytest.raises(errors.Forbidden, match="may not see the key"):
+                with pytest.raises(errors.Misled, match="may not see the key"):
                     await call
             assert server.requests == 1
         assert thief.requests == 0
@@ -489,3 +496,70 @@ def test_no_spelling_of_a_url_raises_or_leads_the_key_astray(url: str) -> None:
 async def test_the_key_is_in_no_text_about_the_client(sandbox: MakeSandbox, now: Callable[[], float]) -> None:
     async with sandbox() as server, client_of(server.url, now) as client:
         assert KEY not in f"{client!r} {client.endpoints!r}"
+
+
+# --- answers out of step, and the way to the API
+
+
+@pytest.mark.parametrize("call", ["status", "result"])
+async def test_an_answer_about_a_known_other_job_is_no_answer(now: Callable[[], float], call: str) -> None:
+    told = json.dumps({"request_id": "other", "status": "FAILED", "error": "not ours"}).encode()
+    async with Foreign(answer("422 X", told)) as server, client_of(server.url, now) as client:
+        asked = getattr(client, call)
+        with pytest.raises(errors.AnswerLost, match="another request"):
+            await asked(f"{server.url}/v2/requests/own", 0.0, foreign=lambda told: told == "other")
+        with pytest.raises(errors.InferenceFailed):
+            await asked(f"{server.url}/v2/requests/own", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        ("/a%2Fb/c.png?X=a%2Bb+c/d%3D%3D&e=%7E~%41&k=a;b&sp=a%20b", ""),
+        ("/a b.png", "/a%20b.png"),
+        ("/ü.png", "/%C3%BC.png"),
+        ("/100%.png", "/100%25.png"),
+        ("/a.png#end", "/a.png"),
+    ],
+)
+def test_a_url_goes_out_as_it_was_told(told: str, sent: str) -> None:
+    assert client_module.exact(f"https://host{told}").raw_path_qs == (sent or told)
+
+
+@pytest.mark.parametrize("url", ["http://[bad", "http://host:99999999/x"])
+def test_a_url_that_is_none_was_sent_nothing(url: str) -> None:
+    with pytest.raises(errors.Refused), client_module.transport_errors():
+        client_module.exact(url)
+
+
+async def test_a_proxy_that_makes_no_tunnel_proves_that_nothing_was_sent(
+    now: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Foreign(answer("407 Proxy Authentication Required")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with client_of("https://127.0.0.1:1", now) as client:
+            with pytest.raises(errors.Refused, match="the proxy lets nothing through: HTTP 407"):
+                await client.submit(MODEL, BODY, 0.0)
+        assert proxy.heads[0].startswith("CONNECT ")
+        assert KEY not in proxy.heads[0]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:SECRETpa#ss@host:3128", "http://me:SECRETpa/ss@host:1", "http://[bad", "SECRET:31"]
+)
+def test_a_proxy_that_is_no_url_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", address)
+    with pytest.raises(errors.UsageError, match="the http proxy that the environment names") as caught:
+        client_module.behind_a_proxy()
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_stops_at_once() -> None:
+    key: Any = type("Key", (), {"host": "api.example", "port": 443, "ssl": True, "is_ssl": True})()
+    error = aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError("self-signed"))
+    with pytest.raises(errors.Misled, match="certificate of api"), client_module.transport_errors():
+        raise error

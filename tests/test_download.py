@@ -384,3 +384,35 @@ async def test_a_line_that_fails_while_a_large_file_is_written_is_not_the_disks_
         with pytest.raises(errors.BadDownload, match="cut off"):
             await fetch(session, server.url, part, lambda kind: None)
     assert left(folder) == []
+
+
+# --- links, and lines that drip
+
+
+async def test_a_signed_link_is_asked_for_to_the_byte(session: aiohttp.ClientSession, part: Path) -> None:
+    path = "/a%2Fb.png?Credential=AK%2F1%2Fus&Signature=a%2Bb+c/d%3D%3D&e=%7E~%41&k=a;b"
+    async with Foreign(answer("200 OK", PNG)) as server:
+        await fetch(session, server.url + path, part, lambda kind: None)
+        assert server.heads[0].startswith(f"GET {path} HTTP/1.1")
+    async with Foreign(answer("200 OK", PNG)) as other:
+        async with Foreign(answer("302 Found", b"", f"Location: {other.url}{path}")) as server:
+            await fetch(session, server.url, part, lambda kind: None)
+        assert other.heads[0].startswith(f"GET {path} HTTP/1.1")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b""])
+async def test_a_line_that_drips_for_ever_is_left(
+    session: aiohttp.ClientSession, part: Path, now: Callable[[], float], head: bytes
+) -> None:
+    async def script(_reader: Any, writer: Any, _number: int) -> None:
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(b"x" if head else b"HTTP/1.1 102 Processing\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(1)
+
+    async with Foreign(script) as server:
+        began = now()
+        with pytest.raises(errors.AnswerLost, match="no progress"):
+            await fetch(session, server.url, part, lambda kind: None)
+        assert now() - began < 700

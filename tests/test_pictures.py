@@ -30,6 +30,18 @@ def picture(form: str = "PNG", size: tuple[int, int] = (37, 23)) -> bytes:
     return buffer.getvalue()
 
 
+def test_half_an_animation_is_no_whole_picture() -> None:
+    frames = [Image.new("RGB", (37, 23), colour) for colour in ("red", "green", "blue", "white")]
+    for number, frame in enumerate(frames):
+        frame.paste(Image.open(io.BytesIO(picture(size=(20, 20)))), (number, number))
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    whole = buffer.getvalue()
+    assert pictures.verified(io.BytesIO(whole)).suffix == ".gif"
+    with pytest.raises(errors.BadDownload, match="damaged"):
+        pictures.verified(io.BytesIO(whole[: len(whole) * 5 // 8]))
+
+
 @pytest.mark.parametrize(("form", "suffix", "mime"), FORMATS)
 def test_the_suffix_follows_the_bytes(form: str, suffix: str, mime: str) -> None:
     for look in (pictures.kind_of, pictures.verified):

@@ -263,6 +263,13 @@ def test_a_picture_is_paid_for_whatever_the_answer_calls_it(kind: str, start: by
     assert wire.sync_result({"Content-Type": kind}, body).outputs == (Output(data=body),)
 
 
+@pytest.mark.parametrize("before", [b" \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_a_blocking_answer_is_json_by_its_begin_whatever_it_is_called(before: bytes) -> None:
+    body = before + b'{"image": "https://files.example/a.png"}'
+    told = wire.sync_result({"Content-Type": "application/octet-stream"}, body)
+    assert told.outputs == (Output(url="https://files.example/a.png"),)
+
+
 def test_a_blocking_answer_may_be_bare_text() -> None:
     assert wire.sync_result({"Content-Type": "text/plain"}, B64.encode()).outputs == (Output(data=DATA),)
     assert wire.sync_result({"Content-Type": "text/plain"}, URL.encode()).outputs == (Output(url=URL),)

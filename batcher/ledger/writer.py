@@ -147,6 +147,12 @@ class Ledger(Book):
         )
         self.images += told.rowcount
 
+    def not_fetched(self, entry: Entry, detail: str) -> None:
+        """Why a file of it could not be fetched now: kept for errors.jsonl."""
+        self._group.write(
+            "UPDATE submissions SET detail = ? WHERE id = ?", (detail, self._in_force(entry).id)
+        )
+
     def done(self, entry: Entry) -> Entry:
         """Every file of it is delivered."""
         self._may_go(entry, State.DONE)

@@ -23,18 +23,23 @@ from batcher.ledger.writer import Ledger
 from batcher.lifecycle.endings import Endings, in_force
 from batcher.lifecycle.rules import Rules
 from batcher.pacing import Kind, Pacing
+from batcher.stopping import cause_of
+from batcher.wire import Foreign
 
 LAST_CALL_SECONDS = 30.0
 LAST_CALL_SHARE = 0.05
 """So long (or this share of its life) before its record ends, a task is looked at whatever was learned."""
 THROTTLED_SECONDS = 600.0
 """So long after its record's end nothing but a 429 is still an answer worth waiting behind."""
+MOST_WARNINGS = 5
+"""So many causes for which files cannot be fetched are told; errors.jsonl has each task's."""
 
 Told = TypeVar("Told")
 
 
 class Fetching:
-    """The steps of submitted and ready tasks. `luck` draws the jitter, in [0, 1)."""
+    """The steps of submitted and ready tasks. `warn` takes sentences to tell, `luck` draws the jitter, in
+    [0, 1)."""
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Fetching:
         pacing: Pacing,
         asking: Asking,
         window: Window,
+        warn: Callable[[str], None],
         luck: Callable[[], float],
     ) -> None:
         self._rules = rules
@@ -57,6 +63,8 @@ class Fetching:
         self._pacing = pacing
         self._asking = asking
         self._window = window
+        self._warn = warn
+        self._warned: set[str] = set()
         self._luck = luck
 
     async def ask(self, entry: Entry) -> Entry:
@@ -64,10 +72,12 @@ class Fetching:
         submission = in_force(entry)
         deadline = submission.submitted_at + self._rules.result_ttl
         url = submission.status_url or ""
+        foreign = self._foreign(entry)
         with self._asking.sleeper(submission.submitted_at) as sleeper:
             while True:
                 await sleeper.due(self._last_call(deadline))
-                status = await self._answered(entry, Kind.STATUS, partial(self._client.status, url), deadline)
+                asked = partial(self._client.status, url, foreign=foreign)
+                status = await self._answered(entry, Kind.STATUS, asked, deadline)
                 if isinstance(status, Entry):
                     return status
                 age = self._ledger.now() - submission.submitted_at
@@ -82,7 +92,8 @@ class Fetching:
     async def _fetch_result(self, entry: Entry, deadline: float, *, pending: float, found: float) -> Entry:
         submission = in_force(entry)
         url = submission.response_url or ""
-        result = await self._answered(entry, Kind.RESULT, partial(self._client.result, url), deadline)
+        asked = partial(self._client.result, url, foreign=self._foreign(entry))
+        result = await self._answered(entry, Kind.RESULT, asked, deadline)
         if isinstance(result, Entry):
             return result
         total = result.total_time if result.total_time is not None else (pending + found) / 2
@@ -101,11 +112,13 @@ class Fetching:
                 return await call(turn)
             except errors.InferenceFailed as error:
                 return self._endings.ran_and_failed(entry, error)
-            except (errors.BadKey, errors.Forbidden):
+            except errors.BadKey:
                 raise
             except errors.ApiError as error:
                 if self._too_late(error, deadline):
                     return self._endings.expired(entry, error)
+                if isinstance(error, errors.Forbidden | errors.Misled):
+                    raise
                 await self._breathe(error, failures, deadline)
         raise AssertionError("counting has no end")
 
@@ -114,16 +127,25 @@ class Fetching:
         for round_ in range(policy.attempts):
             try:
                 return await self._delivery.deliver(entry)
-            except errors.DeadLink:
-                await self._relink(entry)
             except errors.NotAnImage as error:
                 # Bytes that came inside the answer cannot be had another way.
                 return self._ledger.failed(entry, error.reason)
-            except errors.TaskError:
-                pass  # the next round has it, or the next run
+            except errors.TaskError as error:
+                reason = error.reason
+                if isinstance(error, errors.DeadLink):
+                    await self._relink(entry)
             if round_ + 1 < policy.attempts:
                 await anyio.sleep(retry.again_asking(round_, luck=self._luck()))
+        # The next run has it.
+        self._ledger.not_fetched(entry, reason)
+        self._warn_once(reason)
         return entry
+
+    def _warn_once(self, reason: str) -> None:
+        kind = cause_of(reason)
+        if kind not in self._warned and len(self._warned) < MOST_WARNINGS:
+            self._warned.add(kind)
+            self._warn(f"files of paid results cannot be fetched: {reason}")
 
     async def _relink(self, entry: Entry) -> None:
         """A dead link is asked for again through the result, as long as its record may live."""
@@ -132,13 +154,18 @@ class Fetching:
             return
         turn = await self._pacing.turn(Kind.RESULT, submission.submitted_at + self._rules.result_ttl)
         try:
-            result = await self._client.result(submission.response_url, turn)
-        except (errors.BadKey, errors.Forbidden):
+            result = await self._client.result(submission.response_url, turn, foreign=self._foreign(entry))
+        except (errors.BadKey, errors.Forbidden, errors.Misled):
             raise
         except errors.ApiError:
             return
         self._ledger.relinked(entry, result.outputs)
         await self._ledger.committed()
+
+    def _foreign(self, entry: Entry) -> Foreign:
+        """Whether an answer is another job's: known here, and not the one that was asked about."""
+        own = in_force(entry).request_id
+        return lambda told: told != own and self._ledger.knows(told)
 
     def _last_call(self, deadline: float) -> float:
         """A result found at the very deadline could no longer be fetched: one look comes before."""

@@ -68,9 +68,11 @@ class Submitting:
         try:
             if kind is Kind.SYNC:
                 result = await self._client.sync(self._rules.model, body, turn)
+                self._must_be_new(result.request_id)
                 self.outage.answered()
                 return await self._endings.completed(entry, result)
             accepted = await self._client.submit(self._rules.model, body, turn)
+            self._must_be_new(accepted.request_id)
         except errors.ApiError as error:
             return self._not_accepted(entry, error, probe=probe)
         except asyncio.CancelledError:
@@ -79,6 +81,12 @@ class Submitting:
         self.outage.answered()
         # Written at once, and on disk with its group within milliseconds: long before it is asked about.
         return self._ledger.submitted(entry, accepted)
+
+    def _must_be_new(self, request_id: str | None) -> None:
+        """An answer that tells of a job we know is that to another request (a line out of step, a cache):
+        what became of this one is not known. Raises AnswerLost."""
+        if request_id is not None and self._ledger.knows(request_id):
+            raise errors.AnswerLost("the answer tells of another request's job", status=200)
 
     async def _body(self, entry: Entry) -> dict[str, Any] | Entry:
         """The request body, its files uploaded; or the task as it is after that came to nothing."""

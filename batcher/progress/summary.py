@@ -316,6 +316,7 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
 _REMEDIES = {
     "KEY": "put a valid key into SEGMIND_API_KEY",
     "FORBIDDEN": "ask the provider what your account may do",
+    "ADDRESS": "mend the way to the API (SEGMIND_BASE_URL or --base-url, a proxy, a certificate)",
     "MODEL": "correct `model` in the manifest (`batcher models` lists the known ones)",
     "DOWN": "wait until the API is back",
     "CREDITS": "top up your credits or raise the spend limit",

@@ -96,6 +96,7 @@ def wired(
         pacing=pacing,
         asking=asking,
         window=window,
+        warn=warn,
         luck=luck,
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, stopping)

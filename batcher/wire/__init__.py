@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from batcher.wire.answers import (
     Accepted,
+    Foreign,
     Result,
     Status,
     accepted,
     credits_left,
+    of_no_other,
     record_of,
     result,
     status,
@@ -32,6 +34,7 @@ from batcher.wire.refusals import blames_an_input, failed, message_of, refusal
 
 __all__ = [
     "Accepted",
+    "Foreign",
     "HistoryRow",
     "Output",
     "Result",
@@ -43,6 +46,7 @@ __all__ = [
     "failed",
     "history_rows",
     "message_of",
+    "of_no_other",
     "outputs_of",
     "record_of",
     "refusal",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -89,12 +89,22 @@ def record_of(request_id: str, base: str) -> Accepted:
     return Accepted(request_id, f"{record}/status", record)
 
 
-def status(body: bytes, *, code: int = 200) -> Status:
+Foreign = Callable[[str], bool]
+"""Whether a request_id is known to be that of another job than the one asked about."""
+
+
+def of_no_other(request_id: str) -> bool:
+    """Where no other job is known."""
+    return False
+
+
+def status(body: bytes, *, code: int = 200, foreign: Foreign = of_no_other) -> Status:
     """A status answer with HTTP status `code`, 2xx or 422.
 
-    Raises Unreadable, or InferenceFailed when it says FAILED or is a 422 that says no other word.
+    Raises Unreadable, also where it is the answer to another question (a line out of step, a cache), or
+    InferenceFailed when it says FAILED or is a 422 that says no other word.
     """
-    answer = object_of(body)
+    answer = _own(object_of(body), foreign)
     word = _word_of(answer)
     if word == "FAILED" or (code == 422 and word is None):
         raise failed(answer)
@@ -103,10 +113,10 @@ def status(body: bytes, *, code: int = 200) -> Status:
     return Status(word == "COMPLETED", word, total_time(metrics_of(answer)))
 
 
-def result(body: bytes, *, code: int = 200) -> Result:
+def result(body: bytes, *, code: int = 200, foreign: Foreign = of_no_other) -> Result:
     """A result answer with HTTP status `code`, 2xx or 422. Raises as `status`, and when it is not COMPLETED:
     what shows neither that word nor a picture is no result, and may be asked for again."""
-    answer = object_of(body)
+    answer = _own(object_of(body), foreign)
     word = _word_of(answer)
     if word == "FAILED" or (code == 422 and word is None):
         raise failed(answer)
@@ -130,6 +140,13 @@ def result(body: bytes, *, code: int = 200) -> Result:
     )
 
 
+def _own(answer: Mapping[str, Any], foreign: Foreign) -> Mapping[str, Any]:
+    told = text(answer.get("request_id"))
+    if told is not None and foreign(told):
+        raise Unreadable("the answer is about another request")
+    return answer
+
+
 def _word_of(answer: Mapping[str, Any]) -> str | None:
     """The status word, whatever its case: a finished job must not wait for its record's end over a letter."""
     word = answer.get("status")
@@ -142,12 +159,13 @@ def sync_result(headers: Mapping[str, str], body: bytes) -> Result:
     Raises Unreadable; InferenceFailed when it says FAILED.
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    begins = body[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     outputs: tuple[Output, ...]
     if not body:
         raise Unreadable("the answer is empty")
     if PICTURE.match(body):
         outputs = (Output(data=body),)
-    elif kind.endswith("json") or body[:1] in b"{[":
+    elif kind.endswith("json") or begins in (b"{", b"["):
         answer = parsed(body)
         if isinstance(answer, dict) and _word_of(answer) == "FAILED":
             raise failed(answer)

@@ -26,6 +26,10 @@ DEAD_INPUT = re.compile(
 )
 
 
+NOT_TAKEN = (408, 421, 425)
+"""Said of the line, not of the request: it was not taken up, and may be sent again."""
+
+
 def blames_an_input(message: str) -> bool:
     """Whether these words may mean that a picture could not be had under its URL."""
     return DEAD_INPUT.search(message) is not None
@@ -36,7 +40,7 @@ def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
 
     A 406 is "Invalid content type", "Insufficient credits", a spend limit or a rejected parameter: the
     text tells. A 404 on a submit is the model, elsewhere the record. 429 is not decided here: its stamp
-    is in the headers.
+    is in the headers. Only 4xx and 5xx say no; what else is no yes proves nothing.
     """
     message = message_of(body) or f"HTTP {status}"
     paying = call in ("submit", "sync")
@@ -46,6 +50,12 @@ def refusal(status: int, body: bytes, *, call: str) -> errors.ApiError:
         return errors.OutOfCredits(message, status=status)
     if status == 403:
         return errors.Forbidden(message, status=status)
+    if status == 407:
+        return errors.Misled("a proxy wants to know who we are (HTTP 407)", status=status)
+    if status in NOT_TAKEN:
+        return errors.Refused(f"HTTP {status}", status=status)
+    if not 400 <= status < 600:
+        return errors.AnswerLost(f"HTTP {status}", status=status)
     if status in (404, 405, 410) and call == "upload":
         return errors.Forbidden(f"the storage answers {status} to uploads; is its URL right?", status=status)
     if status in (404, 410):
