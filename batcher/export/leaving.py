@@ -18,7 +18,8 @@ from batcher.destination import Destination
 from batcher.export.exclusion import Exclusion
 from batcher.export.splits import Splits
 from batcher.geometry import Geometry
-from batcher.ledger import labels, records, store
+from batcher.ledger import records
+from batcher.ledger.models import Models
 from batcher.ledger.records import Picture
 from batcher.plan.names import safe_name
 from batcher.plan.rows import PICTURE_SUFFIXES, is_stored, is_url
@@ -77,8 +78,7 @@ class Leaving:
         self._splits = splits
         self._exclusion = exclusion
         self._originals = _Originals() if originals else None
-        self._model = store.meta(connection, "model") or ""
-        self._rule = labels.geometry_of(connection)
+        self._models = Models(connection)
         self.excluded = 0
         self.unreadable: list[str] = []
 
@@ -91,7 +91,7 @@ class Leaving:
 
     def looked(self) -> Iterator[Item]:
         """Every variant, to be learned from."""
-        for picture in records.pictures(self._connection, self._model):
+        for picture in records.pictures(self._connection):
             if self._exclusion.excludes(picture):
                 self.excluded += 1
                 continue
@@ -99,23 +99,26 @@ class Leaving:
                 self.unreadable.append(str(picture.line["labels_problem"]))
             item = self._variant(picture)
             if self._originals is not None:
-                self._originals.learn(source_of(picture, self._rule).group, picture, item.values)
+                self._originals.learn(source_of(picture, self._rule_of(picture)).group, picture, item.values)
             yield item
 
     def items(self) -> Iterator[Item]:
         """Every variant, and after the first of each source the source itself, where it is a file."""
-        for picture in records.pictures(self._connection, self._model):
+        for picture in records.pictures(self._connection):
             if self._exclusion.excludes(picture):
                 continue
             item = self._variant(picture)
             yield item
             if self._originals is not None:
-                source = source_of(picture, self._rule)
+                source = source_of(picture, self._rule_of(picture))
                 if source.path is not None and self._originals.first(source.group):
                     yield self._original(source, picture, item)
 
+    def _rule_of(self, picture: Picture) -> Geometry | None:
+        return self._models.geometry(str(picture.line["model"]))
+
     def _variant(self, picture: Picture) -> Item:
-        source = source_of(picture, self._rule)
+        source = source_of(picture, self._rule_of(picture))
         line = dict(picture.line)
         name = Path(str(line.pop("file_name"))).name
         line.pop("labels_problem", None)
@@ -129,7 +132,8 @@ class Leaving:
         size = (line["width"], line["height"])
         path = mask_of(picture)
         # What the model got as its mask it fitted itself; a placement that is stretched has no shape to keep.
-        fitting = "mask" not in picture.media and self._rule is not None and self._rule.fit != "stretch"
+        rule = self._rule_of(picture)
+        fitting = "mask" not in picture.media and rule is not None and rule.fit != "stretch"
         mask = Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
         return Item(
             self._splits.of(source.group),

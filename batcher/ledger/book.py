@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from batcher import errors
-from batcher.ledger import groups, mending, originals, planning, records, store, totals
+from batcher.ledger import groups, mending, models, originals, planning, records, store, totals
 from batcher.ledger.entries import SELECT, Entry, File, entries
 from batcher.ledger.planning import Planned
 from batcher.ledger.seen import Digests, Occurrences
@@ -48,7 +48,6 @@ class Book:
         self._originals = originals.Originals(self._connection)
         self._calls_unwritten: Counter[str] = Counter()
         self._calls_timer: asyncio.TimerHandle | None = None
-        self._model: str | None = None
         self.run = 0
         self._money_before = Money()
         try:
@@ -92,6 +91,11 @@ class Book:
         self._group.write(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
         )
+
+    def made_with(self, model: str, rule: str) -> None:
+        """The present plan's model, and its geometry; on disk when this returns."""
+        with self._at_once() as connection:
+            models.note(connection, self.plan_number, model, rule)
 
     def called(self, kind: str) -> None:
         """Counts one API call; on disk within half a second."""
@@ -210,10 +214,13 @@ class Book:
         self._money_before = totals.money(self._connection, before_run=self.run)
         return self.run
 
-    def end_run(self) -> None:
+    def end_run(self, *, held: bool = False) -> None:
         """Closes the run for good when nothing is left to do; else the next start continues it. Also asked
-        before planning: the last process may have died between its last picture and this."""
-        if not any(self.counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
+        before planning: the last process may have died between its last picture and this.
+
+        `held`: what is doubtful waits for a person, and keeps no run open."""
+        waiting = IN_FLIGHT - {State.DOUBTFUL} if held else IN_FLIGHT
+        if not any(self.counts[state] for state in (State.PLANNED, *waiting)):
             self._group.write("UPDATE runs SET finished_at = ? WHERE finished_at IS NULL", (self.now(),))
 
     def audit(self) -> tuple[int, int, int] | None:
@@ -312,9 +319,7 @@ class Book:
 
     def metadata(self, *entries: Entry) -> list[dict[str, Any]]:
         """The metadata lines of tasks that are done and observed."""
-        if self._model is None:
-            self._model = self.meta("model") or ""
-        return list(records.delivered(self._connection, self._model, [entry.id for entry in entries]))
+        return list(records.delivered(self._connection, [entry.id for entry in entries]))
 
     def missed(self, entry: Entry) -> list[dict[str, Any]]:
         """The errors line of a task that is not delivered."""

@@ -7,25 +7,11 @@ column are the plan's.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from batcher import geometry
 from batcher.geometry import Geometry, LabelError, Labels, Size
-from batcher.ledger.store import meta
-
-
-def geometry_of(connection: sqlite3.Connection) -> Geometry | None:
-    """The rule of the job's model: as the run noted it (`geometry`), else that of the shipped catalogue."""
-    noted = meta(connection, "geometry")
-    if noted is not None:
-        return geometry.from_text(noted)
-    # Read by every reader of records; the catalogue is wanted only here, for ledgers of an older run.
-    from batcher import catalog
-
-    model = catalog.find(meta(connection, "model") or "")
-    return None if model is None else model.geometry
 
 
 def names_file(value: Any) -> TypeGuard[str]:
@@ -43,7 +29,7 @@ def of_picture(
     """The keys of a metadata line: `placement`, `boxes` and `box_classes` in pixels of the delivered picture,
     `source_boxes` and `source_box_classes` in those of the source; each where it is known.
 
-    `rule` gives the geometry of the job's model.
+    `rule` gives the geometry of the picture's model.
     """
     known: dict[str, Any] = {} if facts is None else json.loads(facts)
     told: dict[str, Any] = {}

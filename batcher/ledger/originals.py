@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from batcher import errors, geometry, pictures, stores
 from batcher.geometry import LabelError, Size
-from batcher.ledger.labels import geometry_of, names_file
+from batcher.ledger.labels import names_file
+from batcher.ledger.models import present_geometry
 from batcher.plan import is_stored, placed
 from batcher.task import Task
 
@@ -30,7 +31,7 @@ class Originals:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rule = cache(lambda: geometry_of(connection))
+        self._rule = cache(lambda: present_geometry(connection))
         self._size = lru_cache(maxsize=4096)(self._size_of)
         self._stored = lru_cache(maxsize=4096)(_facts_of_stored)
 

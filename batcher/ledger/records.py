@@ -11,15 +11,16 @@ import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import Any
 
 from batcher.ledger import labels
+from batcher.ledger.models import Models
 from batcher.ledger.store import meta
 from batcher.ledger.totals import PERHAPS_PAID, credits
 
 DELIVERED = """
-SELECT t.name, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
+SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
        s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
        s.submitted_at, s.queue_time, s.inference_time, s.total_time, f.bytes
 FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
@@ -59,23 +60,23 @@ class Picture:
 
 
 def delivered(
-    connection: sqlite3.Connection, model: str, tasks: Collection[int] | None = None
+    connection: sqlite3.Connection, tasks: Collection[int] | None = None
 ) -> Iterator[dict[str, Any]]:
     """The metadata line of each delivered picture, in the plan's order; of these tasks only, if given."""
-    return (dict(picture.line) for picture in pictures(connection, model, tasks))
+    return (dict(picture.line) for picture in pictures(connection, tasks))
 
 
-def pictures(
-    connection: sqlite3.Connection, model: str, tasks: Collection[int] | None = None
-) -> Iterator[Picture]:
+def pictures(connection: sqlite3.Connection, tasks: Collection[int] | None = None) -> Iterator[Picture]:
     """Each delivered picture, in the plan's order; of these tasks only, if given."""
     only = "" if tasks is None else f"AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
     kept = tasks is not None or _has(connection, "source_pictures")
     query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
-    rule = cache(lambda: labels.geometry_of(connection))
-    for name, columns, params, media, facts, *row, size in connection.execute(query):
+    models = Models(connection)
+    for name, plan, columns, params, media, facts, *row, size in connection.execute(query):
+        model = models.of(plan)
         of, asked, inputs = json.loads(columns), json.loads(params), json.loads(media)
         line = _line(model, of, asked, inputs, *row)
+        rule = partial(models.geometry, model)
         line |= labels.of_picture(rule, facts, of, asked, (line["width"], line["height"]))
         yield Picture(name, of, asked, inputs, line, size or 0)
 

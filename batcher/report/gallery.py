@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from batcher.destination import Destination
 from batcher.ledger import labels, store
+from batcher.ledger.models import present_geometry
 from batcher.ledger.totals import credits
 from batcher.report.thumbnails import Source
 from batcher.task import State, at
@@ -209,7 +210,7 @@ class _Reader:
         kept = connection.execute(look).fetchone()
         self._query = ROWS.format(facts="k.facts" if kept else "NULL", kept=KEPT if kept else "")
         self._connection = connection
-        self._rule = cache(lambda: labels.geometry_of(connection))
+        self._rule = cache(lambda: present_geometry(connection))
         self._pictures = pictures
 
     def shown(self, which: str, *values: Any) -> Iterator[Shown]:

@@ -21,8 +21,7 @@ from batcher.report.standing import Report
 def write_records(report: Report) -> None:
     """Writes report.json, metadata.jsonl and errors.jsonl anew. Raises DiskError, LedgerError."""
     with _reading(report) as (connection, where):
-        model = store.meta(connection, "model") or ""
-        where.replace("metadata.jsonl", map(line, records.delivered(connection, model)))
+        where.replace("metadata.jsonl", map(line, records.delivered(connection)))
         each = totals.money(connection).per_image(totals.price(connection))
         wrong = chain(records.left_out(connection), records.missed(connection, each))
         where.replace("errors.jsonl", map(line, wrong))

@@ -144,7 +144,7 @@ class _Run:
     # --- before
 
     def _plan(self) -> None:
-        self.ledger.end_run()
+        self.ledger.end_run(held=self.job.retry.doubtful == "hold")
         planned = None
         if self.wishes.replan:
             self.ledger.claim_share(self.wishes.shard)
@@ -161,8 +161,8 @@ class _Run:
             self._warn(planning.told_left_out(left_out, str(first)))
         self.folder.prepare()
         rule = geometry.as_text(self.model.geometry if self.model else None)
-        facts = {"job": self.job.name, "model": self.job.model, "price": self.price, "geometry": rule}
-        for key, value in facts.items():
+        self.ledger.made_with(self.job.model, rule)
+        for key, value in {"job": self.job.name, "price": self.price}.items():
             if value is not None:
                 self.ledger.note(key, str(value))
         resolved = yaml.safe_dump(self.whole.resolved(), sort_keys=False, allow_unicode=True)
@@ -239,7 +239,7 @@ class _Run:
             self._warn(difference)
         ledger.note("pacing", json.dumps(pacing.snapshot()))
         ledger.note(f"polling:{self.job.model}", json.dumps(polling.snapshot()))
-        ledger.end_run()
+        ledger.end_run(held=self.job.retry.doubtful == "hold")
 
     async def _run_tasks(self, engine: Engine, client: Client, pacing: Pacing) -> None:
         async with anyio.create_task_group() as beside:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher.destination import Destination, disk
-from batcher.ledger import records, store
+from batcher.ledger import records
 
 LONGEST_LINE = 1 << 24
 OTHERWISE = "the ledger says otherwise"
@@ -51,8 +51,7 @@ def contradictions(connection: sqlite3.Connection, where: Destination) -> Iterat
 
 def _compared(connection: sqlite3.Connection, said: sqlite3.Connection) -> Iterator[tuple[str, int | None]]:
     """The delivered pictures about which nothing (no line), or something else, is said."""
-    model = store.meta(connection, "model") or ""
-    for record in records.delivered(connection, model):
+    for record in records.delivered(connection):
         name = record["file_name"]
         row = said.execute(
             "UPDATE said SET known = 1 WHERE name = ? RETURNING line, digest", (name,)

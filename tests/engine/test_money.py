@@ -186,3 +186,14 @@ async def test_every_line_of_metadata_has_its_request_and_its_cost(
         lines = bench.lines("metadata.jsonl")
         assert {line["request_id"] for line in lines} == set(server.jobs)
         assert sum(line["cost"] for line in lines) == pytest.approx(report.cost["spent"])
+
+
+async def test_a_held_doubt_leaves_no_run_open_so_that_each_night_has_its_budget(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(price=0.01, faults=Faults([faults.cut("submit", accepted=True, calls=[1])])) as server:
+        for night in range(1, 6):
+            terms = {"limits": {"max_cost": 0.04, "in_flight": 1}, "retry": {"doubtful": "hold"}}
+            report = await bench.run(server, bench.manifest(2 * night, **terms))
+            assert (report.exit_code, report.counts["doubtful"], report.counts["planned"]) == (3, 1, 0)
+        assert bench.rows("SELECT count(*) FROM runs") == [(5,)]

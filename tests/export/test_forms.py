@@ -372,7 +372,7 @@ def _samples(urls: list[str]) -> list[dict[str, Any]]:
 
 def _metadata(shelf: Shelf) -> str:
     with closing(store.open_for_reading(shelf.output / ".batcher" / "ledger.sqlite")) as connection:
-        return "\n".join(json.dumps(line) for line in records.delivered(connection, shelf.model))
+        return "\n".join(json.dumps(line) for line in records.delivered(connection))
 
 
 def _pixel(path: Path) -> Any:

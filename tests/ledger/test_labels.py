@@ -17,7 +17,7 @@ from export.shelf import Shelf
 
 def lines(shelf: Shelf) -> list[dict[str, Any]]:
     with closing(store.open_for_reading(shelf.output / ".batcher" / "ledger.sqlite")) as connection:
-        return list(records.delivered(connection, shelf.model))
+        return list(records.delivered(connection))
 
 
 @pytest.fixture

@@ -176,5 +176,5 @@ async def test_a_list_of_pictures_goes_as_a_whole(ledger: Ledger) -> None:
     )
     assert line["source_images"] == files
     assert "images" not in line
-    (picture,) = records.pictures(ledger._connection, "a-model")
+    (picture,) = records.pictures(ledger._connection)
     assert source_of(picture, None) == Source("a" * 64, "/p/a.png")
