@@ -262,6 +262,30 @@ def test_told_two_hundred_a_second_a_bucket_of_twenty_is_found(capacity: float) 
     assert seen.makespan <= 1.10 * seen.ideal(1200)
 
 
+@pytest.mark.parametrize("capacity", [2, 5, 20])
+@pytest.mark.parametrize("whole", [math.floor, math.ceil])
+def test_stamps_of_whole_seconds_do_not_make_the_search_for_a_bucket_look_like_chance(
+    capacity: float, whole: Callable[[float], int]
+) -> None:
+    class Coarse(Bucket):
+        def admit(self, at: float) -> float | None:
+            again = super().admit(at)
+            return None if again is None else at + whole(again - at)
+
+    seen = run_submits(Coarse([(0, 300)], capacity), 500, told=3000, latency=(0.02, 0.08))
+    assert seen.throttled_share <= 0.035
+
+
+def test_a_window_whose_429s_say_now_is_not_hammered() -> None:
+    class Now(Windows):
+        def admit(self, at: float) -> float | None:
+            return None if super().admit(at) is None else at
+
+    seen = run_submits(Now([(0, 150)]), 300, told=3000)
+    assert len(seen.refused) <= 60
+    assert seen.makespan <= 65
+
+
 def test_a_free_account_told_the_default_rate_is_found() -> None:
     seen = run_submits(Windows([(0, 5)], 20), 100, told=60)
     assert len(seen.refused) <= 3

@@ -324,9 +324,14 @@ class Pacing:
         return any(self._waiting[kind] for kind in SUBMITS) and self._holding()
 
     @property
+    def pause_left(self) -> float:
+        """Seconds for which every call to the API still waits after a 429."""
+        return self._left(asyncio.get_running_loop().time())
+
+    @property
     def reason(self) -> str:
         """Why submits wait, as a sentence; empty when none does."""
-        left = self._left(asyncio.get_running_loop().time())
+        left = self.pause_left
         if left:
             return f"the API's limit is reached, calls pass again in {math.ceil(left)} s"
         submits = sum(self._waiting[kind] for kind in SUBMITS)

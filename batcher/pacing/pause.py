@@ -12,6 +12,8 @@ LONGEST_PAUSE = 120.0
 """Seconds; whatever a stamp says, after that long one call tries."""
 AFTER_RESET = 0.05
 """Seconds between a reset and the first call, which must not arrive before it."""
+LONGEST_NOW = 4.0
+"""Seconds: where stamps say that calls pass again now and yet none does, waits double from AFTER_RESET."""
 DISAGREED = (0.5, 30.0)
 """First and longest pause (s) when a stamp is past by our clock and yet nothing passes; it doubles."""
 MOST_BEHIND = 2.5
@@ -30,6 +32,7 @@ class Pause:
         self._coming: float | None = None
         self._known = -math.inf
         self._disagreed = 0
+        self._said_now = 0
         self._behind = 0.0
 
     def left(self, at: float) -> float:
@@ -48,7 +51,7 @@ class Pause:
 
     def agreed(self) -> None:
         """A call that counts passed: the clocks agree."""
-        self._disagreed = 0
+        self._disagreed = self._said_now = 0
 
     def stamped(self, reset: float, at: float, sent_at: float | None, *, counts: bool) -> float:
         """A 429 at `at` says that calls pass again from `reset` on; seconds to wait, where that is news.
@@ -65,7 +68,12 @@ class Pause:
             self._coming = reset if counts else None
         elif sent_at is None or sent_at >= self.resumed_at:
             return self._disagree(reset, at)
-        return self._longer(max(reset + self._behind, at) + AFTER_RESET, at)
+        if reset + self._behind > at:
+            return self._longer(reset + self._behind + AFTER_RESET, at)
+        wait = min(LONGEST_NOW, AFTER_RESET * 2**self._said_now)
+        if not self.left(at):
+            self._said_now = min(self._said_now + 1, 16)
+        return self._longer(at + wait, at)
 
     def _is_new(self, reset: float, sent_at: float | None) -> bool:
         """Whether it tells of a reset that we did not know when the call went out."""

@@ -97,7 +97,7 @@ class Rate:
         if self._strays.suspected:
             if not self._strays.agree(span.rate):
                 return
-            self._probe.sure = True
+            self._probe.sure = span.calls >= ENOUGH_CALLS
             self._lower(span.rate)
         elif not used_up and span.seconds > ONE_WINDOW:
             self._lower(math.inf)
@@ -106,7 +106,7 @@ class Rate:
             self._probe.sure = self._probe.sure or whole
         elif self._probe.base is not None and self._probe.sure:
             self.per_second = self._probe.failed(self.per_second)
-        elif self._strays.refute(self._judged(span, whole), self.per_second):
+        elif self._strays.refute(self._judged(span, whole), self.proved):
             self._probe.settled(self.proved, self._strays.held)
             self.per_second = self._strays.held
         else:

@@ -7,6 +7,7 @@ other limit of the provider): they still pause the calls, but they teach no rate
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from batcher.pacing.probe import CLEAN
@@ -27,11 +28,15 @@ class Strays:
         self.held = held
         self.suspected = False
         self._lessons = 0
+        self._lesson = math.inf
         self._rates: deque[float] = deque(maxlen=WITNESSES)
 
     def refute(self, rate: float, before: float) -> bool:
-        """A 429 tells of `rate` where `before` was thought to pass; whether this refutes the lessons."""
-        self._lessons = self._lessons + 1 if rate < FAR * before else 0
+        """A 429 tells of `rate` where `before` was known to pass; whether this refutes the lessons. One that
+        tells of what the last one told is met in the search for a limit, and refutes nothing."""
+        far = rate < min(FAR * before, (1 - ALIKE) * self._lesson)
+        self._lessons = self._lessons + 1 if far else 0
+        self._lesson = rate
         self.suspected = self._lessons >= TOO_MANY
         self._rates.clear()
         return self.suspected
@@ -41,10 +46,10 @@ class Strays:
         self._rates.append(rate)
         agreed = len(self._rates) == WITNESSES and max(self._rates) <= (1 + ALIKE) * min(self._rates)
         if agreed:
-            self.suspected, self._lessons = False, 0
+            self.suspected, self._lessons, self._lesson = False, 0, math.inf
         return agreed
 
     def quiet(self, rate: float, seconds: float) -> None:
         """No 429 for so long at `rate`."""
         if seconds >= CLEAN:
-            self.held, self.suspected, self._lessons = rate, False, 0
+            self.held, self.suspected, self._lessons, self._lesson = rate, False, 0, math.inf

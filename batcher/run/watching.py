@@ -27,6 +27,8 @@ NOTICE_SECONDS = 5.0
 SIGNALS = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
+CALLS_OWED = 2
+"""A task in flight is asked about, and its result is fetched."""
 FETCH_SECONDS = 5.0
 """Set aside for fetching what is in flight before max_duration ends."""
 
@@ -76,12 +78,19 @@ class Watch:
     async def end_after(self, seconds: float) -> None:
         """`max_duration`: submits end early enough for what is in flight to be fetched."""
         while True:
-            lead = self._polling.spread((0.9,))[0] + FETCH_SECONDS
+            lead = self._polling.spread((0.9,))[0] + FETCH_SECONDS + self._owed()
             left = self._started + seconds - min(lead, seconds / 2) - asyncio.get_running_loop().time()
             if left <= 0:
                 self._stopping.stop(10, f"max_duration of {seconds:g} s is over")
                 return
             await anyio.sleep(min(left, 5.0))
+
+    def _owed(self) -> float:
+        """Seconds until the calls can have left that what is in flight needs: behind a pause, and at the rate
+        where they count."""
+        gate = self._pacing.statistics()
+        calls = CALLS_OWED * self._scheduler.in_flight if gate.metered == "all" else 0
+        return self._pacing.pause_left + (60 * calls / gate.rate if gate.rate else 0.0)
 
     def snapshot(self) -> Snapshot:
         """The run as it stands."""

@@ -63,6 +63,18 @@ async def test_a_cancellation_at_any_write_loses_nothing_and_pays_nothing_twice_
     assert at > 20
 
 
+@pytest.mark.parametrize(("allowed", "metered"), [(60, "submits"), (120, "all")])
+async def test_max_duration_reckons_with_pauses_and_with_the_calls_that_are_owed(
+    bench: Bench, sandbox: MakeSandbox, allowed: float, metered: str
+) -> None:
+    async with sandbox(service=5, rpm=allowed, metered=metered) as server:
+        began = bench.now()
+        job = bench.manifest(300, limits={"max_duration": "120s", "rpm": 120, "metered": metered})
+        report = await bench.run(server, job)
+        assert (report.exit_code, report.counts["submitted"], report.counts["ready"]) == (10, 0, 0)
+        assert bench.now() - began <= 125
+
+
 async def test_max_duration_ends_submits_early_enough_for_what_is_in_flight(
     bench: Bench, sandbox: MakeSandbox
 ) -> None:
