@@ -113,6 +113,49 @@ def test_a_folder_that_links_back_is_not_walked_for_ever(folder: Path) -> None:
     assert names(folder, "../linked/**/*.jpg") == ["a.jpg", "d.jpg"]
 
 
+def delivered(output: Path) -> None:
+    """An output folder with one picture."""
+    (output / ".batcher").mkdir(parents=True)
+    (output / "images").mkdir()
+    write(output / "images", "a.jpg", b"out")
+
+
+@pytest.mark.parametrize(
+    "images", ["../photos", "../photos/**/*.jpg", "../photos/*/*/images/*.jpg", "../**/a.*"]
+)
+def test_an_output_folder_below_the_inputs_is_not_entered(folder: Path, images: str) -> None:
+    inputs = f"{{images: ['{images}', ../photos/c.png]}}"
+    before, known = rows(folder, inputs), sources.fingerprint(job(folder, inputs))
+    for output in ("out/job", "out/job-sandbox", "out/parts/shard-1-of-2"):
+        delivered(folder.parent / "photos" / output)
+    assert rows(folder, inputs) == before
+    assert sources.fingerprint(job(folder, inputs)) == known
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "../out/one/images/*.jpg",
+        "../out/one/images",
+        "../out/one/images/a.jpg",
+        "../out/one/**/*.jpg",
+        "../out/one/",
+        "../out/{one,two}/images/*.jpg",
+    ],
+)
+def test_the_results_of_a_job_are_inputs_of_another_where_they_are_named(folder: Path, images: str) -> None:
+    delivered(folder.parent / "out/one")
+    assert names(folder, f"'{images}'") == ["a.jpg"]
+
+
+def test_where_only_output_folders_match_they_are_told(folder: Path) -> None:
+    delivered(folder.parent / "out/one")
+    (problem,) = problems(folder, "{images: '../out/*/images/*.jpg'}")
+    assert problem.key == "inputs.0.images"
+    assert f"outside of {folder.parent}/out/one, an output folder of batcher" in problem.message
+    assert rows(folder, "{images: '../out/*/images/*.jpg', empty: allow}") == []
+
+
 def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) -> None:
     write(folder, "a[1].png", b"x")
     assert names(folder, "'a[1].png'") == ["a[1].png"]
