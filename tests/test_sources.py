@@ -165,7 +165,10 @@ def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) 
     ("images", "key", "says"),
     [
         ("../photos/*.gif", "inputs.0.images", "no file matches; `empty: allow` lets that pass"),
-        ("../nowhere/*.gif", "inputs.0.images", "no file matches"),
+        ("../nowhere/*.gif", "inputs.0.images.0", "/nowhere"),
+        ("../photos/nowhere/{a,b}/**", "inputs.0.images.0", "/photos/nowhere"),
+        ("../photos/a.jpg/*.gif", "inputs.0.images.0", "there is no folder"),
+        ("../photos/{nowhere,none}/*.gif", "inputs.0.images", "no file matches"),
         ("../photos/none.png", "inputs.0.images.0", "there is no file or folder"),
     ],
 )
@@ -192,12 +195,23 @@ def test_a_file_name_that_is_no_text_is_told(folder: Path) -> None:
 
 def test_an_inbox_may_be_empty(folder: Path) -> None:
     assert rows(folder, "{images: ../photos/*.gif, empty: allow}") == []
-    assert rows(folder, "{images: ../inbox/, empty: allow}") == []
+    (folder.parent / "inbox").mkdir()
+    for images in ("../inbox/", "../inbox", "../inbox/*.jpg", "../inbox/**/*.jpg", "../inbox/{a,b}/*.jpg"):
+        assert rows(folder, f"{{images: '{images}', empty: allow}}") == []
     assert "there is no file" in problems(folder, "{images: a.jpg, empty: allow}")[0].message
     write(folder, "t.csv", "a,b\n")
     assert rows(folder, "{table: t.csv, empty: allow}") == []
     assert "has no rows" in problems(folder, "{table: t.csv}")[0].message
     assert "has no rows" in problems(folder, "{rows: []}")[0].message
+
+
+@pytest.mark.parametrize("images", ["../inbox/", "../inbox", "../inbox/*.jpg", "../inbox/{a,b}/**/*.jpg"])
+def test_an_inbox_that_is_not_there_is_no_empty_inbox(folder: Path, images: str) -> None:
+    inputs = f"{{images: '{images}', empty: allow}}"
+    (problem,) = problems(folder, inputs)
+    assert problem.key == "inputs.0.images.0"
+    assert problem.message.endswith(f"{folder.parent}/inbox")
+    assert sources.fingerprint(job(folder, inputs)) != sources.fingerprint(job(folder, inputs))
 
 
 # Companions.

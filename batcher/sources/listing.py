@@ -47,6 +47,13 @@ def is_glob(path: str) -> bool:
 _MAGIC = re.compile(r"[*?\[]|\{[^{}/]*,[^{}]*\}")
 
 
+def fixed(pattern: str) -> str:
+    """The folder in which an absolute glob begins: what stands before its first wildcard or braces."""
+    parts = pattern.split("/")
+    first = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
+    return "/".join(parts[:first]) or "/"
+
+
 def pictures_below(folder: str, passed_by: PassedBy) -> Iterator[File]:
     """Every picture in a folder and below it, by suffix; hidden ones left out. Raises OSError."""
     root, parts, begin = folder.rstrip("/") or "/", ("**", "*"), frozenset({0})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from batcher import stores
 from batcher.manifest import Manifest
 from batcher.plan import PICTURE_SUFFIXES, Row, is_stored, is_url
-from batcher.sources.listing import File, is_glob, matches, pictures_below
+from batcher.sources.listing import File, fixed, is_glob, matches, pictures_below
 from batcher.sources.problems import Problems
 
 
@@ -62,8 +63,12 @@ def _files(
     may_be_empty: bool,
     passed_by: list[str],
 ) -> Iterator[File]:
-    """The files that one entry names: a glob, a folder (an inbox may be yet to come), or a file. Output
-    folders that are not entered are added to `passed_by`."""
+    """The files that one entry names: a glob, a folder, or a file. Output folders that are not entered are
+    added to `passed_by`.
+
+    An inbox may be empty, and is there: a folder that is not (a disk not mounted, a name misspelt) would be
+    a night's work left undone without a word. A store has no folders, and none that could be missing.
+    """
     path = manifest.resolve(entry)
     try:
         if is_stored(entry):
@@ -74,12 +79,15 @@ def _files(
             if not found and not may_be_empty and not is_glob(entry):
                 problems.at(key, f"there is no file or folder {entry}")
         elif is_glob(entry) and not os.path.exists(path):
-            yield from matches(path, passed_by.append)
+            if _is_folder(root := fixed(path)):
+                yield from matches(path, passed_by.append)
+            else:
+                problems.at(key, f"there is no folder {root}")
         elif os.path.isdir(path):
             yield from pictures_below(path, passed_by.append)
         elif os.path.isfile(path):
             yield File(path, "")
-        elif not (may_be_empty and _names_folder(entry)):
+        else:
             problems.at(key, f"there is no file or folder {path}")
     except stores.MissingExtra as error:
         problems.at(key, str(error))
@@ -87,6 +95,14 @@ def _files(
         problems.at(key, f"{error.filename or path} cannot be read: {error.strerror}")
     except ValueError:
         problems.at(key, "no path has a NUL in it")
+
+
+def _is_folder(path: str) -> bool:
+    """Raises OSError where that cannot be told."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _stored(entry: str) -> Iterator[File]:
