@@ -121,7 +121,8 @@ def delivered(output: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "images", ["../photos", "../photos/**/*.jpg", "../photos/*/*/images/*.jpg", "../**/a.*"]
+    "images",
+    ["../photos", "../photos/**/*.jpg", "../photos/*/*/*/*.jpg", "../photos/**/images/*.jpg", "../**/a.*"],
 )
 def test_an_output_folder_below_the_inputs_is_not_entered(folder: Path, images: str) -> None:
     inputs = f"{{images: ['{images}', ../photos/c.png]}}"
@@ -141,6 +142,7 @@ def test_an_output_folder_below_the_inputs_is_not_entered(folder: Path, images: 
         "../out/one/**/*.jpg",
         "../out/one/",
         "../out/{one,two}/images/*.jpg",
+        "../out/*/images/*.jpg",
     ],
 )
 def test_the_results_of_a_job_are_inputs_of_another_where_they_are_named(folder: Path, images: str) -> None:
@@ -150,10 +152,10 @@ def test_the_results_of_a_job_are_inputs_of_another_where_they_are_named(folder:
 
 def test_where_only_output_folders_match_they_are_told(folder: Path) -> None:
     delivered(folder.parent / "out/one")
-    (problem,) = problems(folder, "{images: '../out/*/images/*.jpg'}")
+    (problem,) = problems(folder, "{images: '../out/**/*.jpg'}")
     assert problem.key == "inputs.0.images"
     assert f"outside of {folder.parent}/out/one, an output folder of batcher" in problem.message
-    assert rows(folder, "{images: '../out/*/images/*.jpg', empty: allow}") == []
+    assert rows(folder, "{images: '../out/**/*.jpg', empty: allow}") == []
 
 
 def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) -> None:

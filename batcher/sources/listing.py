@@ -1,7 +1,7 @@
 """Files of folders and globs, one by one, always in the same order.
 
 Rule: one folder's entries are held at a time; a folder that links back to one above it is not entered, and
-an output folder of batcher only where it is named, or a place in it is: not by `*`, nor from above.
+an output folder of batcher only where it is named, or a place in it is (`out/*/images/*.jpg`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _walk(
     A state is how many `parts` are behind us on one way of matching; all ways are walked at once, so
     that no file comes twice.
     """
-    if relative and is_output(root):
+    if relative and not _names_a_place(parts, states) and is_output(root):
         passed_by(root)
         return
     found = os.stat(root)
@@ -169,6 +169,14 @@ def _reached(parts: Sequence[str], states: Iterable[int]) -> set[int]:
             state += 1
         reached.add(state)
     return reached
+
+
+def _names_a_place(parts: Sequence[str], states: frozenset[int]) -> bool:
+    """Whether the pattern names a folder in the one it has come to, and has not come there by `**`."""
+    return any(
+        0 < state < len(parts) - 1 and parts[state - 1] != "**" and not is_glob(parts[state])
+        for state in states
+    )
 
 
 def _onward(name: str, parts: Sequence[str], states: Iterable[int]) -> frozenset[int]:
