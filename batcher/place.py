@@ -76,6 +76,16 @@ def ledger_of(output: Path) -> Path:
     return output / ".batcher" / "ledger.sqlite"
 
 
+def lost_ledger(output: Path) -> bool:
+    """Whether records of pictures lie in an output folder without the ledger that they were written from.
+
+    A run writes them after its ledger is there, and a merge too: a first one that was killed leaves none.
+    They are looked at first, so that a run that begins meanwhile gives no false alarm.
+    """
+    records = output / "metadata.jsonl"
+    return records.is_file() and records.stat().st_size > 0 and not ledger_of(output).exists()
+
+
 def lock_of(output: Path) -> Path:
     """The lock of an output folder."""
     return output / ".batcher" / "lock"

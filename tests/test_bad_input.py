@@ -154,6 +154,14 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "inputs: [images: photos/cow.png, table: words.csv]",
         [r"job\.yaml:9:18: inputs\.0\.images\.0: there is no file or folder .*/photos/cow\.png"],
     ),
+    "missing inbox": (
+        "inputs: [{images: inbox/, empty: allow}, {table: words.csv}]",
+        [r"job\.yaml:9:19: inputs\.0\.images\.0: there is no file or folder .*/inbox"],
+    ),
+    "missing folder of a glob": (
+        'inputs: [{images: "inbox/*.png", empty: allow}, {table: words.csv}]',
+        [r"job\.yaml:9:19: inputs\.0\.images\.0: there is no folder .*/inbox"],
+    ),
     "missing table": (
         "inputs: [images: photos/*.png, table: wrods.csv]",
         [r"job\.yaml:9:39: inputs\.1\.table: there is no file .*/wrods\.csv"],

@@ -113,6 +113,51 @@ def test_a_folder_that_links_back_is_not_walked_for_ever(folder: Path) -> None:
     assert names(folder, "../linked/**/*.jpg") == ["a.jpg", "d.jpg"]
 
 
+def delivered(output: Path) -> None:
+    """An output folder with one picture."""
+    (output / ".batcher").mkdir(parents=True)
+    (output / "images").mkdir()
+    write(output / "images", "a.jpg", b"out")
+
+
+@pytest.mark.parametrize(
+    "images",
+    ["../photos", "../photos/**/*.jpg", "../photos/*/*/*/*.jpg", "../photos/**/images/*.jpg", "../**/a.*"],
+)
+def test_an_output_folder_below_the_inputs_is_not_entered(folder: Path, images: str) -> None:
+    inputs = f"{{images: ['{images}', ../photos/c.png]}}"
+    before, known = rows(folder, inputs), sources.fingerprint(job(folder, inputs))
+    for output in ("out/job", "out/job-sandbox", "out/parts/shard-1-of-2"):
+        delivered(folder.parent / "photos" / output)
+    assert rows(folder, inputs) == before
+    assert sources.fingerprint(job(folder, inputs)) == known
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "../out/one/images/*.jpg",
+        "../out/one/images",
+        "../out/one/images/a.jpg",
+        "../out/one/**/*.jpg",
+        "../out/one/",
+        "../out/{one,two}/images/*.jpg",
+        "../out/*/images/*.jpg",
+    ],
+)
+def test_the_results_of_a_job_are_inputs_of_another_where_they_are_named(folder: Path, images: str) -> None:
+    delivered(folder.parent / "out/one")
+    assert names(folder, f"'{images}'") == ["a.jpg"]
+
+
+def test_where_only_output_folders_match_they_are_told(folder: Path) -> None:
+    delivered(folder.parent / "out/one")
+    (problem,) = problems(folder, "{images: '../out/**/*.jpg'}")
+    assert problem.key == "inputs.0.images"
+    assert f"outside of {folder.parent}/out/one, an output folder of batcher" in problem.message
+    assert rows(folder, "{images: '../out/**/*.jpg', empty: allow}") == []
+
+
 def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) -> None:
     write(folder, "a[1].png", b"x")
     assert names(folder, "'a[1].png'") == ["a[1].png"]
@@ -122,7 +167,10 @@ def test_a_name_with_glob_characters_is_a_file_where_there_is_one(folder: Path) 
     ("images", "key", "says"),
     [
         ("../photos/*.gif", "inputs.0.images", "no file matches; `empty: allow` lets that pass"),
-        ("../nowhere/*.gif", "inputs.0.images", "no file matches"),
+        ("../nowhere/*.gif", "inputs.0.images.0", "/nowhere"),
+        ("../photos/nowhere/{a,b}/**", "inputs.0.images.0", "/photos/nowhere"),
+        ("../photos/a.jpg/*.gif", "inputs.0.images.0", "there is no folder"),
+        ("../photos/{nowhere,none}/*.gif", "inputs.0.images", "no file matches"),
         ("../photos/none.png", "inputs.0.images.0", "there is no file or folder"),
     ],
 )
@@ -149,12 +197,23 @@ def test_a_file_name_that_is_no_text_is_told(folder: Path) -> None:
 
 def test_an_inbox_may_be_empty(folder: Path) -> None:
     assert rows(folder, "{images: ../photos/*.gif, empty: allow}") == []
-    assert rows(folder, "{images: ../inbox/, empty: allow}") == []
+    (folder.parent / "inbox").mkdir()
+    for images in ("../inbox/", "../inbox", "../inbox/*.jpg", "../inbox/**/*.jpg", "../inbox/{a,b}/*.jpg"):
+        assert rows(folder, f"{{images: '{images}', empty: allow}}") == []
     assert "there is no file" in problems(folder, "{images: a.jpg, empty: allow}")[0].message
     write(folder, "t.csv", "a,b\n")
     assert rows(folder, "{table: t.csv, empty: allow}") == []
     assert "has no rows" in problems(folder, "{table: t.csv}")[0].message
     assert "has no rows" in problems(folder, "{rows: []}")[0].message
+
+
+@pytest.mark.parametrize("images", ["../inbox/", "../inbox", "../inbox/*.jpg", "../inbox/{a,b}/**/*.jpg"])
+def test_an_inbox_that_is_not_there_is_no_empty_inbox(folder: Path, images: str) -> None:
+    inputs = f"{{images: '{images}', empty: allow}}"
+    (problem,) = problems(folder, inputs)
+    assert problem.key == "inputs.0.images.0"
+    assert problem.message.endswith(f"{folder.parent}/inbox")
+    assert sources.fingerprint(job(folder, inputs)) != sources.fingerprint(job(folder, inputs))
 
 
 # Companions.

@@ -388,7 +388,7 @@ def _show_plan(
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
     store = place.store_of(manifest.store, sandbox=sandbox, shard=shard) if output is None else None
     destination.at(store, where)  # a library that is missing is told now
-    found = outlook(manifest, where, shard=shard, strict=strict)
+    found = outlook(manifest, where, shard=shard, strict=strict, sandbox=sandbox)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return 0

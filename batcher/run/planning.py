@@ -125,10 +125,20 @@ def into(
     return planned
 
 
-def outlook(manifest: Manifest, output: Path, *, strict: bool = False, shard: Shard | None = None) -> Outlook:
+def outlook(
+    manifest: Manifest,
+    output: Path,
+    *,
+    strict: bool = False,
+    shard: Shard | None = None,
+    sandbox: bool = False,
+) -> Outlook:
     """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
-    without the rows that would be left out. Raises ManifestError, LedgerError."""
+    without the rows that would be left out. `sandbox`: nothing of it would be paid for. Raises ManifestError,
+    LedgerError."""
     warnings: list[str] = []
+    if not sandbox and place.lost_ledger(output):
+        warnings.append(f"{told_lost(output)}; `run` refuses that")
     path = place.ledger_of(output)
     with closing(store.blank()) as connection:
         if path.exists():
@@ -170,6 +180,14 @@ def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem
     except errors.ManifestError as error:
         return error.problems
     return ()
+
+
+def told_lost(output: Path) -> str:
+    """A folder whose ledger is lost, in a sentence."""
+    return (
+        f"{output} has metadata.jsonl, with pictures that were delivered, but not .batcher/ledger.sqlite, "
+        "which knows them: every picture would be paid for again"
+    )
 
 
 def told_left_out(number: int, first: str) -> str:

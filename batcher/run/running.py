@@ -43,6 +43,7 @@ from batcher.run.starting import (
     embedded_sandbox,
     noted_destination,
     opened,
+    refuse_without_ledger,
 )
 from batcher.run.telling import Records, audited
 from batcher.stopping import FirstFailures, Stopping, gravest
@@ -71,8 +72,8 @@ async def run(
     `account` None: the one that the environment names (`base_url` before SEGMIND_BASE_URL); `sandbox`: an
     embedded local server instead, with its results in `<output>-sandbox`; `output`: another folder, whose
     pictures lie in it, or where its ledger says. Raises what keeps a run from starting: ManifestError,
-    MissingKey, Locked, OtherOrigin, OtherDestination, LedgerError, DiskError. What ends it later is in the
-    report's exit_code and causes.
+    MissingKey, Locked, OtherOrigin, OtherDestination, LedgerError, DiskError, and UsageError where a folder
+    of delivered pictures has lost its ledger. What ends it later is in the report's exit_code and causes.
     """
     wishes = wishes or Wishes()
     if wishes.on is not None:
@@ -87,6 +88,8 @@ async def run(
         path = place.output_in(job.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
         named = place.store_of(job.store, sandbox=sandbox, shard=wishes.shard)
         where = named if output is None else noted_destination(path)
+        if where is None and not sandbox:
+            refuse_without_ledger(path)
         folder = Folder(path, destination.at(where, path))
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
         stack.enter_context(opened(folder))

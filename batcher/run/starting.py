@@ -99,6 +99,17 @@ async def carried(
             carrier.close()
 
 
+def refuse_without_ledger(output: Path) -> None:
+    """The ledger is the only memory: without it nothing that was delivered is known. Raises UsageError."""
+    with disk(output):
+        lost = place.lost_ledger(output)
+    if lost:
+        raise errors.UsageError(
+            f"{planning.told_lost(output)}. Bring {output / '.batcher'} back from a copy; or, to pay anew, "
+            "move metadata.jsonl and images/ away, or choose another folder with -o. Nothing was submitted"
+        )
+
+
 def noted_destination(output: Path) -> str | None:
     """Where the pictures of an output folder's job lie; None: in it. Raises LedgerError, DiskError."""
     path = place.ledger_of(output)

@@ -23,7 +23,7 @@ from batcher.manifest import Manifest
 from batcher.manifest.checks import IMAGE_COLUMNS
 from batcher.manifest.grammar import RESERVED
 from batcher.plan import PICTURE_SUFFIXES, Row, is_stored, is_url, placed
-from batcher.sources.folders import Thing, things
+from batcher.sources.folders import Thing, is_output, things
 from batcher.sources.opening import stamp
 from batcher.sources.problems import Problems
 from batcher.sources.tables import rows_of
@@ -70,11 +70,16 @@ def stamps(manifest: Manifest, index: int) -> Iterator[str]:
     if embedded.is_embedding(folder):
         yield f"{folder}\0{stamp(folder)}\n"
         return
-    pending = [folder]
+    pending = [(folder, False)]
     while pending:
-        for thing in things(pending.pop()):
+        below, told = pending.pop()
+        found = things(below)
+        # Metadata may name pictures in any folder below them, an output folder among these.
+        told = told or any(thing.name in METADATA and not thing.is_folder for thing in found)
+        for thing in found:
             if thing.is_folder:
-                pending.append(thing.path)
+                if told or not is_output(thing.path):
+                    pending.append((thing.path, told))
             else:
                 yield f"{thing.path}\0{thing.told or stamp(thing.path)}\n"
 
@@ -111,7 +116,8 @@ class _Imagefolder:
             if thing.name.startswith("."):
                 continue
             if thing.is_folder:
-                yield from self._below(thing.path, below)
+                if not is_output(thing.path):
+                    yield from self._below(thing.path, below)
             elif embedded.is_embedding(thing.path):
                 yield from _embedded(thing.path, self._note, self._problems, self._note)
             elif os.path.splitext(thing.name)[1].lower() in PICTURE_SUFFIXES:
@@ -183,7 +189,7 @@ def _saved(folder: str, problems: Problems, note: Note) -> Iterator[Row]:
     """The rows of a saved dataset; those of each split, where it has several."""
     if not os.path.isfile(os.path.join(folder, saved.MARKS[0])):
         for thing in things(folder):
-            if thing.is_folder:
+            if thing.is_folder and not is_output(thing.path):
                 yield from _rows(thing.path, {"split": thing.name}, problems, note)
         return
     yield from _rows(folder, {}, problems, note)

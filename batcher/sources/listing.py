@@ -1,6 +1,7 @@
 """Files of folders and globs, one by one, always in the same order.
 
-Rule: one folder's entries are held at a time; a folder that links back to one above it is not entered.
+Rule: one folder's entries are held at a time; a folder that links back to one above it is not entered, and
+an output folder of batcher only where it is named, or a place in it is (`out/*/images/*.jpg`).
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from batcher import stores
 from batcher.plan import PICTURE_SUFFIXES, is_stored
+from batcher.sources.folders import is_output
+
+PassedBy = Callable[[str], None]
+"""Takes the output folders that are not entered."""
 
 
 class File(NamedTuple):
@@ -42,20 +47,28 @@ def is_glob(path: str) -> bool:
 _MAGIC = re.compile(r"[*?\[]|\{[^{}/]*,[^{}]*\}")
 
 
-def pictures_below(folder: str) -> Iterator[File]:
+def fixed(pattern: str) -> str:
+    """The folder in which an absolute glob begins: what stands before its first wildcard or braces."""
+    parts = pattern.split("/")
+    first = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
+    return "/".join(parts[:first]) or "/"
+
+
+def pictures_below(folder: str, passed_by: PassedBy) -> Iterator[File]:
     """Every picture in a folder and below it, by suffix; hidden ones left out. Raises OSError."""
-    walk = _walk_store if is_stored(folder) else _walk
-    for file in walk(folder.rstrip("/") or "/", ("**", "*"), frozenset({0})):
+    root, parts, begin = folder.rstrip("/") or "/", ("**", "*"), frozenset({0})
+    stored = is_stored(folder)
+    for file in _walk_store(root, parts, begin) if stored else _walk(root, parts, begin, passed_by):
         if os.path.splitext(file.path)[1].lower() in PICTURE_SUFFIXES:
             yield file
 
 
-def matches(pattern: str) -> Iterator[File]:
+def matches(pattern: str, passed_by: PassedBy) -> Iterator[File]:
     """The files that an absolute glob matches; `**` is any number of folders. Raises OSError."""
     alternatives = expanded(pattern)
     seen: set[str] | None = set() if len(alternatives) > 1 else None
     for one in alternatives:
-        for file in _matches(one):
+        for file in _matches(one, passed_by):
             if seen is None:
                 yield file
             elif file.path not in seen:
@@ -63,7 +76,7 @@ def matches(pattern: str) -> Iterator[File]:
                 yield file
 
 
-def _matches(pattern: str) -> Iterator[File]:
+def _matches(pattern: str, passed_by: PassedBy) -> Iterator[File]:
     scheme, separator, path = pattern.partition("://") if is_stored(pattern) else ("", "", pattern)
     parts = path.split("/")
     fixed = next((index for index, part in enumerate(parts) if is_glob(part)), len(parts) - 1)
@@ -73,7 +86,7 @@ def _matches(pattern: str) -> Iterator[File]:
     if scheme:
         yield from _walk_store(root, tuple(rest), frozenset({0}))
     elif os.path.isdir(root):
-        yield from _walk(root, tuple(rest), frozenset({0}))
+        yield from _walk(root, tuple(rest), frozenset({0}), passed_by)
 
 
 def expanded(pattern: str) -> list[str]:
@@ -89,6 +102,7 @@ def _walk(
     root: str,
     parts: Sequence[str],
     states: frozenset[int],
+    passed_by: PassedBy,
     relative: str = "",
     above: tuple[tuple[int, int], ...] = (),
 ) -> Iterator[File]:
@@ -97,6 +111,9 @@ def _walk(
     A state is how many `parts` are behind us on one way of matching; all ways are walked at once, so
     that no file comes twice.
     """
+    if relative and not _names_a_place(parts, states) and is_output(root):
+        passed_by(root)
+        return
     found = os.stat(root)
     if (found.st_dev, found.st_ino) in above:
         return
@@ -112,7 +129,7 @@ def _walk(
         if entry.is_dir():
             if onward := _onward(name, parts, states):
                 below = f"{relative}/{name}" if relative else name
-                yield from _walk(prefix + name, parts, onward, below, above)
+                yield from _walk(prefix + name, parts, onward, passed_by, below, above)
         elif fits and fits(name) and (hidden_too or not name.startswith(".")) and _is_file(entry):
             yield File(prefix + name, relative, entry)
 
@@ -152,6 +169,14 @@ def _reached(parts: Sequence[str], states: Iterable[int]) -> set[int]:
             state += 1
         reached.add(state)
     return reached
+
+
+def _names_a_place(parts: Sequence[str], states: frozenset[int]) -> bool:
+    """Whether the pattern names a folder in the one it has come to, and has not come there by `**`."""
+    return any(
+        0 < state < len(parts) - 1 and parts[state - 1] != "**" and not is_glob(parts[state])
+        for state in states
+    )
 
 
 def _onward(name: str, parts: Sequence[str], states: Iterable[int]) -> frozenset[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from batcher import stores
 from batcher.manifest import Manifest
 from batcher.plan import PICTURE_SUFFIXES, Row, is_stored, is_url
-from batcher.sources.listing import File, is_glob, matches, pictures_below
+from batcher.sources.listing import File, fixed, is_glob, matches, pictures_below
 from batcher.sources.problems import Problems
 
 
@@ -28,10 +29,14 @@ def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File 
     """The files and URLs of an `images:` source; what several of its entries name comes once."""
     entries = manifest.inputs[index].images or ()
     seen: set[str] | None = set() if len(entries) > 1 else None
+    may_be_empty = manifest.inputs[index].empty == "allow"
+    passed_by: list[str] = []
+    found = False
     for position, entry in enumerate(entries):
         key = ("inputs", index, "images", position)
-        may_be_empty = manifest.inputs[index].empty == "allow"
-        for picture in (entry,) if is_url(entry) else _files(manifest, key, entry, problems, may_be_empty):
+        files = (entry,) if is_url(entry) else _files(manifest, key, entry, problems, may_be_empty, passed_by)
+        for picture in files:
+            found = True
             path = picture if isinstance(picture, str) else picture.path
             if seen is not None:
                 if path in seen:
@@ -42,12 +47,28 @@ def listed(manifest: Manifest, index: int, problems: Problems) -> Iterator[File 
             else:
                 message = f"the name of {path!r} is not UTF-8; rename the file"
                 problems.row(manifest.problem(key, message))
+    if passed_by and not found and not may_be_empty:
+        message = (
+            f"no file matches outside of {passed_by[0]}, an output folder of batcher, which is entered only "
+            "where it is named itself, or a folder in it; `empty: allow` lets that pass"
+        )
+        problems.at(("inputs", index, "images"), message)
 
 
 def _files(
-    manifest: Manifest, key: tuple[str | int, ...], entry: str, problems: Problems, may_be_empty: bool
+    manifest: Manifest,
+    key: tuple[str | int, ...],
+    entry: str,
+    problems: Problems,
+    may_be_empty: bool,
+    passed_by: list[str],
 ) -> Iterator[File]:
-    """The files that one entry names: a glob, a folder (an inbox may be yet to come), or a file."""
+    """The files that one entry names: a glob, a folder, or a file. Output folders that are not entered are
+    added to `passed_by`.
+
+    An inbox may be empty, and is there: a folder that is not (a disk not mounted, a name misspelt) would be
+    a night's work left undone without a word. A store has no folders, and none that could be missing.
+    """
     path = manifest.resolve(entry)
     try:
         if is_stored(entry):
@@ -58,12 +79,15 @@ def _files(
             if not found and not may_be_empty and not is_glob(entry):
                 problems.at(key, f"there is no file or folder {entry}")
         elif is_glob(entry) and not os.path.exists(path):
-            yield from matches(path)
+            if _is_folder(root := fixed(path)):
+                yield from matches(path, passed_by.append)
+            else:
+                problems.at(key, f"there is no folder {root}")
         elif os.path.isdir(path):
-            yield from pictures_below(path)
+            yield from pictures_below(path, passed_by.append)
         elif os.path.isfile(path):
             yield File(path, "")
-        elif not (may_be_empty and _names_folder(entry)):
+        else:
             problems.at(key, f"there is no file or folder {path}")
     except stores.MissingExtra as error:
         problems.at(key, str(error))
@@ -73,18 +97,30 @@ def _files(
         problems.at(key, "no path has a NUL in it")
 
 
+def _is_folder(path: str) -> bool:
+    """Raises OSError where that cannot be told."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _stored(entry: str) -> Iterator[File]:
     """The files that a glob, a folder or a file of a store names. Raises OSError, MissingExtra."""
     if is_glob(entry):
-        yield from matches(entry)
+        yield from matches(entry, _unheard)
     elif _names_folder(entry):
-        yield from pictures_below(entry)
+        yield from pictures_below(entry, _unheard)
     else:
         try:
             found = stores.stat(entry)
         except FileNotFoundError:
             return
         yield File(entry, "", None, found.stamp)
+
+
+def _unheard(folder: str) -> None:
+    """No output folder of batcher lies in a store."""
 
 
 def _names_folder(entry: str) -> bool:

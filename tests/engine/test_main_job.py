@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from batcher.errors import ManifestError
+from batcher.errors import ManifestError, UsageError
 from batcher.run.planning import outlook
 from batcher.sandbox import Faults, faults
 from conftest import MakeSandbox
@@ -32,6 +32,33 @@ async def test_a_second_run_calls_nothing_but_the_balance(bench: Bench, sandbox:
         assert second.calls == first.calls
         assert second.counts == first.counts
         assert server.billed == 5
+
+
+async def test_a_folder_that_lost_its_ledger_is_refused_before_all_is_paid_for_again(
+    bench: Bench, sandbox: MakeSandbox
+) -> None:
+    state, copy = bench.output / ".batcher", bench.folder / "copy"
+    async with sandbox(service=5) as server:
+        manifest = bench.manifest(3)
+        await bench.run(server, manifest)
+        state.rename(copy)
+        calls = dict(server.counts)
+        with pytest.raises(
+            UsageError, match=r"every picture would be paid for again\. Bring .*/\.batcher back"
+        ):
+            await bench.run(server, manifest)
+        assert not state.exists()
+        (told,) = outlook(manifest, bench.output).warnings
+        assert "every picture would be paid for again; `run` refuses that" in told
+        assert outlook(manifest, bench.output, sandbox=True).warnings == ()
+        assert dict(server.counts) == calls
+        copy.rename(state)
+        assert (await bench.run(server, manifest)).images == server.billed == 3
+        bench.output.rename(copy)
+        (bench.output / ".batcher").mkdir(parents=True)  # as a first run leaves it that is killed at once
+        (bench.output / "metadata.jsonl").touch()
+        assert (await bench.run(server, manifest)).images == 3
+        assert server.billed == 6
 
 
 async def test_editing_the_manifest_runs_only_what_is_new(bench: Bench, sandbox: MakeSandbox) -> None:

@@ -52,6 +52,22 @@ def test_split_folders_are_a_split_column(job: Job) -> None:
     ]
 
 
+def test_an_output_folder_in_an_imagefolder_is_not_entered_unless_metadata_name_it(job: Job) -> None:
+    job.write("pets/cat/1.png", picture())
+    before = job.fingerprint("{dataset: pets}")
+    job.write("pets/out/job/.batcher/log.jsonl", "")
+    job.write("pets/out/job/images/1.png", picture())
+    job.write("pets/out/job/metadata.jsonl", lines({"file_name": "images/1.png"}))
+    assert job.columns("{dataset: pets}", "label") == ["cat"]
+    assert job.fingerprint("{dataset: pets}") == before
+    assert job.columns("{dataset: pets/out/job}", "folder") == ["images"]
+    job.write("pets/metadata.jsonl", lines({"file_name": "out/job/images/1.png"}))
+    assert job.columns("{dataset: pets}", "folder") == ["out/job/images"]
+    named = job.fingerprint("{dataset: pets}")
+    job.write("pets/out/job/images/1.png", picture(9, 9))
+    assert job.fingerprint("{dataset: pets}") != named
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_metadata_beside_the_pictures_are_their_labels(job: Job, kind: str) -> None:
     values = [{"file_name": "x/1.png", "caption": "a cat"}, {"file_name": "2.png", "caption": "a dog"}]
