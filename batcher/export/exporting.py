@@ -174,10 +174,12 @@ class _Export:
     def _exported(self, writer: Writer) -> Exported:
         notes = list(writer.notes)
         if unmatched := self.exclusion.unmatched:
-            entries = "1 entry" if len(unmatched) == 1 else f"{len(unmatched)} entries"
-            notes.append(f"{entries} of {self.wishes.exclude} name no picture (first: {unmatched[0]})")
+            one = len(unmatched) == 1
+            entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
+            notes.append(f"{entries} of {self.wishes.exclude} {name} no picture (first: {unmatched[0]})")
         if unreadable := self.leaving.unreadable:
-            notes.append(f"{len(unreadable)} pictures leave without boxes (first: {unreadable[0]})")
+            leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
+            notes.append(f"{leave} without boxes (first: {unreadable[0]})")
         notes += [
             f"the split {name} is empty: too few source pictures for its share"
             for name in self.wishes.splits.names

@@ -170,7 +170,7 @@ def test_an_entry_that_names_no_picture_is_told(shelf: Shelf) -> None:
     rejected = shelf.folder / "rejected.txt"
     rejected.write_text("a\nnobody\n")
     told = export(shelf.output, Wishes(to="imagefolder", into=shelf.folder / "export", exclude=rejected))
-    assert told.notes == (f"1 entry of {rejected} name no picture (first: nobody)",)
+    assert told.notes == (f"1 entry of {rejected} names no picture (first: nobody)",)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_labels_that_cannot_be_read_are_told_and_invent_nothing(shelf: Shelf) ->
     shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes="[[1, 2]]"))
     told = export(shelf.output, Wishes(to="imagefolder", into=shelf.folder / "export"))
     assert told.notes == (
-        "1 pictures leave without boxes (first: box 1: [1, 2] is not [x, y, width, height])",
+        "1 picture leaves without boxes (first: box 1: [1, 2] is not [x, y, width, height])",
     )
     (line,) = lines(shelf.folder / "export")
     assert "boxes" not in line
@@ -347,6 +347,16 @@ def test_the_command_tells_its_counts(shelf: Shelf, capsys: pytest.CaptureFixtur
     )
     told = capsys.readouterr().out.splitlines()
     assert told == [f"3 pictures, 3 originals in {into} (imagefolder)", "  train  6"]
+
+
+def test_one_is_told_as_one(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png")))
+    into = shelf.folder / "export"
+    assert (
+        ended(["export", str(shelf.output), "--to", "imagefolder", "--with-originals", "-o", str(into)]) == 0
+    )
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"1 picture, 1 original in {into} (imagefolder)", "  train  2"]
 
 
 def test_the_command_prints_one_object(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
