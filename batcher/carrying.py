@@ -11,7 +11,7 @@ import heapq
 import math
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import count
@@ -52,9 +52,9 @@ class Hands(Protocol):
         items: Iterable[Item],
         *,
         longest: Callable[[Item], float] = at_once,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """`work` of each item, in their order, several under way; it should not take longer than `longest`
-        says (s). Blocks. Raises what `work` raises."""
+        says (s). Blocks. Raises what `work` raises. Once it is closed, nobody here works on them any more."""
 
     def see(self, folder: Path) -> None:
         """Whoever works here sees what is written into this folder when it returns. Raises UsageError."""
@@ -128,7 +128,7 @@ class Threads:
         items: Iterable[Item],
         *,
         longest: Callable[[Item], float] = at_once,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         with ThreadPoolExecutor(self.size, "bytes") as pool:
             under_way: deque[Future[Result]] = deque()
             try:

@@ -6,6 +6,7 @@ Law: the suffix follows the bytes; nothing that does not decode to its last row 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -15,6 +16,12 @@ SUFFIXES = {
     "PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp",
     "TIFF": ".tif", "AVIF": ".avif", "JPEG2000": ".jp2", "ICO": ".ico", "PPM": ".ppm",
 }  # fmt: skip
+
+UNREAD = {
+    "HEIC": re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif[12]|msf1)", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+}
+"""How pictures begin that no decoder here opens: telephones make the one, archives the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,11 @@ def _described(image: Any) -> Picture:
 
 def _what_it_is(file: IO[bytes]) -> str:
     file.seek(0)
-    start = file.read(64).lstrip()
+    head = file.read(64)
+    for form, begins in UNREAD.items():
+        if begins.match(head):
+            return f"the file is a picture in a format that cannot be read here ({form}); make it PNG or JPEG"
+    start = head.lstrip()
     if not start:
         return "the file is empty"
     if start[:1] == b"<":

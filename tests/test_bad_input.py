@@ -446,6 +446,12 @@ def test_rows_that_cannot_be_used_are_told_and_the_rest_goes_on(
     assert sorted(path.stem for path in (labelled / "out-sandbox/images").iterdir()) == ["italy", "spain"]
     assert ended(["status", "out-sandbox"]) == 0
     assert "5 rows; errors.jsonl names them" in capsys.readouterr().out
+    broken = ["image,place,steps,labels", ROWS["italy"], ROWS["spain"], "photos/cow.png,cow,20,"]
+    (labelled / "rows.csv").write_text("\n".join(broken))
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 3
+    assert "  left out 1 row that cannot be used as it is\n" in capsys.readouterr().err
+    assert ended(["status", "out-sandbox"]) == 0
+    assert "1 row; errors.jsonl names it" in capsys.readouterr().out
     # Mended, they are planned; what was left out is forgotten.
     (labelled / "rows.csv").write_text("\n".join(["image,place,steps,labels", ROWS["italy"], ROWS["spain"]]))
     assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 0

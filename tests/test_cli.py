@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -107,8 +108,11 @@ class Program:
             finally:
                 process.kill()
 
-    def at_a_terminal(self, *arguments: str, question: str = "\0", answer: str = "") -> tuple[str, int]:
-        """All that a command shows on a terminal, and its exit code; `answer` is typed at the question."""
+    def at_a_terminal(
+        self, *arguments: str, question: str = "\0", answer: str | signal.Signals = ""
+    ) -> tuple[str, int]:
+        """All that a command shows on a terminal, and its exit code; `answer` is typed, or sent, at the
+        question."""
         ours, theirs = pty.openpty()
         environment = {**self.environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "25"}
         with subprocess.Popen(
@@ -120,6 +124,8 @@ class Program:
             stderr=theirs,
         ) as process:
             os.close(theirs)
+            patience = Timer(PATIENCE, process.kill)
+            patience.start()
             said = b""
             with (
                 open(ours, "r+b", buffering=0) as terminal,
@@ -128,8 +134,13 @@ class Program:
                 while chunk := terminal.read(65536):
                     asked = question.encode() in said
                     said += chunk
-                    if not asked and question.encode() in said:
+                    if asked or question.encode() not in said:
+                        continue
+                    if isinstance(answer, signal.Signals):
+                        process.send_signal(answer)
+                    else:
                         terminal.write(answer.encode() + b"\n")
+            patience.cancel()
         return said.decode(), process.returncode
 
     def manifest(self, tasks: int, **changes: Any) -> Path:
@@ -469,9 +480,26 @@ def test_somebody_at_a_terminal_is_asked_before_much_is_spent(
     program.manifest(4)
     said, ended_with = program.at_a_terminal("run", "job.yaml", *flags, question="[y/N]", answer=answer)
     assert ended_with == code
-    assert ("about 2.00 credits; go on? [y/N]" in said) == (answer != "")
+    assert ("job: 4 new tasks, about 2.00 credits; go on? [y/N]" in said) == (answer != "")
     assert len(history(server)) == (0 if code else 4)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("flags", [(), ("--watch",)])
+def test_ctrl_c_at_the_question_leaves_at_once_and_submits_nothing(
+    program: Program, server: str, flags: tuple[str, ...]
+) -> None:
+    program.manifest(4)
+    said, ended_with = program.at_a_terminal(
+        "run", "job.yaml", *flags, question="[y/N]", answer=signal.SIGINT
+    )
+    assert ended_with == 130
+    assert picture(said)[-2:] == [
+        "job: 4 new tasks, about 2.00 credits; go on? [y/N]:",
+        "batcher: interrupted at the question; nothing was submitted",
+    ]
+    assert history(server) == []
+    assert program("run", "job.yaml", "-q").returncode == 0
 
 
 def test_the_address_of_the_live_page_stands_above_the_block_and_leaves_no_ghost(

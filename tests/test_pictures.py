@@ -88,6 +88,14 @@ def test_a_photograph_that_is_cut_anywhere_is_none(progressive: bool) -> None:
         (b"<?xml version='1.0'?><Error/>", "page"),
         (b'{"error": "x"}', "not a picture"),
         (b"\x00" * 1000, "not a picture"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+            r"is a picture in a format that cannot be read here \(HEIC\)",
+        ),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic" + bytes(99), r"\(HEIC\)"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99), "the file is not a picture"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl " + bytes(99), r"\(JPEG XL\)"),
+        (b"\xff\x0a\xfa\x1f\x01\x10" + bytes(99), r"\(JPEG XL\)"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "EPS|not a picture"),
     ],
 )

@@ -1,6 +1,7 @@
 """The command line: the roof. It turns words into calls, and errors into a sentence and an exit code.
 
     running.py   run, demo, plan, validate
+    confirming.py  the question before a run that costs more than a little
     reading.py   status, models
     mending.py   retry, verify
     reporting.py report, watch

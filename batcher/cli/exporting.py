@@ -85,9 +85,11 @@ def export_command(
 
 
 def _tell(exported: Exported) -> None:
-    counts = [f"{exported.pictures:,} {'picture' if exported.pictures == 1 else 'pictures'}"]
-    counts += [f"{exported.originals:,} originals"] if exported.originals else []
-    counts += [f"{exported.masks:,} masks"] if exported.masks else []
+    from batcher.progress.summary import several
+
+    counts = [several(exported.pictures, "picture", "pictures")]
+    counts += [several(exported.originals, "original", "originals")] if exported.originals else []
+    counts += [several(exported.masks, "mask", "masks")] if exported.masks else []
     click.echo(f"{', '.join(counts)} in {exported.into} ({exported.to})")
     for name, number in exported.splits.items():
         click.echo(f"  {name}  {number:,}")

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batcher.cli.confirming import ASKED_OVER, confirmation
 from batcher.cli.options import (
     JOB,
     JSON,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 FIRST_COLLECTION = 10_000
 """Objects that a run makes, and keeps, before Python's collector looks for cycles among them."""
-ASKED_OVER = 1.0
-"""Credits; at a terminal, a run that costs no more is begun without asking."""
 
 
 @click.command("run")
@@ -147,7 +146,7 @@ def run_command(
         strict=strict,
         retry_failed=retry_failed,
         same_failures=stop_after,
-        confirm=None if yes or sandbox else _confirmation(listening, confirm_over),
+        confirm=None if yes or sandbox else confirmation(manifest.name, listening, confirm_over),
         grace=grace,
         signals=True,
         shard=shard,
@@ -294,15 +293,15 @@ async def _watched(
     from batcher.errors import BatcherError
 
     where = place.output_in(manifest.output.dir, output=output, sandbox=sandbox, shard=wishes.shard)
-    ended: Report | BatcherError
+    ended: Report | BatcherError | click.Abort
     async with anyio.create_task_group() as beside:
         beside.start_soon(partial(dashboard.serve, where, port=0, announce=_beside_the_block))
         try:
             ended = await run(manifest, output=output, sandbox=sandbox, wishes=wishes, **more)
-        except BatcherError as error:
+        except (BatcherError, click.Abort) as error:  # as it is, not in a group
             ended = error
         beside.cancel_scope.cancel()
-    if isinstance(ended, BatcherError):
+    if isinstance(ended, (BatcherError, click.Abort)):
         raise ended
     return ended
 
@@ -310,30 +309,6 @@ async def _watched(
 def _beside_the_block(text: str) -> None:
     """A line on stderr. `click.echo` would pass by the live block, which then draws over it."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _confirmation(
-    listening: AbstractContextManager[Listener], over: float | None
-) -> Callable[[float], bool] | None:
-    """Somebody at a terminal is asked before more than `over` credits are spent; a program is never asked,
-    and runs only where no limit was set or the cost keeps below it."""
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    if over is None and not terminal:
-        return None
-    from batcher.progress.summary import credits
-
-    limit = ASKED_OVER if over is None else over
-
-    def confirm(cost: float) -> bool:
-        if cost <= limit or not terminal:
-            return cost <= limit
-        listening.__exit__(None, None, None)  # a live block would draw over the question
-        try:
-            return click.confirm(f"about {credits(cost)} credits; go on?", err=True)
-        finally:
-            listening.__enter__()
-
-    return confirm
 
 
 def _listening(

@@ -60,7 +60,7 @@ def status_table(report: Report) -> None:
         {
             "state": report.state,
             "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
-            **({"left out": f"{report.left_out:,} rows; errors.jsonl names them"} if report.left_out else {}),
+            **({"left out": _left_out(report.left_out)} if report.left_out else {}),
             "images": f"{report.images:,}",
             "credits": ", ".join(f"{summary.credits(value)} {kind}" for kind, value in report.cost.items()),
             "calls": _counted(report.calls) or "none",
@@ -70,6 +70,10 @@ def status_table(report: Report) -> None:
     if report.failures:
         click.echo()
         _rows(("failed", "why"), ((f"{n:,}", reason) for reason, n in report.failures.items()))
+
+
+def _left_out(rows: int) -> str:
+    return f"{summary.several(rows, 'row', 'rows')}; errors.jsonl names {'it' if rows == 1 else 'them'}"
 
 
 def models_table(models: Iterable[Model]) -> None:

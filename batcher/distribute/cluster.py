@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -82,7 +82,7 @@ class Cluster:
         items: Iterable[Item],
         *,
         longest: Callable[[Item], float] = at_once,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         under_way: deque[tuple[Any, Item]] = deque()
 
         def next_one() -> Result:

@@ -1,13 +1,15 @@
 """export(): one job's delivered pictures into one folder, and what came of it.
 
-Law: what is there is never written over; a picture that cannot leave is named.
+Law: what is there is never written over; a picture that cannot leave is named. An export that does not come
+to its end leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -125,28 +127,43 @@ class _Export:
                 "there is nothing to export: no picture is delivered, or all are excluded"
             )
         writer = _writer(self.wishes, columns, showing)
-        with_masks = MASK in columns.kinds()
-        self._make_room()
-        try:
-            items = (
-                writer.named(item if with_masks else replace(item, mask=None))
-                for item in self.leaving.items()
-            )
-            work = partial(packed, writer.write)
-            with disk(self.wishes.into):  # a disk that is full is this one, not the ledger's
-                for found in self.hands.over(work, parcels(items, writer.largest), longest=longest):
-                    self._take(writer, found)
-                writer.finish()
-        finally:
-            writer.close()
+        with self._whole_or_nothing(), closing(writer):
+            self._write(writer, with_masks=MASK in columns.kinds())
         if self.hands.elsewhere:
             clear(self.wishes.into)
         return self._exported(writer)
 
-    def _make_room(self) -> None:
-        """The folder is there, for all who write into it. Raises UsageError."""
-        self.wishes.into.mkdir(parents=True, exist_ok=True)
-        self.hands.see(self.wishes.into)
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """The folder is there, for all who write into it; what did not come to its end is taken away again,
+        so that the same export can be asked for anew. Raises UsageError."""
+        into = self.wishes.into
+        made = [path for path in (into, *into.parents) if not path.exists()]
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            self.hands.see(into)
+            yield
+        except BaseException:
+            # The folder was empty: its splits are ours; what else lies in it by now is not.
+            for split in self.wishes.splits.names:
+                shutil.rmtree(into / split, ignore_errors=True)
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()
+            raise
+
+    def _write(self, writer: Writer, *, with_masks: bool) -> None:
+        items = (
+            writer.named(item if with_masks else replace(item, mask=None)) for item in self.leaving.items()
+        )
+        work = partial(packed, writer.write)
+        with (
+            disk(self.wishes.into),  # a disk that is full is this one, not the ledger's
+            closing(self.hands.over(work, parcels(items, writer.largest), longest=longest)) as written,
+        ):
+            for found in written:
+                self._take(writer, found)
+            writer.finish()
 
     def _take(self, writer: Writer, found: Packed) -> None:
         self.missing += found.problems
@@ -157,10 +174,12 @@ class _Export:
     def _exported(self, writer: Writer) -> Exported:
         notes = list(writer.notes)
         if unmatched := self.exclusion.unmatched:
-            entries = "1 entry" if len(unmatched) == 1 else f"{len(unmatched)} entries"
-            notes.append(f"{entries} of {self.wishes.exclude} name no picture (first: {unmatched[0]})")
+            one = len(unmatched) == 1
+            entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
+            notes.append(f"{entries} of {self.wishes.exclude} {name} no picture (first: {unmatched[0]})")
         if unreadable := self.leaving.unreadable:
-            notes.append(f"{len(unreadable)} pictures leave without boxes (first: {unreadable[0]})")
+            leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
+            notes.append(f"{leave} without boxes (first: {unreadable[0]})")
         notes += [
             f"the split {name} is empty: too few source pictures for its share"
             for name in self.wishes.splits.names

@@ -240,7 +240,7 @@ _TOP: Mapping[str, Json] = {
     "price": {
         "type": "number",
         "minimum": 0,
-        "description": "Credits per image, for estimates until real costs are known.",
+        "description": "Credits per image, for estimates until bills are known; max_cost reserves no less.",
     },
     "unchecked": _one_or_more({"type": "string"}, "Parameters of a known model to pass without a check."),
 }

@@ -87,7 +87,7 @@ class Lines:
         headline, *rest = self._closing(finished, output=self._output)
         self._say(headline.text)
         for line in rest:
-            self._write(f"  {line.label:<7} {line.text}")
+            self._write(f"  {line.label:<{summary.LABEL}} {line.text}")
 
     def _say(self, text: str) -> None:
         self._write(f"{_stamp(self._now(), 'seconds')} {text}")

@@ -19,6 +19,8 @@ API_CALLS = ("submit", "status", "result", "sync")
 REASONS = 10
 """So many reasons of failure are told at the end; errors.jsonl has every task."""
 REASON_LENGTH = 200
+LABEL = 8
+"""Columns of the widest label; one more stands between it and its text."""
 RETRY_FLAG = "--retry-failed"
 REPAIR = "batcher verify --repair --repay"
 """For whoever does not tell what stands before it."""
@@ -194,13 +196,13 @@ def _headline(finished: Finished) -> Line:
     snapshot, code = finished.snapshot, finished.exit_code
     at = stages(snapshot)
     open_tasks = snapshot.total - settled(snapshot)
-    of_all = f"{at['done']:,} of {_several(snapshot.total, 'task', 'tasks')} done"
+    of_all = f"{at['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
         said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
     elif code == 0 and not open_tasks and not snapshot.delivered:
-        said, tone = f"nothing new, {_several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
+        said, tone = f"nothing new, {several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
     elif code == 0 and not open_tasks:
-        said, tone = f"all done, {_several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
+        said, tone = f"all done, {several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
     elif code == 0:
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
@@ -241,7 +243,7 @@ def _tasks(snapshot: Snapshot) -> Iterator[Line]:
         return
     order = (State.DONE, State.FAILED, *(state for state in State if state not in (State.DONE, State.FAILED)))
     parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
-    delivered = _several(snapshot.images, "image", "images")
+    delivered = several(snapshot.images, "image", "images")
     yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
 
 
@@ -252,7 +254,7 @@ def _failures(finished: Finished, output: str) -> Iterator[Line]:
         short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
         yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
     if finished.left_out:
-        rows = _several(
+        rows = several(
             finished.left_out, "row that cannot be used as it is", "rows that cannot be used as they are"
         )
         yield Line("left out", rows, Tone.CAUTION)
@@ -329,10 +331,10 @@ def _going_on(finished: Finished, to_do: int) -> str:
     labels = (cause.partition(":")[0] for cause in finished.causes)
     remedies = [_REMEDIES[label] for label in dict.fromkeys(labels) if label in _REMEDIES]
     counts = finished.snapshot.counts
-    said = f"the same command goes on with the {_several(to_do, 'task', 'tasks')} left; "
+    said = f"the same command goes on with the {several(to_do, 'task', 'tasks')} left; "
     doubtful = counts.get(State.DOUBTFUL, 0) if finished.exit_code not in HELD_AFTER else 0
     if doubtful:
-        were = _several(doubtful, "was perhaps paid", "were perhaps paid")
+        were = several(doubtful, "was perhaps paid", "were perhaps paid")
         said += f"{were} already, and `retry: {{doubtful: ...}}` says whether they are sent again"
     else:
         said += "nothing is paid twice"
@@ -341,10 +343,10 @@ def _going_on(finished: Finished, to_do: int) -> str:
     if remedies:
         said = f"{', '.join(remedies)}; then {said}"
     if flying := counts.get(State.SUBMITTED, 0):
-        said += f". {_several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        said += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
         said += "go on within the hour, before the records end"
     elif ready := counts.get(State.READY, 0) - finished.gone:
-        said += f". The files of {_several(ready, 'paid result', 'paid results')} wait for 7 days"
+        said += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
     return f"{said}:"
 
 
@@ -374,7 +376,8 @@ def _plain(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == round(number) else f"{number:.1f}"
 
 
-def _several(number: int, one: str, many: str) -> str:
+def several(number: int, one: str, many: str) -> str:
+    """A number and what it counts."""
     return f"{number:,} {one if number == 1 else many}"
 
 

@@ -25,8 +25,8 @@ from batcher.progress.summary import Tone
 REDRAW_SECONDS = 0.2
 WIDEST = 100
 """Columns; longer lines are hard to read, and would fold when a wide terminal is narrowed."""
-INDENT = 8
-"""Columns of a row's label."""
+INDENT = summary.LABEL + 1
+"""Columns of a row's label, and what stands between it and its row."""
 GAP = "  "
 TOP_REASONS = 3
 

@@ -189,7 +189,7 @@ class _Run:
         each = self.ledger.money.per_image(self.price)
         if self.wishes.confirm is not None and each:
             cost = credits(self.ledger.planned_images() * each)
-            if not self.wishes.confirm(cost):
+            if not self.wishes.confirm(cost, self.ledger.counts[State.PLANNED]):
                 raise errors.UsageError(
                     f"about {cost:g} credits were not confirmed (-y confirms); nothing was submitted"
                 )

@@ -36,11 +36,11 @@ class Wishes:
 
     `most`: at most so many tasks this time; `replan` False: the plan stays as the ledger has it, whatever
     became of manifest and sources (a repair fetches what was paid for); `strict`: one row that cannot be used
-    stops the plan, else it is left out and told; `same_failures`: so many first
-    failures of one kind stop the run; `confirm`: asked with the credits that all planned tasks would cost,
-    False keeps the run from starting; `grace`: seconds for what is in flight after a stop signal; `shard`:
-    only this share of the plan, with its part of rate and budget; `on`: the workers of this cluster work on
-    the bytes.
+    stops the plan, else it is left out and told; `same_failures`: so many first failures of one kind stop the
+    run; `confirm`: asked with the credits that all planned tasks would cost, and with their number, False
+    keeps the run from starting; `grace`: seconds for what is in flight after a stop signal; `shard`: only
+    this share of the plan, with its part of rate and budget; `on`: the workers of this cluster work on the
+    bytes.
     """
 
     most: int | None = None
@@ -48,7 +48,7 @@ class Wishes:
     strict: bool = False
     retry_failed: bool = False
     same_failures: int = 10
-    confirm: Callable[[float], bool] | None = None
+    confirm: Callable[[float, int], bool] | None = None
     grace: float = 30.0
     signals: bool = False
     shard: Shard | None = None

@@ -27,6 +27,9 @@ NOTICE_SECONDS = 5.0
 SIGNALS = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
 PACE_SECONDS = 120.0
 """Images per minute are counted over so long."""
+PROVEN_ENDS = 8
+PROVEN_SECONDS = 5.0
+"""A pace is known by so many tasks that ended over so long; before, one more or less would double it."""
 CALLS_OWED = 2
 """A task in flight is asked about, and its result is fetched."""
 FETCH_SECONDS = 5.0
@@ -61,6 +64,7 @@ class Watch:
         self._started = asyncio.get_running_loop().time()
         self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
+        self._ends = Ends()
 
     async def tell(self, listener: Listener, every: float) -> None:
         """A snapshot after each `every` seconds, the first at once, until cancelled."""
@@ -101,6 +105,8 @@ class Watch:
             self._images.popleft()
         (then, before), delivered = self._images[0], ledger.images
         per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
+        ended = sum(ledger.counts[state] for state in FINAL)
+        self._ends.seen(now, ended, max(PACE_SECONDS, 2 * self._polling.spread((0.9,))[0]))
         low, high = (None, None) if self._down else self._left(gate.rate)
         return Snapshot(
             job=self._job.name,
@@ -142,7 +148,8 @@ class Watch:
         return round(cost["spent"] + unpaid * mean_images * per_image / 1_000_000, 6)
 
     def _left(self, rate: float | None) -> tuple[float | None, float | None]:
-        """Remaining seconds, from the slower of the pace held and the slots, with the service's spread."""
+        """Remaining seconds, from the slowest of the pace held, the slots and what really ends lately (disk,
+        files and this machine have their say there alone), with the service's spread."""
         if not self._polling.known and rate is None:
             return None, None
         queued = self._scheduler.to_come
@@ -150,10 +157,12 @@ class Watch:
         calls = 3.0 if self._pacing.metered == "all" else 1.0
         by_rate = 60 * calls * queued / rate if rate else 0.0
         size = self._window.size
-        tail = 0.0 if not self._unfinished() else 1.0
+        unfinished = self._unfinished()
+        tail = 0.0 if not unfinished else 1.0
+        by_ends = unfinished / self._ends.pace if self._ends.pace else 0.0
         return (
-            max(by_rate, fast * queued / size) + tail * fast,
-            max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow,
+            max(max(by_rate, fast * queued / size) + tail * fast, by_ends),
+            max(max(by_rate * 1.05, middle * 1.2 * queued / size) + tail * slow, by_ends * 1.05),
         )
 
     @property
@@ -181,6 +190,27 @@ class Watch:
         if full:
             return f"waiting for results: {self._window.size} tasks are in flight, as many as may be"
         return ""
+
+
+class Ends:
+    """How many tasks a second come to their end lately, counted from the first end that was seen: what is
+    before it tells how long a job takes, not how many go side by side."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self.pace = 0.0
+        """0.0 while it is not known yet."""
+
+    def seen(self, now: float, ended: int, span: float) -> None:
+        """So many have ended by `now`; what is older than `span` seconds counts no more."""
+        if self._seen and (ended < self._seen[-1][1] or ended == self._seen[0][1]):
+            self._seen.clear()  # fewer: failed ones were planned again
+        self._seen.append((now, ended))
+        while self._seen[0][0] < now - span and len(self._seen) > 2:
+            self._seen.popleft()
+        (then, before) = self._seen[0]
+        enough = ended - before >= PROVEN_ENDS and now - then >= PROVEN_SECONDS
+        self.pace = (ended - before) / (now - then) if enough else 0.0
 
 
 async def heed_signals(

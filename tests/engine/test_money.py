@@ -136,16 +136,16 @@ async def test_the_slowest_tasks_of_the_run_are_told_at_its_end(bench: Bench, sa
 
 
 async def test_a_run_that_was_not_confirmed_submits_nothing(bench: Bench, sandbox: MakeSandbox) -> None:
-    asked: list[float] = []
+    asked: list[tuple[float, int]] = []
 
-    def no(cost: float) -> bool:
-        asked.append(cost)
+    def no(cost: float, tasks: int) -> bool:
+        asked.append((cost, tasks))
         return False
 
     async with sandbox(service=5) as server:
         with pytest.raises(errors.UsageError, match="not confirmed"):
             await bench.run(server, bench.manifest(4), confirm=no)
-        assert asked == [0.04]
+        assert asked == [(0.04, 4)]
         assert not server.jobs
 
 
@@ -155,7 +155,7 @@ async def test_an_estimate_goes_by_real_costs_once_they_are_known(
 ) -> None:
     asked: list[float] = []
 
-    def yes(cost: float) -> bool:
+    def yes(cost: float, _tasks: int) -> bool:
         asked.append(cost)
         return True
 

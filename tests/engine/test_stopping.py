@@ -236,3 +236,30 @@ async def test_what_is_left_and_what_it_will_cost_is_of_what_this_run_does(
         assert (report.exit_code, report.counts["done"]) == (0, 20)
     assert {told.projected for told in heard} == {0.2}
     assert max(told.left_high or 0.0 for told in heard) < 60
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_what_is_left_goes_by_what_really_ends_where_the_files_are_the_narrow_place(
+    bench: Bench, sandbox: MakeSandbox, resumed: bool
+) -> None:
+    heard: list[Snapshot] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            heard.append(event)
+
+    trickle = Faults([faults.slow_body(delay=2)])
+    manifest = bench.manifest(100, limits={"rpm": "none", "in_flight": 64, "downloads": 1})
+    async with sandbox(service=1, sigma=0, rpm=100_000, faults=trickle) as server:
+        if resumed:
+            await bench.run(server, manifest, most=30)
+        report = await bench.run(server, manifest, hear)
+        assert (report.exit_code, report.counts["done"]) == (0, 100)
+    end = heard[-1].elapsed
+    later = [told for told in heard if 0.2 * end < told.elapsed < 0.9 * end]
+    assert len(later) > 50
+    for told in later:
+        assert told.left_low is not None
+        assert told.left_high is not None
+        assert 0.7 < told.left_low / (end - told.elapsed) < 1.4
+        assert told.left_low <= told.left_high < 1.5 * (end - told.elapsed)

@@ -90,6 +90,51 @@ def test_a_full_disk_is_told_by_the_place_that_is_full(
         export(shelf.output, Wishes(to=form, into=into))
 
 
+# --- what does not come to its end
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset", "parquet"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_an_export_that_fails_or_is_interrupted_leaves_nothing_and_can_be_asked_for_again(
+    shelf: Shelf,
+    form: Literal["imagefolder", "webdataset", "parquet"],
+    error: BaseException,
+) -> None:
+    three(shelf)
+    into = shelf.folder / "datasets" / "new" / "export"
+    wishes = Wishes(to=form, into=into, splits=Splits.parse("train=0.5,test=0.5"), originals=True)
+
+    def at_the_end(*_: object) -> None:
+        assert any(path.is_file() for path in into.rglob("*"))
+        raise error
+
+    takes = "imagefolder.ImageFolder.take" if form == "imagefolder" else "packing.Shards.take"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"batcher.export.{takes}", at_the_end)
+        with pytest.raises((DiskError, KeyboardInterrupt)):
+            export(shelf.output, wishes)
+    assert not (shelf.folder / "datasets").exists()
+    assert export(shelf.output, wishes).pictures == 3
+
+
+def test_an_export_that_fails_takes_away_only_what_it_made(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(shelf)
+    into = shelf.folder / "export"
+    into.mkdir()
+
+    def at_the_end(*_: object) -> None:
+        (into / "beside.txt").write_text("somebody else's")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("batcher.export.imagefolder.ImageFolder.finish", at_the_end)
+    with pytest.raises(DiskError):
+        export(shelf.output, Wishes(to="imagefolder", into=into))
+    assert [path.name for path in into.iterdir()] == ["beside.txt"]
+    assert len(list((shelf.output / "images").iterdir())) == 3
+
+
 # --- what is left out
 
 
@@ -125,7 +170,7 @@ def test_an_entry_that_names_no_picture_is_told(shelf: Shelf) -> None:
     rejected = shelf.folder / "rejected.txt"
     rejected.write_text("a\nnobody\n")
     told = export(shelf.output, Wishes(to="imagefolder", into=shelf.folder / "export", exclude=rejected))
-    assert told.notes == (f"1 entry of {rejected} name no picture (first: nobody)",)
+    assert told.notes == (f"1 entry of {rejected} names no picture (first: nobody)",)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +220,7 @@ def test_labels_that_cannot_be_read_are_told_and_invent_nothing(shelf: Shelf) ->
     shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes="[[1, 2]]"))
     told = export(shelf.output, Wishes(to="imagefolder", into=shelf.folder / "export"))
     assert told.notes == (
-        "1 pictures leave without boxes (first: box 1: [1, 2] is not [x, y, width, height])",
+        "1 picture leaves without boxes (first: box 1: [1, 2] is not [x, y, width, height])",
     )
     (line,) = lines(shelf.folder / "export")
     assert "boxes" not in line
@@ -302,6 +347,16 @@ def test_the_command_tells_its_counts(shelf: Shelf, capsys: pytest.CaptureFixtur
     )
     told = capsys.readouterr().out.splitlines()
     assert told == [f"3 pictures, 3 originals in {into} (imagefolder)", "  train  6"]
+
+
+def test_one_is_told_as_one(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png")))
+    into = shelf.folder / "export"
+    assert (
+        ended(["export", str(shelf.output), "--to", "imagefolder", "--with-originals", "-o", str(into)]) == 0
+    )
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"1 picture, 1 original in {into} (imagefolder)", "  train  2"]
 
 
 def test_the_command_prints_one_object(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:

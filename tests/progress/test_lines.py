@@ -95,9 +95,9 @@ def test_the_end_is_the_summary_with_the_command() -> None:
         [STARTED, ended(3, counts=counts(done=992, failed=8), failures={"FAILED: x": 8})]
     )[1:]
     assert headline.startswith("2026-01-05T12:00:00Z streets: finished with failures, 992 of 1,000")
-    assert "  failed  8 x FAILED: x" in rest
-    assert "  images  out/streets/images" in rest
-    assert rest[-1] == f"          {COMMAND} --retry-failed"
+    assert "  failed   8 x FAILED: x" in rest
+    assert "  images   out/streets/images" in rest
+    assert rest[-1] == f"           {COMMAND} --retry-failed"
 
 
 def test_planning_and_moves_make_no_lines() -> None:
@@ -111,7 +111,7 @@ def test_quiet_says_nothing_about_a_run_that_goes_well() -> None:
 def test_quiet_tells_errors_and_a_bad_end() -> None:
     written = lines_of([STARTED, Noted("it broke", "error"), ended(5, "DOWN: x")], quiet=True)
     assert "error: it broke" in written[0]
-    assert [line for line in written if "exit" in line] == ["  exit    code 5"]
+    assert [line for line in written if "exit" in line] == ["  exit     code 5"]
 
 
 def test_an_output_that_knows_only_ascii_gets_ascii() -> None:

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from batcher.progress import Event, Noted, Planning, Snapshot
-from batcher.progress.terminal import Block, Terminal, apportion
+from batcher.progress.terminal import INDENT, Block, Terminal, apportion
 from batcher.task import State
 from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
 from progress.screen import ESCAPE, Clock, Screen, console, picture
@@ -47,14 +47,14 @@ def test_the_block_at_80_columns() -> None:
         "░ planned       ▒ in flight     ▓ fetching      █ done          × failed",
         "  324             48              12              608             8",
         "",
-        "now     at the limit of 60 submits a minute",
-        "pace    57.3 images/min  limit 60 calls/min  3.1 calls/image  2 x 429",
-        "money   15.20 credits spent  about 24.85 in all  1.20 reserved  0.05 doubtful",
-        "left    6 to 7 min",
-        "failed  5 x FAILED: CUDA out of memory",
-        "        1 x FAILED: the prompt was blocked by the content rules of this model, …",
-        "        1 x NOT_AN_IMAGE: photos/notes.jpg is not a picture that any decoder re…",
-        "        1 x REJECTED: guidance_scale must be at most 25",
+        "now      at the limit of 60 submits a minute",
+        "pace     57.3 images/min  limit 60 calls/min  3.1 calls/image  2 x 429",
+        "money    15.20 credits spent  about 24.85 in all  1.20 reserved  0.05 doubtful",
+        "left     6 to 7 min",
+        "failed   5 x FAILED: CUDA out of memory",
+        "         1 x FAILED: the prompt was blocked by the content rules of this model,…",
+        "         1 x NOT_AN_IMAGE: photos/notes.jpg is not a picture that any decoder r…",
+        "         1 x REJECTED: guidance_scale must be at most 25",
     ]
 
 
@@ -104,8 +104,18 @@ def test_no_line_of_the_summary_is_wider_than_the_terminal_but_what_is_to_be_cop
         failures=MIDDLE.failures,
     )
     lines = said([STARTED, finished], width)
-    assert f"        {COMMAND} --retry-failed" in lines
+    assert f"         {COMMAND} --retry-failed" in lines
     assert max(len(line) for line in lines if COMMAND not in line) <= width
+
+
+def test_every_label_stands_apart_from_its_text_and_all_texts_begin_in_one_column() -> None:
+    finished = replace(
+        ended(3, "a cause", counts=counts(done=992, failed=8), failures={"FAILED: x": 8}), left_out=4
+    )
+    lines = said([STARTED, finished])
+    assert "left out 4 rows that cannot be used as they are" in lines
+    assert {line[INDENT - 1] for line in lines[1:]} == {" "}
+    assert all(line[INDENT] != " " for line in lines[1:])
 
 
 def test_doubtful_tasks_have_a_column_while_there_are_any() -> None:
@@ -114,7 +124,7 @@ def test_doubtful_tasks_have_a_column_while_there_are_any() -> None:
 
 def test_more_than_a_few_reasons_are_told_as_a_number() -> None:
     many = replace(MIDDLE, failures={f"FAILED: reason {place}": 9 - place for place in range(9)})
-    assert shown(many, 80)[-1] == "        21 x (6 other reasons)"
+    assert shown(many, 80)[-1] == "         21 x (6 other reasons)"
 
 
 def test_notes_stand_above_the_block_and_are_not_markup() -> None:
