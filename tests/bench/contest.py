@@ -201,6 +201,16 @@ def started(command: Sequence[str], said: IO[bytes] | int = subprocess.DEVNULL) 
     return process
 
 
+def running(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has not ended yet. Its end is left to `waited`: Popen's own `poll` would take it away."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+    """Sends a signal; Popen's own way polls first."""
+    os.kill(process.pid, number)
+
+
 def waited(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, resource.struct_rusage]:
     """Waits for a program's end (it is killed after so many seconds); its exit code and its use."""
     until = time.monotonic() + seconds
@@ -211,7 +221,7 @@ def waited(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, resou
             LIVE.discard(process)
             return process.returncode, used
         if time.monotonic() > until:
-            process.kill()
+            end(process)
         time.sleep(0.002)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.allowed import Terms
-from bench.contest import files_in, manifest, run, run_words, scratch, started, waited
+from bench.contest import end, files_in, manifest, run, run_words, running, scratch, started, waited
 from bench.figures import Figure
 from bench.scale import Scale
 from bench.server import Server
@@ -75,10 +75,10 @@ def dies(words: list[str], server: Server, dice: random.Random) -> bool:
     if dice.random() < IN_START_UP:
         time.sleep(dice.uniform(0, START_UP))
     else:
-        while server.statistics()["calls"] == calls and process.poll() is None:
+        while server.statistics()["calls"] == calls and running(process):
             time.sleep(0.01)
         time.sleep(dice.uniform(0, LONGEST_LIFE))
-    process.kill()
+    end(process)
     return waited(process, 10)[0] < 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.allowed import Terms
-from bench.contest import Broken, run, run_words, scratch, started, waited
+from bench.contest import Broken, end, run, run_words, scratch, started, waited
 from bench.figures import Figure
 from bench.scale import Scale
 from bench.server import Server
@@ -70,11 +70,11 @@ def first_call(server: Server, job: Path, *, seconds: float, ending: signal.Sign
     while work(server) == seen:
         time.sleep(0.01)
         if time.perf_counter() - began > LONGEST_START:
-            process.kill()
+            end(process)
             raise Broken(f"no call within {LONGEST_START:g} s")
     first = time.perf_counter() - began
     time.sleep(seconds)
-    process.send_signal(ending)
+    end(process, ending)
     _, used = waited(process, 120)
     return first, used.ru_maxrss * 1024
 
