@@ -23,7 +23,7 @@ KINDS: Mapping[Type, str] = {
 }
 
 USUAL: Mapping[Type, type] = {"string": str, "integer": int, "number": int, "boolean": bool}
-"""What a value of that type mostly is, and then surely fits."""
+"""What a value of that type mostly is, and then surely fits: no more is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,10 @@ def _right_type(type_: Type) -> Callable[[Any], bool]:
     if type_ == "boolean":
         return lambda value: isinstance(value, bool)
     if type_ == "integer":
-        return lambda value: type(value) is int or (isinstance(value, int) and not isinstance(value, bool))
+        return lambda value: isinstance(value, int) and not isinstance(value, bool)
     # value - value is nan for nan and the infinities, 0 for the rest.
     return lambda value: (
-        type(value) is int
-        or (isinstance(value, float) and value - value == 0)
+        (isinstance(value, float) and value - value == 0)
         or (isinstance(value, int) and not isinstance(value, bool))
     )
 
