@@ -1,65 +1,82 @@
-"""Every way it can go wrong. Each class carries its verdict and its exit code.
+"""Every way it can go wrong: one class for each that somebody must treat differently.
 
     BatcherError
     ├── UsageError                    2   the command line or the manifest
     │   ├── ManifestError             2   every problem of a manifest at once
     │   ├── OtherOrigin               2   the ledger belongs to another API
-    │   └── OtherDestination          2   the job's pictures lie elsewhere
+    │   ├── OtherDestination          2   the job's pictures lie elsewhere
+    │   └── PaidElsewhere             2   another output folder has what the plan would pay for
     ├── LedgerError                   1   the ledger is corrupt, foreign or too new
-    │   └── Overtaken                     somebody else moved the task
+    │   └── StaleTask                     somebody else moved the task
     ├── Locked                       11   another run holds this job
     ├── DiskError                     5   full, read-only: stop cleanly, run again later
+    │   ├── LockLost                  5   the job's lock or its ledger was taken away
+    │   ├── SourceGone                5   the folder, mount or store of the input pictures is gone
+    │   └── TooManyOpenFiles          5   no file descriptor is left
     ├── MissingKey                    5   no API key to be found
     ├── Incomplete                    3   shares that are not all there, or not finished
-    ├── ApiError                          what an answer of the API, or its absence, means
-    │   ├── Throttled        WAIT         429: everybody waits, no attempt is spent
-    │   ├── Refused          AGAIN        no connection: nothing was accepted
-    │   ├── Gateway          AGAIN        502/503/504: again, perhaps paid
-    │   ├── ServerError      NEVER        500: often a parameter the model choked on
-    │   ├── AnswerLost       DOUBT        cut, timeout, unreadable 2xx
-    │   ├── Rejected         NEVER        400, 406 by its text, 413, 422 on submit, ...
-    │   ├── InferenceFailed  NEVER        FAILED: it ran and failed
-    │   │   └── ContentBlocked            FAILED by a content rule
-    │   ├── RecordGone       AGAIN        404 on status or result
-    │   ├── BadKey           STOP     5   401
-    │   ├── Forbidden        STOP     5   403
-    │   ├── Misled           STOP     5   the way to the API is wrong: a redirect, a certificate, a host
-    │   ├── ModelGone        STOP     5   404 on submit, 410
-    │   ├── OutOfCredits     STOP     4   406 by its text: credits or a spend limit
-    │   ├── BudgetSpent      STOP     4   max_cost is used up
-    │   └── ApiDown          STOP     5   no submit came through for ten minutes
-    └── FileError                         bytes that are not the picture they should be
-        ├── NotAnImage       NEVER        a local input that no decoder reads
-        ├── UploadRejected   NEVER        the storage refused the file itself
-        ├── StoreError       AGAIN        the store that takes the pictures refuses one
-        ├── DeadLink         AGAIN        the output URL is gone or forbidden
-        └── BadDownload      AGAIN        truncated, empty, a page instead of a picture, too large
+    └── TaskError                         what happened to one task
+        ├── ApiError                      what an answer of the API, or its absence, means
+        │   ├── Throttled        retry    429: everybody waits, no attempt is spent
+        │   ├── Unreachable      retry    no connection, or 408, 421, 425: nothing was accepted
+        │   ├── Gateway          retry    502, 503, 504, 52x, 53x: perhaps paid; `retry.statuses` decides
+        │   ├── ServerError               500: often a parameter the model choked on; perhaps paid
+        │   ├── AnswerLost       retry    cut, timeout: perhaps accepted, perhaps not
+        │   ├── NotUnderstood             a whole answer to a submit that proves neither yes nor no
+        │   ├── Rejected                  400, 406 by its text, 413, 422 on submit, ...
+        │   ├── InferenceFailed           FAILED: it ran and failed; `retry.failed` decides
+        │   │   └── ContentBlocked        FAILED by a content rule
+        │   ├── RecordGone       retry    404 on status or result
+        │   └── FatalForRun           5   about the account or the model: the run stops
+        │       ├── BadKey            5   401
+        │       ├── Forbidden         5   403
+        │       ├── WrongEndpoint     5   the way to the API is wrong: a redirect, a certificate, a host
+        │       ├── ModelGone         5   404 on submit, 410
+        │       ├── OutOfCredits      4   402, or 406 by its text: credits or a spend limit
+        │       ├── StorageFull       5   the storage takes no upload any more: a quota
+        │       ├── BudgetSpent       4   max_cost is used up
+        │       ├── ApiDown           5   no submit came through for ten minutes
+        │       ├── NoStatement       5   the provider's request history cannot be had
+        │       ├── AnswersUnread     5   answers to submits are not understood: each may be a paid job
+        │       └── NoFiles           5   results are paid for, and none of their files can be had
+        ├── WorkersLost      retry    5   nobody of a cluster answers; work on bytes, done again
+        └── FileError                     bytes that are not the picture they should be
+            ├── NotAnImage                a local input that no decoder reads
+            ├── SourceChanged             a local input is not the one any more that was planned
+            ├── UploadRejected            the storage refused the file itself
+            ├── StoreError       retry    an object store refuses a picture or does not answer
+            ├── DeadLink         retry    the output URL is gone or forbidden
+            └── BadDownload      retry    truncated, empty, a page instead of a picture, too large
+                └── Undecodable  retry    bytes that came whole, and are no picture
 
-Rule: whoever knows the error decides what it means, here, once; who retries only obeys.
+The numbers are exit codes; `retry`: another try may come through.
+
+Rule: whoever raises decides what happened, once, by choosing the class (`api/wire/refusals.py` for answers
+that say no). What follows from it is decided by class where it is caught: `api/retry.py` whether the task is
+submitted again, `engine/lifecycle` what the ledger records, `engine/stopping.py` why the run ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import ClassVar
 
 
-class Verdict(Enum):
-    """What an error means for the task and for the run."""
-
-    NEVER = "this task never"
-    AGAIN = "this task later"
-    WAIT = "everybody waits"
-    DOUBT = "perhaps accepted, perhaps not"
-    STOP = "stop the run"
-
-
 class BatcherError(Exception):
-    """Base of all our errors; `exit_code` is what the program ends with when one reaches the roof."""
+    """Base of all our errors.
+
+    `exit_code` is what the program ends with when one stops it, `remedy` what to do about it before the same
+    command is tried again, as half a sentence; empty where nothing is known. `lines`: what it says; a name or
+    text that came from outside ends none of them.
+    """
 
     exit_code: ClassVar[int] = 1
+    remedy: ClassVar[str] = ""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        super().__init__("\n".join(lines))
 
 
 class UsageError(BatcherError):
@@ -73,7 +90,7 @@ class Problem:
     """One thing wrong with a file: where (line and column count from 1; 0 = unknown), what, what to do.
 
     `key` is the dotted path of the manifest key, `excerpt` the source line for a caret;
-    `allowed`: the manifest says that a row may lack this, and is passed over then.
+    `skipped_by_manifest`: the manifest says that a row may lack this, and is passed over then.
     """
 
     message: str
@@ -82,9 +99,14 @@ class Problem:
     column: int = 0
     key: str = ""
     excerpt: str = ""
-    allowed: bool = False
+    skipped_by_manifest: bool = False
 
     def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The sentence, and where it is known the source line with a caret below the place."""
         place = self.file
         if self.line:
             place += f":{self.line}"
@@ -93,8 +115,8 @@ class Problem:
         parts = [part for part in (place, self.key) if part]
         text = ": ".join([*parts, self.message])
         if self.excerpt and self.column:
-            text += f"\n    {self.excerpt}\n    {' ' * (self.column - 1)}^"
-        return text
+            return (text, f"    {self.excerpt}", f"    {' ' * (self.column - 1)}^")
+        return (text,)
 
 
 class ManifestError(UsageError):
@@ -102,8 +124,8 @@ class ManifestError(UsageError):
 
     def __init__(self, problems: Sequence[Problem], warnings: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        told = [str(problem) for problem in self.problems]
-        super().__init__("\n".join([*told, *(f"warning: {warning}" for warning in warnings)]))
+        told = (line for problem in self.problems for line in problem.lines)
+        super().__init__(*told, *(f"warning: {warning}" for warning in warnings))
 
 
 class OtherOrigin(UsageError):
@@ -114,11 +136,15 @@ class OtherDestination(UsageError):
     """The job's pictures lie elsewhere than where this run would put them."""
 
 
+class PaidElsewhere(UsageError):
+    """Half of a plan or more is paid for in another output folder."""
+
+
 class LedgerError(BatcherError):
     """The ledger cannot be trusted or read; it is left as it is."""
 
 
-class Overtaken(LedgerError):
+class StaleTask(LedgerError):
     """A task is no longer in the state in which it was left: somebody else moved it."""
 
 
@@ -134,8 +160,32 @@ class DiskError(BatcherError):
     exit_code = 5
 
 
+class LockLost(DiskError):
+    """A file that this run had locked, its job's lock or its ledger, is not at its place any more."""
+
+    remedy = "see whether another run works on the same job, and put back what was taken away"
+
+
+class SourceGone(DiskError):
+    """The folder, mount or store that the input pictures lie in cannot be read any more."""
+
+    remedy = "bring the folder, mount or store back"
+
+
+class TooManyOpenFiles(DiskError):
+    """The system gives this process no further file descriptor."""
+
+    remedy = "allow more open files (ulimit -n), or lower limits.in_flight and limits.downloads"
+
+
 class MissingKey(BatcherError):
     """No API key was found."""
+
+    exit_code = 5
+
+
+class ModelListUnavailable(BatcherError):
+    """The provider's list of models could not be had."""
 
     exit_code = 5
 
@@ -147,9 +197,10 @@ class Incomplete(BatcherError):
 
 
 class TaskError(BatcherError):
-    """Something that happened to one task. `label` is the class word of `failures` keys."""
+    """Something that happened to one task. `label` is the class word of `failures` keys; `retryable`: another
+    try may come through where this one did not."""
 
-    verdict: ClassVar[Verdict] = Verdict.NEVER
+    retryable: ClassVar[bool] = False
     label: ClassVar[str] = "ERROR"
 
     def __init__(self, message: str) -> None:
@@ -177,7 +228,7 @@ class Throttled(ApiError):
     """429. `reset_at` is the wall time (s, server's clock corrected to ours) at which calls pass again;
     None when the answer carried no stamp, which teaches nothing about the limit."""
 
-    verdict = Verdict.WAIT
+    retryable = True
     label = "THROTTLED"
 
     def __init__(self, message: str = "rate limited", *, reset_at: float | None = None) -> None:
@@ -185,31 +236,53 @@ class Throttled(ApiError):
         self.reset_at = reset_at
 
 
-class Refused(ApiError):
-    """No connection came about: nothing was sent, so nothing was accepted."""
+class Unreachable(ApiError):
+    """No connection, or an answer that says that the request was not taken up: nothing was accepted."""
 
-    verdict = Verdict.AGAIN
+    retryable = True
     label = "UNREACHABLE"
 
 
 class Gateway(ApiError):
-    """502, 503 or 504. On a v2 submit: submit again, and keep the attempt as perhaps paid."""
+    """502, 503, 504, or a proxy's word from 520 on, whose `status` is then 504. On a v2 submit: submit again,
+    and keep the attempt as perhaps paid."""
 
-    verdict = Verdict.AGAIN
+    retryable = True
     label = "GATEWAY"
 
 
 class ServerError(ApiError):
-    """500: often a parameter that the model choked on."""
+    """500 and its like: often a parameter that the model choked on, so another try is vain. No proof that
+    nothing was accepted: the attempt is kept as perhaps paid."""
 
     label = "SERVER"
 
 
 class AnswerLost(ApiError):
-    """The request may have arrived: a cut line, a timeout, a 2xx that cannot be read."""
+    """The request may have arrived: a cut line, a timeout. `status` is that of an answer that began, `answer`
+    what came of its body, `request_id` the job that its headers name."""
 
-    verdict = Verdict.DOUBT
+    retryable = True
     label = "LOST"
+
+    def __init__(
+        self, message: str, *, status: int = 0, answer: bytes = b"", request_id: str | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.answer = answer
+        self.request_id = request_id
+
+
+class NotUnderstood(ApiError):
+    """A whole answer to a submit that says neither yes nor no: perhaps a paid job, and so would be the next.
+    `answer`: its body, as far as it is kept; `request_id`: the job that its headers name."""
+
+    label = "NOT_UNDERSTOOD"
+
+    def __init__(self, message: str, *, status: int = 0, answer: bytes = b"") -> None:
+        super().__init__(message, status=status)
+        self.answer = answer
+        self.request_id: str | None = None
 
 
 class Rejected(ApiError):
@@ -219,9 +292,14 @@ class Rejected(ApiError):
 
 
 class InferenceFailed(ApiError):
-    """FAILED, served as HTTP 422: the inference ran and failed."""
+    """FAILED, served as HTTP 422: the inference ran and failed. `request_id`: the job that the answer tells
+    of, None where it names none."""
 
     label = "FAILED"
+
+    def __init__(self, message: str, *, status: int = 0, request_id: str | None = None) -> None:
+        super().__init__(message, status=status)
+        self.request_id = request_id
 
 
 class ContentBlocked(InferenceFailed):
@@ -231,59 +309,109 @@ class ContentBlocked(InferenceFailed):
 class RecordGone(ApiError):
     """404 on status or result: unknown, not yet known, or expired; only the deadline tells which."""
 
-    verdict = Verdict.AGAIN
+    retryable = True
     label = "EXPIRED"
 
 
-class StopsTheRun(ApiError):
+class FatalForRun(ApiError):
     """About the account or the model, not the task: the other tasks stay planned."""
 
-    verdict = Verdict.STOP
     exit_code = 5
 
 
-class BadKey(StopsTheRun):
+class BadKey(FatalForRun):
     """401: the key is missing, malformed or unknown."""
 
     label = "KEY"
+    remedy = "put a valid key into SEGMIND_API_KEY"
 
 
-class Forbidden(StopsTheRun):
+class Forbidden(FatalForRun):
     """403: the account may not do this."""
 
     label = "FORBIDDEN"
+    remedy = "ask the provider what your account may do"
 
 
-class Misled(StopsTheRun):
+class WrongEndpoint(FatalForRun):
     """Another host answers, or is named, than the one that is trusted: the key does not go there."""
 
     label = "ADDRESS"
+    remedy = "mend the way to the API (SEGMIND_BASE_URL or --base-url, a proxy, a certificate)"
 
 
-class ModelGone(StopsTheRun):
+class ModelGone(FatalForRun):
     """404 on submit or 410: there is no such model, or no longer."""
 
     label = "MODEL"
+    remedy = "correct `model` in the manifest (`batcher models` lists the known ones)"
 
 
-class OutOfCredits(StopsTheRun):
-    """406 about credits or a spend limit: top up, then the same command goes on."""
+class OutOfCredits(FatalForRun):
+    """402, or 406 about credits or a spend limit: top up, then the same command goes on."""
 
     exit_code = 4
     label = "CREDITS"
+    remedy = "top up your credits or raise the spend limit"
 
 
-class BudgetSpent(StopsTheRun):
+class StorageFull(FatalForRun):
+    """An upload is refused by words of storage or quota: it is about the account, and the next one meets it
+    too."""
+
+    label = "STORAGE"
+    remedy = "free storage at the provider, or raise its plan; `uploads: inline` needs none"
+
+
+class BudgetSpent(FatalForRun):
     """`max_cost` leaves no room for another request, and nothing that is outstanding could free any."""
 
     exit_code = 4
     label = "BUDGET"
+    remedy = "raise max_cost"
 
 
-class ApiDown(StopsTheRun):
+class ApiDown(FatalForRun):
     """No submit came through for ten minutes; the tasks stay planned."""
 
     label = "DOWN"
+    remedy = "wait until the API is back"
+
+
+class NoStatement(FatalForRun):
+    """The provider's request history cannot be had, which an audit compares with."""
+
+    label = "HISTORY"
+    remedy = "see whether SEGMIND_HISTORY_URL, or the base URL, is a host that serves a request history"
+
+
+class WorkersLost(TaskError):
+    """Nobody of a cluster that works on bytes is heard of: nothing was sent to the API for it."""
+
+    exit_code = 5
+    remedy = "look whether the cluster is up"
+    label = "WORKERS"
+    retryable = True
+
+
+class AnswersUnread(FatalForRun):
+    """Submits are answered, and the answers are not understood: each may be a paid job."""
+
+    label = "NOT_UNDERSTOOD"
+    remedy = (
+        "see what became of these requests in your account, and whether the API or the way to it "
+        "(SEGMIND_BASE_URL, a proxy) has changed"
+    )
+
+
+class NoFiles(FatalForRun):
+    """Paid results come, and the files of none can be had: another would be paid for as vainly."""
+
+    label = "NO_FILES"
+    remedy = (
+        "see whether this machine reaches the file host (a firewall, a proxy, a name that does not resolve), "
+        "or what the model gives in place of pictures"
+    )
 
 
 class FileError(TaskError):
@@ -298,6 +426,12 @@ class NotAnImage(FileError):
     label = "NOT_AN_IMAGE"
 
 
+class SourceChanged(FileError):
+    """A local input file was changed since it was planned: it waits for the next run, which plans it anew."""
+
+    label = "CHANGED"
+
+
 class UploadRejected(FileError):
     """The storage refused this very file (too large, wrong type)."""
 
@@ -305,21 +439,38 @@ class UploadRejected(FileError):
 
 
 class StoreError(FileError):
-    """The object store that takes the pictures refuses or does not answer."""
+    """An object store, of inputs or of results, refuses one picture or does not answer for it."""
 
-    verdict = Verdict.AGAIN
+    retryable = True
     label = "STORE"
 
 
-class DeadLink(FileError):
-    """The output URL answers 403, 404 or 410: ask the result for a fresh one."""
+class CheckFailed(FileError):
+    """The program that judges pictures (`checks.command`) failed itself: the picture waits."""
 
-    verdict = Verdict.AGAIN
+    label = "CHECK"
+
+
+class DeadLink(FileError):
+    """The output URL answers 401, 403, 404 or 410: ask the result for a fresh one."""
+
+    retryable = True
     label = "LINK"
 
 
 class BadDownload(FileError):
     """Truncated, empty, a page instead of a picture, or over the size limit."""
 
-    verdict = Verdict.AGAIN
+    retryable = True
     label = "DOWNLOAD"
+
+
+class Undecodable(BadDownload):
+    """A file that came whole and is no picture, nor a page or nothing, which a host sends in place of one.
+    `sha256` (hex) tells whether the next try brought the same bytes."""
+
+    label = "UNDECODABLE"
+
+    def __init__(self, message: str, sha256: str = "") -> None:
+        super().__init__(message)
+        self.sha256 = sha256

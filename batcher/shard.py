@@ -1,6 +1,6 @@
 """One of N shares of a plan: for several schedulers or accounts, with nothing between them.
 
-Law: a task's share hangs on its key alone, so that other tasks may come and go and none moves.
+Rule: a task's share hangs on its key alone, so that other tasks may come and go and none moves.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ class State(StrEnum):
     """The result and its URLs are on disk; the files are still to be fetched."""
     DONE = "done"
     """Every file is verified and stands under its final name."""
+    REJECTED = "rejected"
+    """A check or a person set its pictures aside, for a stated reason; they are kept."""
     FAILED = "failed"
     """It ended without a picture, for a stated reason."""
 
@@ -35,13 +37,14 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.SUBMITTING: frozenset({State.SUBMITTED, State.READY, State.PLANNED, State.DOUBTFUL, State.FAILED}),
     State.DOUBTFUL: frozenset({State.SUBMITTED, State.READY, State.PLANNED, State.FAILED}),
     State.SUBMITTED: frozenset({State.READY, State.PLANNED, State.FAILED}),
-    State.READY: frozenset({State.DONE, State.PLANNED, State.FAILED}),
-    State.DONE: frozenset({State.READY, State.PLANNED}),
+    State.READY: frozenset({State.DONE, State.REJECTED, State.PLANNED, State.FAILED}),
+    State.DONE: frozenset({State.READY, State.PLANNED, State.REJECTED}),
+    State.REJECTED: frozenset({State.DONE}),
     State.FAILED: frozenset({State.PLANNED}),
 }
 
 IN_FLIGHT = frozenset({State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED, State.READY})
-FINAL = frozenset({State.DONE, State.FAILED})
+FINAL = frozenset({State.DONE, State.REJECTED, State.FAILED})
 
 
 class Task(NamedTuple):
@@ -49,7 +52,7 @@ class Task(NamedTuple):
 
     `params` is the request body as the manifest says it, with local files as absolute paths;
     `media` names the parameters that hold such a file and gives the sha256 (hex) of its content; an item of a
-    list or mapping is named by its place, as `images.0` (see `at`).
+    list or mapping is named by its place, as `images.0` (see `value_at`).
     `columns` are the source columns and axes the task came from, kept for its metadata.
     `images` is how many pictures one request of it gives (the model's count parameter).
     """
@@ -63,7 +66,7 @@ class Task(NamedTuple):
     images: int = 1
 
 
-def at(params: Mapping[str, Any], place: str) -> Any:
+def value_at(params: Mapping[str, Any], place: str) -> Any:
     """What stands in a body at a place that `media` names; None where nothing does."""
     if place in params:
         return params[place]

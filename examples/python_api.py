@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batcher import load, run
 from batcher.errors import BatcherError
-from batcher.progress import Event, Moved, Noted, Started
+from batcher.progress import Event, Message, Started, StateChanged
 from batcher.task import State
 
 MANIFEST = Path(__file__).parents[1] / "jobs" / "demo.yaml"
@@ -27,17 +27,17 @@ def tell(event: Event) -> None:
     match event:
         case Started():
             print(f"{event.job}: {event.total} tasks, {event.new} new")
-        case Moved(target=State.DONE):
+        case StateChanged(target=State.DONE):
             print(f"{event.task}: delivered")
-        case Moved(target=State.FAILED):
+        case StateChanged(target=State.FAILED):
             print(f"{event.task}: failed, {event.reason}")
-        case Noted():
+        case Message():
             print(f"{event.level}: {event.text}")
 
 
 async def main(output: Path) -> int:
     """Runs the job and gives its exit code, which means what it means on the command line."""
-    job = load(MANIFEST, OVERRIDES)
+    job = load(MANIFEST, overrides=OVERRIDES)
     report = await run(job, listener=tell, sandbox=True, output=output)
     print(f"{report.images} images for {report.cost['spent']} credits, in {report.output}")
     for line in (report.output / "metadata.jsonl").read_text("utf-8").splitlines():

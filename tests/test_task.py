@@ -14,11 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batcher import errors
-from batcher.ledger import store
-from batcher.ledger.entries import Entry
-from batcher.ledger.writer import Ledger
+from batcher.ledger import database
+from batcher.ledger.entries import TaskEntry
+from batcher.ledger.ledger import Ledger
 from batcher.task import FINAL, IN_FLIGHT, TRANSITIONS, State
-from bookkeeping import ACCEPTED, NOW, PICTURE, a_ledger, a_result, equals_its_rows, in_virtual_time
+from tests.support.bookkeeping import (
+    ACCEPTED,
+    NOW,
+    PICTURE,
+    a_ledger,
+    a_result,
+    equals_its_rows,
+    in_virtual_time,
+)
 
 PAIRS = list(product(State, State))
 
@@ -49,7 +57,14 @@ SUBMISSION = {
     State.PLANNED: None,
     State.FAILED: 1,
     **dict.fromkeys((State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED, State.READY, State.DONE), 1),
+    State.REJECTED: 1,
 }
+
+
+def why(state: State) -> tuple[str | None, str | None, float | None]:
+    """The reason, who rejected it and when, as a task in this state has them."""
+    reason = "X: y" if state in (State.FAILED, State.REJECTED) else None
+    return (reason, "person", 1.0) if state is State.REJECTED else (reason, None, None)
 
 
 def a_row(connection: sqlite3.Connection, state: State) -> None:
@@ -58,8 +73,9 @@ def a_row(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("INSERT INTO runs (started_at) VALUES (0)")
     connection.execute(
         "INSERT INTO tasks (id, key, name, name_key, plan, images, repeat, params, columns, media, state, "
-        "submission, reason) VALUES (1, 'k', 'n', 'n', 1, 1, 0, '{}', '{}', '{}', ?, ?, ?)",
-        (state, SUBMISSION[state], "X: y" if state is State.FAILED else None),
+        "submission, reason, rejected_by, rejected_at) "
+        "VALUES (1, 'k', 'n', 'n', 1, 1, 0, '{}', '{}', '{}', ?, ?, ?, ?, ?)",
+        (state, SUBMISSION[state], *why(state)),
     )
     connection.execute(
         "INSERT INTO submissions (id, task, run, attempt, api, submitted_at, request_id, images) "
@@ -73,10 +89,10 @@ def a_row(connection: sqlite3.Connection, state: State) -> None:
 
 @pytest.mark.parametrize(("origin", "target"), PAIRS)
 def test_the_database_refuses_every_move_that_the_table_does_not_allow(origin: State, target: State) -> None:
-    connection = store.blank()
+    connection = database.blank()
     a_row(connection, origin)
-    move = "UPDATE tasks SET state = ?, submission = ?, reason = ?"
-    values = (target, SUBMISSION[target], "X: y" if target is State.FAILED else None)
+    move = "UPDATE tasks SET state = ?, submission = ?, reason = ?, rejected_by = ?, rejected_at = ?"
+    values = (target, SUBMISSION[target], *why(target))
     if target in TRANSITIONS[origin] or target is origin:
         connection.execute(move, values)
     else:
@@ -101,6 +117,13 @@ NONSENSE = [
     ("submitted", "UPDATE tasks SET state = 'planned'"),
     ("ready", "UPDATE files SET delivered_at = NULL; UPDATE tasks SET state = 'done'"),
     ("ready", "UPDATE files SET sha256 = NULL"),
+    ("ready", "UPDATE files SET folder = 'elsewhere'"),
+    ("done", "UPDATE files SET delivered_at = NULL; UPDATE tasks SET state = 'rejected', reason = 'x'"),
+    ("done", "UPDATE tasks SET state = 'rejected', reason = 'x'"),
+    ("done", "UPDATE tasks SET state = 'rejected', rejected_by = 'person', rejected_at = 1"),
+    ("done", "UPDATE tasks SET rejected_by = 'person', rejected_at = 1"),
+    ("rejected", "UPDATE tasks SET state = 'done', reason = NULL"),
+    ("rejected", "UPDATE tasks SET rejected_at = NULL"),
     ("ready", "UPDATE files SET url = NULL"),
     ("failed", "UPDATE tasks SET state = 'planned', submission = NULL"),
     ("submitted", "UPDATE submissions SET outcome = 'completed'"),
@@ -115,7 +138,7 @@ NONSENSE = [
 
 @pytest.mark.parametrize(("state", "script"), NONSENSE)
 def test_nonsense_cannot_be_stored(state: str, script: str) -> None:
-    connection = store.blank()
+    connection = database.blank()
     a_row(connection, State(state))
     *before, last = script.split("; ")
     for statement in before:
@@ -127,22 +150,29 @@ def test_nonsense_cannot_be_stored(state: str, script: str) -> None:
 
 # --- the ledger's own moves
 
-Move = Callable[[Ledger, Entry, random.Random], Entry]
+Move = Callable[[Ledger, TaskEntry, random.Random], TaskEntry]
 
 
-def _deliver(ledger: Ledger, entry: Entry, chance: random.Random) -> Entry:
+def _deliver(ledger: Ledger, entry: TaskEntry, chance: random.Random) -> TaskEntry:
     for file in ledger.files(entry):
         ledger.named(entry, file.position, f"{entry.id}-{file.position}.png", "0" * 64)
         ledger.delivered(entry, file.position, size=1, width=1, height=1)
     return ledger.done(entry)
 
 
-def _ready(ledger: Ledger, entry: Entry, chance: random.Random) -> Entry:
+def _rejected(ledger: Ledger, entry: TaskEntry, chance: random.Random) -> TaskEntry:
+    for file in ledger.files(entry):
+        ledger.named(entry, file.position, f"{entry.id}-{file.position}.png", "0" * 64)
+        ledger.delivered(entry, file.position, size=1, width=1, height=1)
+    return ledger.rejected(entry, "blank", "blank")
+
+
+def _ready(ledger: Ledger, entry: TaskEntry, chance: random.Random) -> TaskEntry:
     result = a_result(chance.choice([None, 0.0, 0.01, 0.07, 3.0]), *[PICTURE] * entry.task.images)
     return ledger.ready(entry, result, [(output, None) for output in result.outputs])
 
 
-def _failed(ledger: Ledger, entry: Entry, chance: random.Random) -> Entry:
+def _failed(ledger: Ledger, entry: TaskEntry, chance: random.Random) -> TaskEntry:
     outcome = chance.choice(["refused", "gateway", "doubtful", "failed", "lost", "completed", None])
     if outcome is None and entry.submission is not None and entry.submission.outcome == "open":
         outcome = "failed"
@@ -158,6 +188,7 @@ MOVES: dict[State, Move] = {
     State.DOUBTFUL: lambda ledger, entry, chance: ledger.doubtful(entry, "cut"),
     State.READY: _ready,
     State.DONE: _deliver,
+    State.REJECTED: _rejected,
     State.FAILED: _failed,
     State.PLANNED: lambda ledger, entry, chance: ledger.planned(
         entry, chance.choice(["refused", "gateway", "doubtful", "failed", "lost"]), "why"
@@ -175,7 +206,7 @@ async def test_a_move_that_may_not_be_changes_nothing(tmp_path: Path, origin: St
         before = snapshot(ledger)
         with pytest.raises(errors.LedgerError, match="may not go"):
             MOVES[target](ledger, entry, chance)
-        if target is not State.DONE:
+        if target not in (State.DONE, State.REJECTED):
             assert snapshot(ledger) == before
         equals_its_rows(ledger)
 
@@ -190,14 +221,14 @@ async def test_a_move_of_a_task_that_another_process_moved_changes_nothing(
         elsewhere = next(state for state in TRANSITIONS[origin] if state is not target)
         MOVES[elsewhere](ledger, entry, random.Random(1))
         before = snapshot(ledger)
-        with pytest.raises(errors.Overtaken, match="no longer"):
+        with pytest.raises(errors.StaleTask, match="no longer"):
             MOVES[target](ledger, entry, random.Random(1))
-        if target is not State.DONE:
+        if target not in (State.DONE, State.REJECTED):
             assert snapshot(ledger) == before
         equals_its_rows(ledger)
 
 
-def led_to(ledger: Ledger, state: State) -> Entry:
+def led_to(ledger: Ledger, state: State) -> TaskEntry:
     """The first task, brought into `state` by moves that may be."""
     ways = {
         State.PLANNED: [],
@@ -206,6 +237,7 @@ def led_to(ledger: Ledger, state: State) -> Entry:
         State.SUBMITTED: [State.SUBMITTING, State.SUBMITTED],
         State.READY: [State.SUBMITTING, State.SUBMITTED, State.READY],
         State.DONE: [State.SUBMITTING, State.SUBMITTED, State.READY, State.DONE],
+        State.REJECTED: [State.SUBMITTING, State.SUBMITTED, State.READY, State.REJECTED],
         State.FAILED: [State.SUBMITTING, State.FAILED],
     }
     entry = ledger.entry(1)
@@ -216,7 +248,7 @@ def led_to(ledger: Ledger, state: State) -> Entry:
 
 def snapshot(ledger: Ledger) -> list[object]:
     rows = [
-        ledger._connection.execute(f"SELECT * FROM {name}").fetchall()
+        ledger.connection.execute(f"SELECT * FROM {name}").fetchall()
         for name in ("tasks", "submissions", "files")
     ]
     return [*rows, ledger.money, dict(ledger.counts), ledger.images]
@@ -253,7 +285,7 @@ async def _walk(path: Path, chance: random.Random, tasks: int, images: int) -> N
                     assert entries[which].state is target
                     read = ledger.entry(entry.id)
                     assert (read.state, read.attempts) == (target, entries[which].attempts)
-                ledger.called(chance.choice(["submit", "status", "throttled"]))
+                ledger.count_call(chance.choice(["submit", "status", "throttled"]))
                 equals_its_rows(ledger)
             ledger.end_run()
             assert ledger.money.spent >= 0
@@ -261,7 +293,7 @@ async def _walk(path: Path, chance: random.Random, tasks: int, images: int) -> N
 
 
 def test_the_table_in_the_database_is_the_table_in_the_code() -> None:
-    connection = store.blank()
+    connection = database.blank()
     rows = set(connection.execute("SELECT origin, target FROM transitions"))
     assert rows == {(origin.value, target.value) for origin in State for target in TRANSITIONS[origin]}
     assert NOW > 0

@@ -1,16 +1,27 @@
-"""The command line: the roof. It turns words into calls, and errors into a sentence and an exit code.
+"""The command line: it turns words into calls, and errors into a sentence and an exit code.
 
-    running.py   run, demo, plan, validate
-    confirming.py  the question before a run that costs more than a little
-    reading.py   status, models
-    mending.py   retry, verify
-    reporting.py report, watch
-    exporting.py export
-    merging.py   merge
-    serving.py   sandbox
-    schema.py    schema
+    cmd_init.py        init
+    cmd_run.py         run, demo, plan, validate
+    confirm.py         the question before a run that costs more than a little
+    cmd_status.py      status
+    cmd_models.py      models
+    model_json.py      models as JSON
+    cmd_verify.py      retry, verify
+    cmd_review.py      reject, keep
+    cmd_audit.py       audit
+    cmd_ack.py         ack
+    cmd_control.py     pause, resume, set
+    cmd_report.py      report, watch
+    cmd_export.py      export
+    cmd_merge.py       merge
+    cmd_sandbox.py     sandbox
+    cmd_schema.py      schema
+    examples.py        the example with which each command's help begins
+    shared_options.py  options that several commands have
+    echo.py            lines for people, objects for programs
+    text_tables.py     plan, status and models as text for people
 
-Law: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
+Rule: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -18,7 +29,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -26,26 +36,36 @@ from typing import Any
 import click
 
 from batcher import __version__
-from batcher.errors import BatcherError, DiskError
+from batcher.cli.echo import echo, echo_lines, echo_traceback, echo_usage, guard_streams
+from batcher.cli.examples import with_example
+from batcher.errors import BatcherError, DiskError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """How a stream refuses what is printed. Errors of files have their names, and became ours at their seams."""
 
 COMMANDS = {
-    "run": "running",
-    "plan": "running",
-    "validate": "running",
-    "demo": "running",
-    "status": "reading",
-    "retry": "mending",
-    "verify": "mending",
-    "report": "reporting",
-    "watch": "reporting",
-    "export": "exporting",
-    "merge": "merging",
-    "models": "reading",
-    "schema": "schema",
-    "sandbox": "serving",
+    "init": "cmd_init",
+    "run": "cmd_run",
+    "plan": "cmd_run",
+    "validate": "cmd_run",
+    "demo": "cmd_run",
+    "status": "cmd_status",
+    "retry": "cmd_verify",
+    "ack": "cmd_ack",
+    "pause": "cmd_control",
+    "resume": "cmd_control",
+    "set": "cmd_control",
+    "verify": "cmd_verify",
+    "reject": "cmd_review",
+    "keep": "cmd_review",
+    "report": "cmd_report",
+    "watch": "cmd_report",
+    "export": "cmd_export",
+    "merge": "cmd_merge",
+    "audit": "cmd_audit",
+    "models": "cmd_models",
+    "schema": "cmd_schema",
+    "sandbox": "cmd_sandbox",
 }
 
 
@@ -61,7 +81,7 @@ class Commands(click.Group):
             return None
         found: Any = getattr(import_module(f"batcher.cli.{module}"), f"{name}_command")
         assert isinstance(found, click.Command)
-        return found
+        return with_example(name, found)
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -91,6 +111,7 @@ def root() -> None:
 def main() -> None:
     """The one door for dying: every error ends here, as a sentence and an exit code."""
     _stand_in()
+    guard_streams()
     code = ended(sys.argv[1:])
     _let_go()
     sys.exit(code)
@@ -124,7 +145,7 @@ def ended(arguments: list[str]) -> int:
         return 130
     except click.ClickException as error:
         with suppress(OSError):
-            error.show()
+            echo_usage(error)
         return error.exit_code
     except BatcherError as error:
         return _told(error)
@@ -134,6 +155,10 @@ def ended(arguments: list[str]) -> int:
         # Not an error. Click and rich leave by SystemExit then, and for nothing else here.
         return 0
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = str(error.filename)
+            length = f"a name in it is too long, or it is as a whole ({len(name):,} characters)"
+            return _told(UsageError(f"{name[:100]}... cannot be a file: {length}"))
         if error.filename is not None or error.errno not in FULL:
             return _internal()
         return _told(DiskError(f"what is to be printed cannot be written: {error.strerror}"))
@@ -143,12 +168,13 @@ def ended(arguments: list[str]) -> int:
 
 def _told(error: BatcherError) -> int:
     with suppress(OSError):
-        click.echo(f"batcher: {error}", err=True)
+        first, *others = error.lines
+        echo_lines([f"batcher: {first}", *others], err=True)
     return error.exit_code
 
 
 def _internal() -> int:
     with suppress(OSError):
-        traceback.print_exc()
-        click.echo("batcher: an internal error; the ledger is whole, the same command goes on", err=True)
+        echo_traceback()
+        echo("batcher: an internal error; the ledger is whole, the same command goes on", err=True)
     return 1

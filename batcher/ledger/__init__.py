@@ -1,19 +1,36 @@
 """The SQLite ledger: every task's state, every POST, every file. The queue is here, and the truth.
 
-    schema.sql   what can be stored, and what the database itself refuses
-    store.py     the file: opened, checked, migrated
-    groups.py    commits in groups
-    writer.py    Ledger: claim, move (compare-and-set), record; for the one run that holds the lock
-    planning.py  a plan enters
-    sharing.py   a share of it
-    seen.py      what one planning has seen
-    merging.py   ledgers of shares come together
-    entries.py   the values it hands out
-    totals.py    what it adds up to, also for readers beside a run
-    ending.py    how the last run ended
-    labels.py    where a source lies in its picture, and its boxes there
-    originals.py what is kept of source pictures, for that
-    records.py   the lines of metadata.jsonl and errors.jsonl
+    schema.sql        what can be stored, and what the database itself refuses
+    database.py       the file: opened, checked
+    migrations.py     how one of an older schema becomes one of the newest
+    entries.py        the values that it hands out
+    ledger.py         Ledger, for the one run that holds the lock: its notes, plans and runs
+    reads.py          its reading half
+    moves.py          the moves of its tasks (compare-and-set)
+    answer_file.py    answers that it could not take, beside it
+    group_commit.py   many writers, one transaction, one sync of the disk
+    plan_writer.py    a plan enters
+    plan_sample.py    which tasks of a plan a sample is
+    plan_caches.py    what one planning has seen
+    composed_files.py  what parameters that put a path together named, for the next fingerprint
+    plan_models.py    which model made a task's picture
+    prompt_templates.py  the templates of its prompts
+    shard_plan.py     a share of a plan enters
+    merge_rows.py     ledgers of shares come together
+    other_ledgers.py  what those of other folders have paid for
+    reusable_results.py  results in other ledgers that a task may take over
+    retry_failed.py   failed and held tasks are planned again
+    picture_checks.py  what the checks said of each picture
+    rejections.py     delivered pictures are set aside, and taken back
+    adoption.py       a billed job whose answer was lost becomes its task's result
+    repairs.py        what `batcher verify` asks and corrects
+    totals.py         what it adds up to, also for readers beside a run
+    last_run.py       how the last run ended
+    controls.py       what a person asks of its runs: pause, resume, set
+    notices.py        what is news, and what a person has seen of it
+    records.py        the lines of metadata.jsonl and errors.jsonl
+    placements.py     where a source lies in its picture, and its boxes there
+    source_facts.py   what is kept of source pictures, for that
 
 This file imports nothing: `batcher status` reads totals and must start at once.
 """

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from batcher import errors
 from batcher.task import State, Task
 
 
@@ -28,7 +29,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TaskEntry:
     """A task as the ledger knows it."""
 
     id: int
@@ -39,8 +40,15 @@ class Entry:
     submission: Submission | None
 
 
+def current_submission(entry: TaskEntry) -> Submission:
+    """The submission of a task that has one. Raises LedgerError."""
+    if entry.submission is None:
+        raise errors.LedgerError(f"task {entry.task.name} has no submission in force")
+    return entry.submission
+
+
 @dataclass(frozen=True, slots=True)
-class File:
+class OutputFile:
     """One picture of a result: at `url`, or as bytes in `spool`; `name` once it has one."""
 
     position: int
@@ -49,22 +57,25 @@ class File:
     name: str | None
     sha256: str | None
     delivered_at: float | None
+    folder: str = "images"
 
 
-SELECT = """
+_COLUMNS = """
 SELECT t.id, t.key, t.name, t.params, t.columns, t.media, t.repeat, t.images, t.state, t.attempts,
        t.not_before, s.id, s.attempt, s.api, s.submitted_at, s.request_id, s.status_url, s.response_url,
        s.outcome, s.images, s.reserved
-FROM tasks t LEFT JOIN submissions s ON s.id = t.submission
 """
+SELECT = _COLUMNS + "FROM tasks t LEFT JOIN submissions s ON s.id = t.submission\n"
+SELECT_SUBMISSIONS = _COLUMNS + "FROM submissions s JOIN tasks t ON t.id = s.task\n"
+"""Every submission with its task, not those in force alone."""
 
 
-def entries(cursor: sqlite3.Cursor) -> Iterator[Entry]:
+def entries(cursor: sqlite3.Cursor) -> Iterator[TaskEntry]:
     """Reads the rows of a SELECT into entries."""
     return (_entry(row) for row in cursor)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> TaskEntry:
     number, key, name, params, columns, media, repeat, images, state, attempts, not_before, *rest = row
     task = Task(
         key=key,
@@ -76,4 +87,4 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         images=images,
     )
     submission = None if rest[0] is None else Submission(*rest)
-    return Entry(number, task, State(state), attempts, not_before, submission)
+    return TaskEntry(number, task, State(state), attempts, not_before, submission)

@@ -1,6 +1,6 @@
 """The lines of metadata.jsonl and errors.jsonl, read from the ledger.
 
-Law: a line says where the picture came from, how it was asked for, and what it cost; and can be built
+Rule: a line says where the picture came from, how it was asked for, and what it cost; and can be built
 again at any time from the ledger alone.
 """
 
@@ -14,29 +14,34 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from batcher.ledger import labels
-from batcher.ledger.models import Models
-from batcher.ledger.store import meta
-from batcher.ledger.totals import PERHAPS_PAID, credits
+from batcher.job.geometry import LABEL_COLUMNS, are_objects
+from batcher.job.labels import names_label_file
+from batcher.ledger import database, placements
+from batcher.ledger.plan_models import PlanModels
+from batcher.ledger.totals import PERHAPS_PAID, SHORT, SHORTFALL, credits
+from batcher.task import State
 
 DELIVERED = """
-SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, f.name, f.sha256, f.width, f.height, t.key,
+SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, {file}, t.key,
        s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
-       s.submitted_at, s.queue_time, s.inference_time, s.total_time, f.bytes
+       s.submitted_at, s.queue_time, s.inference_time, s.total_time, {checked}, f.bytes
 FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
-WHERE f.delivered_at IS NOT NULL AND t.state = 'done' {only}
+WHERE {which}
 ORDER BY t.id, f.position
 """
 KEPT = "LEFT JOIN source_pictures k ON k.task = t.id"
+CHECKED = "LEFT JOIN picture_checks c ON c.task = f.task AND c.position = f.position"
 
-OF_THE_SOURCE = frozenset({"boxes", "box_classes", "mask", "placement"})
+OF_THE_SOURCE = frozenset({*LABEL_COLUMNS, "mask", "instance_mask", "placement"})
 """Columns that speak of the source: true of the delivered picture only where its geometry carries them."""
 
 MISSED = """
 SELECT t.id, t.key, t.name, t.state, t.attempts, t.columns, t.params,
-       coalesce(t.reason, s.detail, 'its files could not be fetched yet')
+       CASE WHEN t.state = 'done' THEN '{shortfall}'
+            ELSE coalesce(t.reason, s.detail, 'its files could not be fetched yet') END,
+       s.detail
 FROM tasks t LEFT JOIN submissions s ON s.id = t.submission
-WHERE t.state IN ('failed', 'doubtful', 'submitted', 'ready') AND t.plan = ? {only}
+WHERE (t.state IN ('failed', 'doubtful', 'submitted', 'ready') OR ({short})) AND t.plan = ? {only}
 ORDER BY t.id
 """
 
@@ -47,7 +52,7 @@ FROM submissions WHERE task = ? GROUP BY outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DeliveredPicture:
     """One delivered picture: its metadata line, its bytes, and the task it came from (its name, and what it
     was of)."""
 
@@ -66,27 +71,71 @@ def delivered(
     return (dict(picture.line) for picture in pictures(connection, tasks))
 
 
-def pictures(connection: sqlite3.Connection, tasks: Collection[int] | None = None) -> Iterator[Picture]:
-    """Each delivered picture, in the plan's order; of these tasks only, if given."""
-    only = "" if tasks is None else f"AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
-    kept = tasks is not None or _has(connection, "source_pictures")
-    query = DELIVERED.format(only=only, kept=KEPT if kept else "", facts="k.facts" if kept else "NULL")
-    models = Models(connection)
-    for name, plan, columns, params, media, facts, *row, size in connection.execute(query):
+def rejected(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """The rejected line of each picture that was set aside, in the plan's order: its metadata line, and why,
+    by whom (`person`, or a check's name) and when (Unix s)."""
+    if "rejected_by" not in database.columns(connection, "tasks"):
+        return
+    for picture in pictures(connection, state=State.REJECTED):
+        reason, by, at = connection.execute(REJECTION, (picture.line["key"],)).fetchone()
+        yield {**picture.line, "reason": reason, "by": by, "at": at}
+
+
+REJECTION = "SELECT reason, rejected_by, rejected_at FROM tasks WHERE key = ?"
+
+
+def pictures(
+    connection: sqlite3.Connection, tasks: Collection[int] | None = None, *, state: State = State.DONE
+) -> Iterator[DeliveredPicture]:
+    """Each delivered picture of tasks that are done, or in another state, in the plan's order; of these tasks
+    only, if given."""
+    only = "" if tasks is None else f" AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
+    folder, _ = database.folder_of_files(connection)
+    file = f"{folder} || '/' || f.name, f.sha256, f.width, f.height"
+    which = f"f.delivered_at IS NOT NULL AND t.state = '{state}'{only}"
+    return _pictures(connection, file, which, {}, newest=tasks is not None)
+
+
+def coming(
+    connection: sqlite3.Connection, task: int, position: int, path: str, sha256: str, size: tuple[int, int]
+) -> dict[str, Any]:
+    """The metadata line that a picture of a ready task will have, once it stands at `path`."""
+    values = {"task": task, "position": position, "path": path, "sha256": sha256}
+    values |= {"width": size[0], "height": size[1]}
+    which = "f.task = :task AND f.position = :position"
+    found = _pictures(connection, ":path, :sha256, :width, :height", which, values, newest=True)
+    return dict(next(found).line)
+
+
+def _pictures(
+    connection: sqlite3.Connection, file: str, which: str, values: Mapping[str, Any], *, newest: bool
+) -> Iterator[DeliveredPicture]:
+    """`newest`: the ledger is known to be of the newest schema; one that is only read may be older."""
+    kept = newest or _has(connection, "source_pictures")
+    checked = newest or _has(connection, "picture_checks")
+    query = DELIVERED.format(
+        file=file,
+        which=which,
+        kept=f"{KEPT if kept else ''} {CHECKED if checked else ''}",
+        facts="k.facts" if kept else "NULL",
+        checked="c.warnings, c.duplicate_of" if checked else "NULL, NULL",
+    )
+    models = PlanModels(connection)
+    for name, plan, columns, params, media, facts, *row, size in connection.execute(query, values):
         model = models.of(plan)
-        of, asked, inputs = json.loads(columns), json.loads(params), json.loads(media)
-        line = _line(model, of, asked, inputs, *row)
+        source, body, inputs = json.loads(columns), json.loads(params), json.loads(media)
+        line = _line(model, source, body, inputs, *row)
         rule = partial(models.geometry, model)
-        line |= labels.of_picture(rule, facts, of, asked, (line["width"], line["height"]))
-        yield Picture(name, of, asked, inputs, line, size or 0)
+        line |= placements.of_picture(rule, facts, source, body, (line["width"], line["height"]))
+        yield DeliveredPicture(name, source, body, inputs, line, size or 0)
 
 
 def _line(
     model: str,
     columns: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    params: Mapping[str, Any],
     media: Mapping[str, str],
-    name: str,
+    path: str,
     sha256: str,
     width: int,
     height: int,
@@ -99,13 +148,15 @@ def _line(
     queue_time: float | None,
     inference_time: float | None,
     total_time: float | None,
+    warnings: str | None,
+    duplicate_of: str | None,
 ) -> dict[str, Any]:
     # Kept as source_image, source_file_name... A list of pictures goes as a whole.
-    made_of = {place.partition(".")[0] for place in media} | set(media) | {"image", "file_name"}
-    body = {param: value for param, value in asked.items() if param not in made_of}
+    inputs = {place.partition(".")[0] for place in media} | set(media) | {"image", "file_name"}
+    body = {param: value for param, value in params.items() if param not in inputs}
     facts: dict[str, Any] = {
         "model": model,
-        "seed": _seed(result_seed, asked),
+        "seed": _seed(result_seed, params),
         "request_id": request_id,
         "cost": None if cost is None else credits(cost / files),
         "submitted_at": submitted_at,
@@ -117,22 +168,30 @@ def _line(
         "key": key,
         "sha256": sha256,
     }
-    line: dict[str, Any] = {"file_name": f"images/{name}"}
+    if warnings is not None:
+        facts["warnings"] = json.loads(warnings)
+    if duplicate_of is not None:
+        facts["duplicate_of"] = duplicate_of
+    line: dict[str, Any] = {"file_name": path}
     for column, value in columns.items():
         differs = column in body and body[column] != value
-        labelled = column in OF_THE_SOURCE or (column == "labels" and labels.names_file(value))
+        labelled = (
+            column in OF_THE_SOURCE
+            or (column == "labels" and names_label_file(value))
+            or (column == "objects" and are_objects(value))
+        )
         clashes = column in ("image", "file_name") or column in facts or labelled or differs
         line[f"source_{column}" if clashes else column] = value
-    for param in made_of & asked.keys():
-        line.setdefault(f"source_{param}", asked[param])
+    for param in inputs & params.keys():
+        line.setdefault(f"source_{param}", params[param])
     return line | body | facts
 
 
-def _seed(told: str | None, asked: Mapping[str, Any]) -> Any:
+def _seed(result_seed: str | None, params: Mapping[str, Any]) -> Any:
     """The seed the provider used, as a number where it is one; else the one it was asked for."""
-    if told is None:
-        return asked.get("seed")
-    return int(told) if re.fullmatch(r"-?[0-9]{1,30}", told) else told
+    if result_seed is None:
+        return params.get("seed")
+    return int(result_seed) if re.fullmatch(r"-?[0-9]{1,30}", result_seed) else result_seed
 
 
 def left_out(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
@@ -151,12 +210,13 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def missed(connection: sqlite3.Connection, each: float, task: int | None = None) -> Iterator[dict[str, Any]]:
-    """The errors line of each task that was tried and is not delivered: the reason and the money. `each` is
+    """The errors line of each task that was tried and is not delivered, or not with every picture: the reason
+    and the money. `each` is
     what an image costs (micro-credits): by it is valued what was perhaps paid, or lost."""
     only = "" if task is None else f"AND t.id = {int(task)}"
-    number = int(meta(connection, "plan") or 0)
-    rows = connection.execute(MISSED.format(only=only), (number,))
-    for identity, key, name, state, attempts, columns, params, reason in rows:
+    number = int(database.meta(connection, "plan") or 0)
+    rows = connection.execute(MISSED.format(only=only, short=SHORT, shortfall=SHORTFALL), (number,))
+    for identity, key, name, state, attempts, columns, params, reason, detail in rows:
         cost = {"spent": 0.0, "doubtful": 0.0, "lost": 0.0}
         requests: list[str] = []
         for outcome, images, spent, ids in connection.execute(PAID, (identity,)):
@@ -169,6 +229,7 @@ def missed(connection: sqlite3.Connection, each: float, task: int | None = None)
             "key": key,
             "state": state,
             "reason": reason,
+            **({"detail": detail} if detail and detail != reason else {}),
             "attempts": attempts,
             "cost": cost,
             "request_ids": requests,

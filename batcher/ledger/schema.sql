@@ -37,14 +37,18 @@ CREATE TABLE tasks (
   media      TEXT    NOT NULL,           -- JSON: parameter -> sha256 of the local file it names
   state      TEXT    NOT NULL DEFAULT 'planned'
              CHECK (state = 'planned' OR state = 'submitting' OR state = 'doubtful' OR state = 'submitted'
-                    OR state = 'ready' OR state = 'done' OR state = 'failed'),
+                    OR state = 'ready' OR state = 'done' OR state = 'rejected' OR state = 'failed'),
   attempts   INTEGER NOT NULL DEFAULT 0, -- submits spent since it was planned or retried
   not_before REAL    NOT NULL DEFAULT 0, -- a retry's "again at"
   submission INTEGER,                    -- the one in force
-  reason     TEXT,                       -- class, colon, the provider's text
+  reason     TEXT,                       -- class, colon, the provider's text; of a rejected one: why
+  rejected_by TEXT,                      -- `person`, or the check that did
+  rejected_at REAL,
   CHECK ((state = 'planned') <= (submission IS NULL AND reason IS NULL)),
   CHECK (submission IS NOT NULL OR state = 'planned' OR state = 'failed'),
-  CHECK ((state = 'failed') = (reason IS NOT NULL))
+  CHECK ((state = 'failed' OR state = 'rejected') = (reason IS NOT NULL)),
+  CHECK ((state = 'rejected') = (rejected_by IS NOT NULL)),
+  CHECK ((rejected_by IS NULL) = (rejected_at IS NULL))
 ) STRICT;
 
 -- Every POST that could cost money: the money trail. Rows are never deleted.
@@ -62,12 +66,12 @@ CREATE TABLE submissions (
   outcome        TEXT    NOT NULL DEFAULT 'open' CHECK (
                    outcome = 'open'            -- in the air or in flight: its price is reserved
                    OR outcome = 'refused'      -- proved not to be accepted: costs nothing
-                   OR outcome = 'gateway'      -- 502/503/504: perhaps paid
+                   OR outcome = 'gateway'      -- a 5xx: perhaps paid
                    OR outcome = 'doubtful'     -- the answer was lost: perhaps paid
                    OR outcome = 'completed'    -- paid; the result is here
                    OR outcome = 'failed'       -- it ran and failed: not billed
                    OR outcome = 'lost'),       -- accepted, but its record was gone before it could be fetched
-  images         INTEGER NOT NULL,
+  images         INTEGER NOT NULL,       -- 0: another folder's request, whose result was taken over (`reuse`)
   reserved       INTEGER NOT NULL DEFAULT 0,
   cost           INTEGER,                -- as the provider told it
   completed_at   REAL,                   -- when the result was on disk
@@ -88,18 +92,21 @@ CREATE TABLE files (
   submission   INTEGER NOT NULL REFERENCES submissions (id),
   url          TEXT,                     -- lives 7 days
   spool        TEXT,                     -- bytes that came inside an answer, in .batcher/spool
-  name         TEXT,                     -- final file name under images/, taken before the rename
+  name         TEXT,                     -- final file name in its folder, taken before the rename
   sha256       TEXT,
   bytes        INTEGER,
   width        INTEGER,
   height       INTEGER,
   delivered_at REAL,
+  folder       TEXT    NOT NULL DEFAULT 'images' CHECK (folder = 'images' OR folder = 'rejected'),
+  moved_from   TEXT,                     -- its path before a move that may not have happened yet
   PRIMARY KEY (task, position),
   CHECK (url IS NOT NULL OR spool IS NOT NULL),
   CHECK (delivered_at IS NULL OR (name IS NOT NULL AND sha256 IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
-CREATE UNIQUE INDEX file_names ON files (name) WHERE name IS NOT NULL;
+CREATE UNIQUE INDEX file_names ON files (name, folder) WHERE name IS NOT NULL;
+CREATE INDEX file_moves ON files (moved_from) WHERE moved_from IS NOT NULL;
 
 -- What was known of a task's source picture when the task was done, where its model's geometry is known:
 -- the picture and its labels may be gone when a line is built again.
@@ -107,6 +114,32 @@ CREATE TABLE source_pictures (
   task  INTEGER PRIMARY KEY REFERENCES tasks (id),
   facts TEXT NOT NULL                    -- JSON: width, height (upright); of a YOLO file: boxes, classes
 ) STRICT;
+
+-- What the checks of the manifest said of a picture, before it got its final name.
+CREATE TABLE picture_checks (
+  id           INTEGER PRIMARY KEY,      -- in the order in which they came
+  task         INTEGER NOT NULL REFERENCES tasks (id),
+  position     INTEGER NOT NULL,
+  sha256       TEXT    NOT NULL,
+  is_compared  INTEGER NOT NULL,         -- whether later pictures are compared with it
+  cells        BLOB,                     -- its look: 16 x 16 grey cells, 8 x 8 of colour
+  band0        INTEGER,                  -- a hash of that; pictures nearly equal have one of the four in common
+  band1        INTEGER,
+  band2        INTEGER,
+  band3        INTEGER,
+  warnings     TEXT,                     -- JSON: sentences
+  rejected_by  TEXT,
+  reason       TEXT,
+  duplicate_of TEXT,                     -- the task that has the other
+  UNIQUE (task, position),
+  CHECK ((rejected_by IS NULL) = (reason IS NULL))
+) STRICT;
+CREATE INDEX checks_by_content ON picture_checks (sha256) WHERE is_compared;
+CREATE INDEX checks_by_band0 ON picture_checks (band0) WHERE is_compared;
+CREATE INDEX checks_by_band1 ON picture_checks (band1) WHERE is_compared;
+CREATE INDEX checks_by_band2 ON picture_checks (band2) WHERE is_compared;
+CREATE INDEX checks_by_band3 ON picture_checks (band3) WHERE is_compared;
+CREATE INDEX checks_with_warnings ON picture_checks (task) WHERE warnings IS NOT NULL;
 
 -- Rows that the present plan left out: where they stand, and why.
 CREATE TABLE left_out (
@@ -125,6 +158,24 @@ CREATE TABLE passed_over (
   reason TEXT    NOT NULL,
   UNIQUE (file, line, reason)
 ) STRICT;
+
+-- What a run that came to its end has said of tasks that failed, are doubtful or rejected, or came with too
+-- few pictures: it is no news any more. A row goes with the state that it is about.
+CREATE TABLE task_notices (
+  task     INTEGER PRIMARY KEY REFERENCES tasks (id),
+  acked_at REAL,                         -- when a person took it out of the exit code
+  reason   TEXT                          -- in that person's words
+) STRICT;
+
+-- The same of rows that a plan left out.
+CREATE TABLE row_notices (
+  file     TEXT    NOT NULL,
+  line     INTEGER NOT NULL,
+  problem  TEXT    NOT NULL,
+  acked_at REAL,
+  reason   TEXT,
+  PRIMARY KEY (file, line, problem)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE calls (
   kind TEXT PRIMARY KEY,
@@ -180,8 +231,16 @@ END;
 
 CREATE TRIGGER done_needs_every_file
 BEFORE UPDATE OF state ON tasks
-WHEN NEW.state = 'done'
+WHEN (NEW.state = 'done' OR NEW.state = 'rejected')
   AND EXISTS (SELECT 1 FROM files WHERE task = NEW.id AND delivered_at IS NULL)
 BEGIN
-  SELECT RAISE(ABORT, 'a done task needs every file delivered');
+  SELECT RAISE(ABORT, 'a done or rejected task needs every file delivered');
+END;
+
+CREATE TRIGGER a_notice_goes_with_its_state
+AFTER UPDATE OF state ON tasks
+WHEN NEW.state <> OLD.state
+  AND (OLD.state = 'failed' OR OLD.state = 'doubtful' OR OLD.state = 'rejected' OR OLD.state = 'done')
+BEGIN
+  DELETE FROM task_notices WHERE task = NEW.id;
 END;

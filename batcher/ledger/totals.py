@@ -1,6 +1,6 @@
 """What the ledger adds up to. Read by the run itself and, beside it, by `status` and `report`.
 
-Law: every number is counted from the rows; money is integer micro-credits until it is shown.
+Rule: every number is counted from the rows; money is integer micro-credits until it is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from batcher.ledger.store import meta
+from batcher.ledger.database import meta
 from batcher.task import State
 
 MICRO = 1_000_000
@@ -20,36 +20,45 @@ MICRO = 1_000_000
 class Money:
     """All POSTs that could cost something, in micro-credits and images.
 
-    `spent` is what the provider told; `unpriced` counts images that were paid without being told a cost.
-    `doubtful` counts the images of POSTs whose answer was lost or was 502/503/504, `lost` those whose
+    `spent` is what the provider told; `unpriced_images` were paid without being told a cost.
+    `doubtful_images` are those of POSTs whose answer was lost or was a 5xx, `lost_images` those whose
     record was gone before it could be fetched: both are valued when told, by the mean real cost.
     `dearest` is the highest real cost of one image, `open` how many submissions are in the air or in flight.
     """
 
     spent: int = 0
     reserved: int = 0
-    unpriced: int = 0
-    doubtful: int = 0
-    lost: int = 0
+    unpriced_images: int = 0
+    doubtful_images: int = 0
+    lost_images: int = 0
     paid_images: int = 0
     dearest: int = 0
     open: int = 0
 
     def per_image(self, price: int | None) -> float:
         """Mean real cost of an image; where none is known yet, `price`; else 0."""
+        return self.known_per_image(price) or 0.0
+
+    def known_per_image(self, price: int | None) -> float | None:
+        """Mean real cost of an image; where none is known yet, `price`, which may be None."""
         if self.paid_images:
             return self.spent / self.paid_images
-        return float(price or 0)
+        return None if price is None else float(price)
 
     def in_credits(self, price: int | None) -> dict[str, float]:
         """The `cost` object of the outputs, in credits."""
         mean = self.per_image(price)
         return {
-            "spent": credits(self.spent + self.unpriced * mean),
+            "spent": credits(self.spent + self.unpriced_images * mean),
             "reserved": credits(self.reserved),
-            "doubtful": credits(self.doubtful * mean),
-            "lost": credits(self.lost * mean),
+            "doubtful": credits(self.doubtful_images * mean),
+            "lost": credits(self.lost_images * mean),
         }
+
+    @property
+    def unsure(self) -> dict[str, int]:
+        """Images behind the doubtful and the lost of `in_credits`: their value may not be known."""
+        return {"doubtful": self.doubtful_images, "lost": self.lost_images}
 
     def with_opened(self, reserved: int) -> Money:
         """A POST leaves."""
@@ -59,20 +68,17 @@ class Money:
         self, before: str, after: str, images: int, reserved: int, cost: int | None = None
     ) -> Money:
         """A submission of so many images goes from one outcome to another."""
-        sums = {
-            field: getattr(self, field) for field in ("spent", "reserved", "unpriced", "doubtful", "lost")
-        }
-        sums |= {"paid_images": self.paid_images, "dearest": self.dearest, "open": self.open}
+        sums = {field: getattr(self, field) for field in self.__slots__}
         for outcome, sign in ((before, -1), (after, 1)):
             if outcome == "open":
                 sums["open"] += sign
                 sums["reserved"] += sign * reserved
             elif outcome in PERHAPS_PAID:
-                sums["doubtful"] += sign * images
+                sums["doubtful_images"] += sign * images
             elif outcome == "lost":
-                sums["lost"] += sign * images
+                sums["lost_images"] += sign * images
         if after == "completed" and cost is None:
-            sums["unpriced"] += images
+            sums["unpriced_images"] += images
         elif cost is not None:
             sums["spent"] += cost
             sums["paid_images"] += images if after == "completed" else 0
@@ -84,9 +90,9 @@ class Money:
         return Money(
             spent=self.spent - earlier.spent,
             reserved=self.reserved - earlier.reserved,
-            unpriced=self.unpriced - earlier.unpriced,
-            doubtful=self.doubtful - earlier.doubtful,
-            lost=self.lost - earlier.lost,
+            unpriced_images=self.unpriced_images - earlier.unpriced_images,
+            doubtful_images=self.doubtful_images - earlier.doubtful_images,
+            lost_images=self.lost_images - earlier.lost_images,
             paid_images=self.paid_images - earlier.paid_images,
             dearest=self.dearest,
             open=self.open - earlier.open,
@@ -109,7 +115,7 @@ def micro(credits: float) -> int:
 MONEY = """
 SELECT outcome, count(*), total(images), total(cost), total(reserved),
        total(CASE WHEN cost IS NULL THEN images ELSE 0 END),
-       max(CASE WHEN cost IS NOT NULL THEN (cost + images - 1) / images ELSE 0 END)
+       max(CASE WHEN cost IS NOT NULL AND images > 0 THEN (cost + images - 1) / images ELSE 0 END)
 FROM submissions WHERE run < ? GROUP BY outcome
 """
 EVERY_RUN = 1 << 62
@@ -126,9 +132,9 @@ def money(connection: sqlite3.Connection, before_run: int = EVERY_RUN) -> Money:
     return Money(
         spent=column(2, *by_outcome),
         reserved=column(3, "open"),
-        unpriced=unpriced,
-        doubtful=column(1, *PERHAPS_PAID),
-        lost=column(1, "lost"),
+        unpriced_images=unpriced,
+        doubtful_images=column(1, *PERHAPS_PAID),
+        lost_images=column(1, "lost"),
         paid_images=column(1, "completed") - unpriced,
         dearest=int(max((row[5] for row in by_outcome.values()), default=0)),
         open=column(0, "open"),
@@ -144,11 +150,9 @@ def price(connection: sqlite3.Connection) -> int | None:
 def counts(connection: sqlite3.Connection) -> dict[State, int]:
     """Tasks of the present plan by state; every state is there, with 0 where there is none."""
     number = int(meta(connection, "plan") or 0)
-    found: Counter[str] = Counter()
-    for state in State:
-        row = connection.execute("SELECT count(*) FROM tasks WHERE state = ? AND plan = ?", (state, number))
-        found[state] = row.fetchone()[0]
-    return {state: found[state] for state in State}
+    # A count for each state is read from the index alone.
+    query = "SELECT count(*) FROM tasks WHERE state = ? AND plan = ?"
+    return {state: connection.execute(query, (state, number)).fetchone()[0] for state in State}
 
 
 def images(connection: sqlite3.Connection) -> int:
@@ -161,27 +165,66 @@ def calls(connection: sqlite3.Connection) -> Counter[str]:
     return Counter(dict(connection.execute("SELECT kind, n FROM calls").fetchall()))
 
 
+def first_submitted(connection: sqlite3.Connection) -> float | None:
+    """When the oldest request that is in flight was submitted (Unix s): its record ends first."""
+    query = (
+        "SELECT min(s.submitted_at) FROM tasks t JOIN submissions s ON s.id = t.submission "
+        "WHERE t.state = 'submitted'"
+    )
+    first = connection.execute(query).fetchone()[0]
+    return None if first is None else float(first)
+
+
+SHORT = """
+t.state = 'done' AND t.images > 1 AND
+t.images > (SELECT count(*) FROM files f WHERE f.task = t.id)
+"""
+"""A task that is done with fewer pictures than were asked for."""
+SHORTFALL = "SHORTFALL: fewer pictures came than were asked for, and all that came are delivered"
+
+
+def shortfalls(connection: sqlite3.Connection) -> int:
+    """How many tasks of the present plan are done with fewer pictures than were asked for."""
+    number = int(meta(connection, "plan") or 0)
+    query = f"SELECT count(*) FROM tasks t WHERE t.plan = ? AND {SHORT}"
+    return int(connection.execute(query, (number,)).fetchone()[0])
+
+
 OTHERS = "OTHERS: failed for one more reason each, or for few; errors.jsonl has them all"
 
 
 def failures(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
     """Failed tasks of the present plan by reason, most frequent first; what is beyond so many reasons counts
-    as one, OTHERS."""
+    as one, OTHERS. Tasks that got fewer pictures than they asked for come last."""
+    counts = _by_reason(connection, State.FAILED, OTHERS, most)
+    short = shortfalls(connection)
+    return counts | ({SHORTFALL: short} if short else {})
+
+
+OTHER_REJECTIONS = "OTHERS: rejected for one more reason each, or for few; rejected.jsonl has them all"
+
+
+def rejections(connection: sqlite3.Connection, most: int = 100) -> dict[str, int]:
+    """Rejected tasks of the present plan by reason, in the same way."""
+    return _by_reason(connection, State.REJECTED, OTHER_REJECTIONS, most)
+
+
+def _by_reason(connection: sqlite3.Connection, state: State, others: str, most: int) -> dict[str, int]:
     number = int(meta(connection, "plan") or 0)
-    failed = "FROM tasks WHERE state = 'failed' AND plan = ?"
-    by_reason = f"SELECT reason, count(*) AS n {failed} GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
-    found = dict(connection.execute(by_reason, (number, most)).fetchall())
-    if len(found) == most:
-        (all_of_them,) = connection.execute(f"SELECT count(*) {failed}", (number,)).fetchone()
-        rest = all_of_them - sum(found.values())
-        found |= {OTHERS: rest} if rest else {}
-    return found
+    which = "FROM tasks WHERE state = ? AND plan = ?"
+    by_reason = f"SELECT reason, count(*) AS n {which} GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
+    counts = dict(connection.execute(by_reason, (state, number, most)).fetchall())
+    if len(counts) == most:
+        (all_of_them,) = connection.execute(f"SELECT count(*) {which}", (state, number)).fetchone()
+        rest = all_of_them - sum(counts.values())
+        counts |= {others: rest} if rest else {}
+    return counts
 
 
 SLOWEST = """
 SELECT t.name, coalesce(s.total_time, s.inference_time, s.completed_at - s.submitted_at) AS seconds
 FROM submissions s JOIN tasks t ON t.id = s.task
-WHERE s.run = ? AND s.outcome = 'completed' ORDER BY seconds DESC, t.name LIMIT ?
+WHERE s.run = ? AND s.outcome = 'completed' AND s.images > 0 ORDER BY seconds DESC, t.name LIMIT ?
 """
 
 

@@ -1,14 +1,18 @@
 """What a run tells while it runs: a handful of events, to whoever listens.
 
-    terminal.py  one live block on a terminal
-    lines.py     one line a minute where there is none; JSON lines
-    metrics.py   a Prometheus textfile
+    summary.py    a run in words: figures, and the closing sentences
+    terminal.py   one live block on a terminal
+    notebook.py   the same block in a notebook's cell
+    lines.py      one line a minute where there is none; JSON lines
+    metrics.py    a Prometheus textfile
+    printable.py  foreign text, for people and for programs
 
-Law: the engine tells, others print. A listener is a function of one event; it must not block.
+Rule: the engine tells, others print. A listener is a function of one event; it must not block.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,8 +41,8 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A task went from one state to another; `reason` says why it failed or went back."""
+class StateChanged:
+    """A task went from one state to another; `reason` says why it failed, was rejected or went back."""
 
     task: str
     key: str
@@ -48,7 +52,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class Message:
     """Something the user should know; of the levels, `-q` lets error alone pass."""
 
     text: str
@@ -61,9 +65,13 @@ class Snapshot:
 
     `images` were delivered in the job's life, `delivered` of them since this command began;
     `images_per_minute` is that of the last two minutes.
+    `in_flight` jobs were submitted and are not known to have ended, of at most `in_flight_limit` now;
+    `in_flight_configured` is the manifest's number (None: auto).
     `waiting` is a sentence that says what submits wait for, empty while nothing holds them; `rate` is the
-    pace that is held (None: unpaced), `told` the manifest's rpm; `left_low` and `left_high` bracket the
-    remaining seconds (None: not to be said yet).
+    pace that is held (None: unpaced), `rpm_configured` the manifest's rpm; `eta_low` and `eta_high` bracket
+    the remaining seconds (None: not to be said yet). `unsure` counts the images behind the doubtful and lost
+    credits, whose value may not be known; `paused`: `batcher pause` holds the submits. `warned`
+    counts the delivered pictures that a check marks, as of some seconds ago.
     """
 
     job: str
@@ -80,34 +88,55 @@ class Snapshot:
     calls: Mapping[str, int]
     images_per_minute: float
     rate: float | None
-    told: float | None
+    rpm_configured: float | None
     waiting: str = ""
     stopping: str = ""
-    left_low: float | None = None
-    left_high: float | None = None
+    eta_low: float | None = None
+    eta_high: float | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
+    rejections: Mapping[str, int] = field(default_factory=dict)
+    unsure: Mapping[str, int] = field(default_factory=dict)
+    paused: bool = False
+    in_flight_limit: int = 0
+    in_flight_configured: int | None = None
+    warned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The run is over: its exit code, and the sentences that explain it.
 
-    `slowest` names the tasks that took longest at the provider, in seconds; `audit` is the account's balance
-    in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
-    the plan left out, `gone` the paid results whose files nobody has any more.
+    `slowest` names the tasks that took longest at the provider, in seconds; `balance` is the account's, in
+    credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
+    the plan left out, `reused` the images that were taken over from other folders, `gone` the paid results
+    whose files nobody has any more; `remedies` say what to do about the causes before the same command goes
+    on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected in this start
+    alone; `known` is what an earlier one told of, `acked` what a person has acknowledged. `warnings` counts
+    the delivered pictures that a check marks.
     """
 
     exit_code: int
     causes: tuple[str, ...]
     snapshot: Snapshot
     slowest: Mapping[str, float] = field(default_factory=dict)
-    audit: Mapping[str, float] | None = None
+    balance: Mapping[str, float] | None = None
     left_out: int = 0
+    reused: int = 0
     gone: int = 0
+    remedies: tuple[str, ...] = ()
+    news: Mapping[str, int] = field(default_factory=dict)
+    known: int = 0
+    acked: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = Planning | Started | Moved | Noted | Snapshot | Finished
+Event = Planning | Started | StateChanged | Message | Snapshot | Finished
 Listener = Callable[[Event], None]
+
+
+def event_name(kind: type) -> str:
+    """The word of an event's class in JSON: `StateChanged` is `state_changed`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def both(first: Listener, second: Listener) -> Listener:

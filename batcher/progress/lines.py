@@ -1,7 +1,7 @@
 """Where there is no terminal: a line a minute for people, a JSON object per event for machines; and the log
 that a run leaves.
 
-Law: a reader who has gone (a closed pipe, a full disk) never stops a run; the ledger has everything.
+Rule: a reader who has gone (a closed pipe, a full disk) never stops a run; the ledger has everything.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from batcher.progress import (
     Event,
     Finished,
     Listener,
-    Moved,
-    Noted,
+    Message,
     Planning,
     Snapshot,
     Started,
+    StateChanged,
+    event_name,
     silent,
     summary,
 )
+from batcher.progress.printable import printable
 
 EVERY_SECONDS = 60.0
 
@@ -63,7 +65,7 @@ class Lines:
                 self._output = event.output
                 if not self._quiet:
                     self._say(_start(event))
-            case Noted(text, level):
+            case Message(text, level):
                 if not self._quiet or level == "error":
                     self._say(text if level == "info" else f"{level}: {text}")
             case Snapshot():
@@ -72,7 +74,7 @@ class Lines:
             case Finished():
                 if not self._quiet or event.exit_code:
                     self._close(event)
-            case Planning() | Moved():
+            case Planning() | StateChanged():
                 pass
 
     def _progress(self, snapshot: Snapshot) -> None:
@@ -93,7 +95,7 @@ class Lines:
         self._write(f"{_stamp(self._now(), 'seconds')} {text}")
 
     def _write(self, text: str) -> None:
-        self._stream.write(summary.printable(text, self._stream.encoding))
+        self._stream.write(printable(text, self._stream.encoding))
 
 
 class JsonLines:
@@ -107,7 +109,7 @@ class JsonLines:
         self._now = now
 
     def __call__(self, event: Event) -> None:
-        named = {"ts": _stamp(self._now(), "milliseconds"), "event": type(event).__name__.lower()}
+        named = {"ts": _stamp(self._now(), "milliseconds"), "event": event_name(type(event))}
         self._stream.write(json.dumps(named | _fields(event)))
 
 
@@ -120,12 +122,12 @@ class Log:
         self._path = path
         self._now = now
         self._file: TextIO | None = None
-        self._told_before: list[Noted] = []
+        self._told_before: list[Message] = []
         self._tell: Listener = self._keep
 
     def _keep(self, event: Event) -> None:
         """What the planning has to say comes before the run is sure to start."""
-        if isinstance(event, Noted):
+        if isinstance(event, Message):
             self._told_before.append(event)
 
     def __call__(self, event: Event) -> None:
@@ -136,7 +138,7 @@ class Log:
                 self._tell = JsonLines(self._file, now=self._now)
             for note in self._told_before:
                 self._tell(note)
-        if not isinstance(event, Planning) and not (isinstance(event, Moved) and not event.reason):
+        if not isinstance(event, Planning) and not (isinstance(event, StateChanged) and not event.reason):
             self._tell(event)
 
     def close(self) -> None:

@@ -1,18 +1,20 @@
 """A run in words: the figures of a moment, and the closing sentences with what to do next. Pure.
 
-Law: every sentence is made here, once, for the terminal and for plain lines; its own words are ASCII, and
-text that came from outside passes `printable` before anybody prints it.
+Rule: every sentence is made here, once, for the terminal and for plain lines; its own words are ASCII, and
+text that came from outside passes `printable` before anybody prints it (`printable.py`).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from batcher import errors
 from batcher.progress import Finished, Snapshot
-from batcher.task import State
+from batcher.task import FINAL, State
 
 API_CALLS = ("submit", "status", "result", "sync")
 """The kinds of calls that make an image; uploads and downloads go to file hosts."""
@@ -39,13 +41,13 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the closing summary; without a label it belongs to the one before. Where it is `listed`, it
-    is a list of facts with commas between: a terminal sets them apart, and breaks between them alone."""
+    """One line of the closing summary; without a label it belongs to the one before. Where it has `facts`,
+    its text is these with commas between: a terminal sets them apart, and breaks between them alone."""
 
     label: str
     text: str
     tone: Tone = Tone.PLAIN
-    listed: bool = False
+    facts: tuple[str, ...] = ()
 
 
 def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: str = "") -> tuple[Line, ...]:
@@ -55,8 +57,10 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
     return (
         _headline(finished),
         *_causes(finished),
-        *_tasks(snapshot),
+        *_tasks(snapshot, finished.reused),
         *_failures(finished, output),
+        *_rejections(snapshot, output),
+        *_by_reason("warned", finished.warnings, Tone.CAUTION),
         *_money(finished),
         *([_list("pace", pace(_as_a_whole(snapshot)))] if snapshot.delivered else ()),
         *_slowest(finished.slowest),
@@ -70,28 +74,44 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
     )
 
 
+def cancelled(counts: Mapping[State, int]) -> str:
+    """What a run leaves that was cancelled, and how to go on; `counts` are those of its ledger."""
+    flying = sum(counts.get(state, 0) for state in (State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED))
+    waiting = counts.get(State.READY, 0)
+    said = "interrupted; the ledger is whole, and running the job again goes on"
+    if flying:
+        said += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        said += "go on within the hour, before the records end"
+    elif waiting:
+        said += f". The files of {several(waiting, 'paid result', 'paid results')} wait for 7 days"
+    return said
+
+
 def _as_a_whole(snapshot: Snapshot) -> Snapshot:
     """The pace of the whole run, in place of its last minutes."""
-    return replace(snapshot, images_per_minute=60 * snapshot.delivered / max(snapshot.elapsed, 1.0))
+    whole = replace(snapshot, in_flight_limit=0)
+    return replace(whole, images_per_minute=60 * snapshot.delivered / max(snapshot.elapsed, 1.0))
 
 
 def stages(snapshot: Snapshot) -> dict[str, int]:
-    """How many tasks are at which stage, adding up to the total; `doubtful` is there while any are."""
+    """How many tasks are at which stage, adding up to the total; `doubtful` and `rejected` are there while
+    any are."""
     counts = snapshot.counts
-    doubtful = counts.get(State.DOUBTFUL, 0)
+    doubtful, rejected = counts.get(State.DOUBTFUL, 0), counts.get(State.REJECTED, 0)
     return {
         "planned": counts.get(State.PLANNED, 0),
         "in flight": counts.get(State.SUBMITTING, 0) + counts.get(State.SUBMITTED, 0),
         **({"doubtful": doubtful} if doubtful else {}),
         "fetching": counts.get(State.READY, 0),
         "done": counts.get(State.DONE, 0),
+        **({"rejected": rejected} if rejected else {}),
         "failed": counts.get(State.FAILED, 0),
     }
 
 
 def settled(snapshot: Snapshot) -> int:
-    """Tasks that are done or failed."""
-    return snapshot.counts.get(State.DONE, 0) + snapshot.counts.get(State.FAILED, 0)
+    """Tasks that came to their end: done, rejected or failed."""
+    return sum(snapshot.counts.get(state, 0) for state in FINAL)
 
 
 def share(snapshot: Snapshot) -> str:
@@ -100,25 +120,38 @@ def share(snapshot: Snapshot) -> str:
 
 
 def pace(snapshot: Snapshot) -> tuple[str, ...]:
-    """Images per minute against the limit, calls per image, 429s."""
-    found = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
+    """Images per minute against the limit, calls per image, 429s; and how many may be in flight, while more
+    are to come."""
+    parts = [f"{snapshot.images_per_minute:,.1f} images/min", _limit(snapshot)]
     # While more are in flight than delivered, most calls have no image yet to be counted for.
     if snapshot.images > stages(snapshot)["in flight"]:
         made = sum(snapshot.calls.get(kind, 0) for kind in API_CALLS)
-        found.append(f"{made / snapshot.images:.1f} calls/image")
+        parts.append(f"{made / snapshot.images:.1f} calls/image")
     if throttled := snapshot.calls.get("throttled", 0):
-        found.append(f"{throttled:,} x 429")
-    return tuple(found)
+        parts.append(f"{throttled:,} x 429")
+    if snapshot.in_flight_limit and stages(snapshot)["planned"] and not snapshot.stopping:
+        parts.append(_in_flight(snapshot))
+    return tuple(parts)
 
 
 def money(snapshot: Snapshot) -> tuple[str, ...]:
     """What is spent, what it will have come to, what is reserved, doubtful and lost."""
     cost = snapshot.cost
-    found = [f"{credits(cost.get('spent', 0.0))} credits spent"]
+    parts = [f"{credits(cost.get('spent', 0.0))} credits spent"]
     if snapshot.projected is not None:
-        found.append(f"about {credits(snapshot.projected)} in all")
-    found += [f"{credits(cost[key])} {key}" for key in ("reserved", "doubtful", "lost") if cost.get(key)]
-    return tuple(found)
+        parts.append(f"about {credits(snapshot.projected)} in all")
+    for key in ("reserved", "doubtful", "lost"):
+        images = snapshot.unsure.get(key, 0)
+        if cost.get(key) or images:
+            parts.append(f"{amount(cost.get(key, 0.0), images)} {key}")
+    return tuple(parts)
+
+
+def amount(value: float, images: int) -> str:
+    """Credits, or how many images they would be for where no price is known: unknown is not zero."""
+    if images and not value:
+        return f"{several(images, 'image', 'images')} (cost not known)"
+    return credits(value)
 
 
 def activity(snapshot: Snapshot) -> str:
@@ -137,7 +170,7 @@ def activity(snapshot: Snapshot) -> str:
 
 def left(snapshot: Snapshot) -> str:
     """The time that remains, with its spread."""
-    low, high = snapshot.left_low, snapshot.left_high
+    low, high = snapshot.eta_low, snapshot.eta_high
     if low is None or high is None or not math.isfinite(high):
         return "not known yet"
     unit, name = (1.0, "s") if high < 90 else (60.0, "min") if high < 90 * 60 else (3600.0, "h")
@@ -150,9 +183,9 @@ def reasons(failures: Mapping[str, int], most: int) -> Iterator[tuple[int, str]]
     """The most frequent reasons of failure with their numbers of tasks; the rest in one, told last."""
     ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
     # A rest of one takes no more room than its name.
-    told = most if len(ordered) > most + 1 else most + 1
-    yield from ((number, reason) for reason, number in ordered[:told])
-    if rest := ordered[told:]:
+    shown = most if len(ordered) > most + 1 else most + 1
+    yield from ((number, reason) for reason, number in ordered[:shown])
+    if rest := ordered[shown:]:
         yield sum(number for _, number in rest), f"({len(rest):,} other reasons)"
 
 
@@ -183,27 +216,25 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {second} s" if minutes else f"{second} s"
 
 
-def printable(text: str, encoding: str | None = "utf-8") -> str:
-    """Foreign text on one line: no control codes, no direction marks, nothing that the encoding lacks."""
-    flat = "".join(
-        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-    return flat.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8", "replace")
-
-
 def _headline(finished: Finished) -> Line:
     snapshot, code = finished.snapshot, finished.exit_code
     at = stages(snapshot)
     open_tasks = snapshot.total - settled(snapshot)
+    rejected = at.get("rejected", 0)
     of_all = f"{at['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
         said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
+    elif code == 0 and finished.acked and open_tasks <= at.get("doubtful", 0):
+        nothing = "" if snapshot.delivered else "nothing new, "
+        said, tone = f"{nothing}{of_all}, the rest is acknowledged", Tone.GOOD
+    elif code == 0 and not open_tasks and rejected:
+        begun = "all done" if snapshot.delivered else "nothing new"
+        said, tone = f"{begun}, {of_all} and {rejected:,} rejected", Tone.GOOD
     elif code == 0 and not open_tasks and not snapshot.delivered:
         said, tone = f"nothing new, {several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
     elif code == 0 and not open_tasks:
         said, tone = f"all done, {several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
-    elif code == 0:
+    elif code == 0 and open_tasks > at.get("doubtful", 0):
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
         ending = _ENDINGS.get(code)
@@ -212,6 +243,8 @@ def _headline(finished: Finished) -> Line:
             ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
         elif code == 5 and finished.gone == open_tasks and not finished.causes:
             ending = "finished, some paid files are gone"
+        elif code == 5 and finished.remedies:
+            ending = "stopped, there is something to do first"
         said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
     return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
 
@@ -237,33 +270,67 @@ def _causes(finished: Finished) -> Iterator[Line]:
     yield Line("exit", f"code {finished.exit_code}")
 
 
-def _tasks(snapshot: Snapshot) -> Iterator[Line]:
+def _tasks(snapshot: Snapshot, reused: int) -> Iterator[Line]:
     """The states by their own names; they add up to the total."""
     if not snapshot.total:
         return
-    order = (State.DONE, State.FAILED, *(state for state in State if state not in (State.DONE, State.FAILED)))
+    ends = (State.DONE, State.REJECTED, State.FAILED)
+    order = (*ends, *(state for state in State if state not in ends))
     parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
     delivered = several(snapshot.images, "image", "images")
-    yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered")
+    others = f", {reused:,} of them taken over from other folders" if reused else ""
+    yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered{others}")
 
 
 def _failures(finished: Finished, output: str) -> Iterator[Line]:
-    found = list(reasons(finished.snapshot.failures, REASONS))
-    width = max((len(f"{number:,}") for number, _ in found), default=0)
-    for place, (number, reason) in enumerate(found):
-        short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
-        yield Line("" if place else "failed", f"{number:>{width},} x {short}", Tone.BAD)
+    failures = finished.snapshot.failures
+    yield from _by_reason("failed", failures, Tone.BAD)
     if finished.left_out:
         rows = several(
             finished.left_out, "row that cannot be used as it is", "rows that cannot be used as they are"
         )
         yield Line("left out", rows, Tone.CAUTION)
-    if (found or finished.left_out) and output:
+    if (failures or finished.left_out) and output:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
+    yield from _news(finished)
+
+
+def news_words(news: Mapping[str, int]) -> str:
+    """What is news, by kind: `1 failed, 2 left out`; empty where nothing is."""
+    return ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in news.items() if number)
+
+
+def _news(finished: Finished) -> Iterator[Line]:
+    """What came up in this start, beside what an earlier one told of already."""
+    if not (finished.known or finished.acked):
+        return
+    new = news_words(finished.news)
+    text = f"in this run: {new}" if new else "nothing of this came up in this run"
+    if finished.known:
+        text += f"; {finished.known:,} {'was' if finished.known == 1 else 'were'} told of before"
+        text += ", and `batcher ack JOB` takes what you have seen out of the exit code"
+    if finished.acked:
+        text += f"; {finished.acked:,} acknowledged"
+    yield Line("news", text, Tone.CAUTION if new else Tone.PLAIN)
+
+
+def _rejections(snapshot: Snapshot, output: str) -> Iterator[Line]:
+    yield from _by_reason("rejected", snapshot.rejections, Tone.CAUTION)
+    if snapshot.rejections and output:
+        yield Line("", _below(output, "rejected.jsonl"), Tone.VERBATIM)
+
+
+def _by_reason(label: str, numbers: Mapping[str, int], tone: Tone) -> Iterator[Line]:
+    lines = list(reasons(numbers, REASONS))
+    width = max((len(f"{number:,}") for number, _ in lines), default=0)
+    for place, (number, reason) in enumerate(lines):
+        short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
+        yield Line("" if place else label, f"{number:>{width},} x {short}", tone)
 
 
 def _list(label: str, facts: Iterable[str]) -> Line:
-    return Line(label, ", ".join(facts), listed=True)
+    told = tuple(facts)
+    return Line(label, ", ".join(told), facts=told)
 
 
 def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
@@ -272,21 +339,29 @@ def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
         yield _list("slowest", (f"{name} ({duration(took)})" for name, took in slowest.items()))
 
 
+UNSURE = (
+    ("doubtful", "perhaps paid besides: requests whose answer was lost", Tone.CAUTION),
+    ("lost", "lost: paid, but the record was gone before it could be fetched", Tone.BAD),
+)
+"""What may be gone, as it is told behind its amount."""
+
+
 def _money(finished: Finished) -> Iterator[Line]:
     snapshot, cost = finished.snapshot, finished.snapshot.cost
     spent = cost.get("spent", 0.0)
-    each = f", {credits(spent / snapshot.images)} an image" if spent and snapshot.images > 1 else ""
+    paid = snapshot.images - finished.reused
+    each = f", {credits(spent / paid)} an image" if spent and paid > 1 else ""
     yield Line("money", f"{credits(spent)} credits spent{each}")
-    if doubtful := cost.get("doubtful"):
-        told = f"{credits(doubtful)} credits perhaps paid besides: requests whose answer was lost"
-        yield Line("", told, Tone.CAUTION)
-    if lost := cost.get("lost"):
-        told = f"{credits(lost)} credits lost: paid, but the record was gone before it could be fetched"
-        yield Line("", told, Tone.BAD)
+    for kind, words, tone in UNSURE:
+        value, images = cost.get(kind, 0.0), snapshot.unsure.get(kind, 0)
+        if value:
+            yield Line("", f"{credits(value)} credits {words}", tone)
+        elif images:
+            yield Line("", f"{several(images, 'image', 'images')}, cost not known, {words}", tone)
     if reserved := cost.get("reserved"):
         yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
-    if finished.audit is not None:
-        yield Line("", f"{credits(finished.audit['closing'])} credits left in the account")
+    if finished.balance is not None:
+        yield Line("", f"{credits(finished.balance['closing'])} credits left in the account")
 
 
 HELD_AFTER = (0, 3)
@@ -298,16 +373,19 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     counts, code = finished.snapshot.counts, finished.exit_code
     failed = counts.get(State.FAILED, 0)
     held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
+    acked = code == 0 and finished.acked
     to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
+    part = _PART.search(again) if code == 0 else None
+    unlimited = _PART.sub("", again) if part else again
     advice: list[tuple[str, str]] = []
     if to_do:
-        advice.append((_going_on(finished, to_do), again))
-    if held:
+        advice.append((_going_on(finished, to_do, part=part[1] if part else ""), unlimited))
+    if held and not acked:
         advice.append((_holding(held), again))
     if finished.gone:
         advice.append((_paying_again(finished.gone), repair))
-    if failed:
+    if failed and not acked:
         these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
         advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
     for place, (what, typed) in enumerate(advice):
@@ -315,39 +393,31 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
         yield Line("", typed, Tone.VERBATIM)
 
 
-_REMEDIES = {
-    "KEY": "put a valid key into SEGMIND_API_KEY",
-    "FORBIDDEN": "ask the provider what your account may do",
-    "ADDRESS": "mend the way to the API (SEGMIND_BASE_URL or --base-url, a proxy, a certificate)",
-    "MODEL": "correct `model` in the manifest (`batcher models` lists the known ones)",
-    "DOWN": "wait until the API is back",
-    "CREDITS": "top up your credits or raise the spend limit",
-    "BUDGET": "raise max_cost",
-}
-"""By the class word with which a cause begins (errors.py)."""
+_PART = re.compile(r" (--limit|--sample)[ =][0-9]+")
+"""What makes a command stop early; the next one is to go on."""
 
 
-def _going_on(finished: Finished, to_do: int) -> str:
-    labels = (cause.partition(":")[0] for cause in finished.causes)
-    remedies = [_REMEDIES[label] for label in dict.fromkeys(labels) if label in _REMEDIES]
+def _going_on(finished: Finished, to_do: int, *, part: str) -> str:
+    remedies = finished.remedies
     counts = finished.snapshot.counts
-    said = f"the same command goes on with the {several(to_do, 'task', 'tasks')} left; "
+    if not remedies and finished.exit_code == 4:
+        remedies = (f"{errors.BudgetSpent.remedy} or {errors.OutOfCredits.remedy}",)
+    first = f"{', '.join(remedies)}; then " if remedies else ""
+    command = f"the same command without {part}" if part else "the same command"
+    them = "it" if to_do == 1 else "them"
+    text = f"{several(to_do, 'task is', 'tasks are')} left: {first}{command} goes on with {them}, and "
     doubtful = counts.get(State.DOUBTFUL, 0) if finished.exit_code not in HELD_AFTER else 0
     if doubtful:
-        were = several(doubtful, "was perhaps paid", "were perhaps paid")
-        said += f"{were} already, and `retry: {{doubtful: ...}}` says whether they are sent again"
+        were = several(doubtful, "request that was", "requests that were")
+        text += f"`retry: {{doubtful: ...}}` says what becomes of {were} perhaps paid already"
     else:
-        said += "nothing is paid twice"
-    if not remedies and finished.exit_code == 4:
-        remedies = [f"{_REMEDIES['BUDGET']} or {_REMEDIES['CREDITS']}"]
-    if remedies:
-        said = f"{', '.join(remedies)}; then {said}"
+        text += "nothing is paid twice"
     if flying := counts.get(State.SUBMITTED, 0):
-        said += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
-        said += "go on within the hour, before the records end"
+        text += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        text += "go on within the hour, before the records end"
     elif ready := counts.get(State.READY, 0) - finished.gone:
-        said += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
-    return f"{said}:"
+        text += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
+    return f"{text}:"
 
 
 def _paying_again(gone: int) -> str:
@@ -356,20 +426,30 @@ def _paying_again(gone: int) -> str:
 
 
 def _holding(held: int) -> str:
-    these = "request is" if held == 1 else "requests are"
+    lost = "the answer to 1 request was" if held == 1 else f"the answers to {held:,} requests were"
     return (
-        f"{held:,} {these} held, perhaps paid: compare with the request history of your account; "
-        "`retry: {doubtful: resubmit}` in the manifest sends again:"
+        f"{lost} lost: perhaps paid, and not sent again unless you say so. `batcher audit` shows what your "
+        "account was charged for; `batcher retry --doubtful`, and then this, sends what never came again:"
     )
 
 
 def _limit(snapshot: Snapshot) -> str:
     if snapshot.rate is None:
         return "no limit"
-    told = ""
-    if snapshot.told is not None and abs(snapshot.rate - snapshot.told) > 0.01 * snapshot.told:
-        told = f" (told: {_plain(snapshot.told)})"
-    return f"limit {_plain(snapshot.rate)} calls/min{told}"
+    configured = ""
+    if (
+        snapshot.rpm_configured is not None
+        and abs(snapshot.rate - snapshot.rpm_configured) > 0.01 * snapshot.rpm_configured
+    ):
+        configured = f" (the manifest says {_plain(snapshot.rpm_configured)})"
+    return f"limit {_plain(snapshot.rate)} a minute{configured}"
+
+
+def _in_flight(snapshot: Snapshot) -> str:
+    limit = f"{snapshot.in_flight_limit:,}"
+    return (
+        f"at most {limit} in flight" if snapshot.in_flight_configured else f"up to {limit} in flight (auto)"
+    )
 
 
 def _plain(number: float) -> str:

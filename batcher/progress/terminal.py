@@ -1,25 +1,28 @@
 """A run on a terminal: one live block that says how it goes and what it costs, then the closing summary.
 
-Law: drawn on events only, a few times a second, by no thread of its own; nothing that came from outside is
+Rule: drawn on events only, a few times a second, by no thread of its own; nothing that came from outside is
 read as markup or reaches the terminal as control codes.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.control import Control
+from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.segment import ControlType, Segment
 from rich.text import Text
 
-from batcher.progress import Event, Finished, Moved, Noted, Planning, Snapshot, Started, summary
+from batcher.progress import Event, Finished, Message, Planning, Snapshot, Started, StateChanged, summary
+from batcher.progress.printable import PrintableStream, printable
 from batcher.progress.summary import Tone
 
 REDRAW_SECONDS = 0.2
@@ -32,7 +35,7 @@ TOP_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Layout:
     """How a stage shows in the bar and its legend: told apart without colour, and without Unicode."""
 
     glyph: str
@@ -40,13 +43,14 @@ class Look:
     style: str
 
 
-LOOKS: Mapping[str, Look] = {
-    "done": Look("█", "#", "green"),
-    "failed": Look("×", "x", "bold red"),
-    "doubtful": Look("?", "?", "bold yellow"),
-    "fetching": Look("▓", "+", "cyan"),
-    "in flight": Look("▒", "=", "blue"),
-    "planned": Look("░", ".", "dim"),
+LOOKS: Mapping[str, Layout] = {
+    "done": Layout("█", "#", "green"),
+    "rejected": Layout("▚", "-", "magenta"),
+    "failed": Layout("×", "x", "bold red"),
+    "doubtful": Layout("?", "?", "bold yellow"),
+    "fetching": Layout("▓", "+", "cyan"),
+    "in flight": Layout("▒", "=", "blue"),
+    "planned": Layout("░", ".", "dim"),
 }
 """In the bar's order, from the left."""
 
@@ -99,6 +103,9 @@ class Terminal:
 
     def __enter__(self) -> Self:
         self._attempt(self._live.start)
+        # What others write to standard error goes above the block by way of rich, and is cleaned before it.
+        if isinstance(sys.stderr, FileProxy):
+            sys.stderr = cast(Any, PrintableStream(cast(Any, sys.stderr)))
         return self
 
     def __exit__(
@@ -116,14 +123,14 @@ class Terminal:
                 self._show(Block(planning=tasks))
             case Started():
                 self._output = event.output
-            case Noted(text, level):
+            case Message(text, level):
                 self._attempt(lambda: self._note(text, level))
             case Snapshot():
                 before = self._block.snapshot if self._block else None
                 self._show(Block(event), at_once=before is None or before.stopping != event.stopping)
             case Finished():
                 self._attempt(lambda: self._close(event))
-            case Moved():
+            case StateChanged():
                 pass
 
     def _show(self, block: Block, *, at_once: bool = False) -> None:
@@ -152,7 +159,7 @@ class Terminal:
         headline, *rest = self._closing(finished, output=self._output)
         self._console.print(Text(self._printable(headline.text), style=f"bold {TONES[headline.tone]}"))
         for line in rest:
-            facts = line.text.split(", ") if line.listed else [line.text]
+            facts = line.facts or (line.text,)
             texts = [Text(self._printable(fact), style=TONES[line.tone]) for fact in facts]
             # What is to be copied stays on one line; the terminal itself may fold it.
             room = 10**6 if line.tone is Tone.VERBATIM else min(self._console.width, WIDEST)
@@ -181,7 +188,7 @@ class Terminal:
             self._gone = True
 
     def _printable(self, text: str) -> str:
-        return summary.printable(text, self._console.encoding)
+        return printable(text, self._console.encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,7 @@ class Block:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, WIDEST)
         if self.snapshot is None:
-            yield Text(f"planning: {self.planning:,} tasks so far")
+            yield Text(f"planning: {summary.several(self.planning, 'task', 'tasks')} so far")
             return
         yield _head(self.snapshot, width, console.encoding)
         yield bar(self.snapshot, width, ascii_only=options.ascii_only)
@@ -243,10 +250,10 @@ def row(console: Console, label: str, parts: Sequence[Text], width: int) -> Iter
 def _head(snapshot: Snapshot, width: int, encoding: str) -> Text:
     """The job and its model on the left, how far and how long on the right."""
     right = f"{summary.share(snapshot)} of {snapshot.total:,}   {summary.clock(snapshot.elapsed)}"
-    left = Text(no_wrap=True).append(summary.printable(snapshot.job, encoding), style="bold")
-    left.append(f"{GAP}{summary.printable(snapshot.model, encoding)}", style="dim")
-    left.truncate(max(width - len(right) - len(GAP), 1), overflow="crop", pad=True)
-    return left.append(f"{GAP}{right}", style="bold")
+    title = Text(no_wrap=True).append(printable(snapshot.job, encoding), style="bold")
+    title.append(f"{GAP}{printable(snapshot.model, encoding)}", style="dim")
+    title.truncate(max(width - len(right) - len(GAP), 1), overflow="crop", pad=True)
+    return title.append(f"{GAP}{right}", style="bold")
 
 
 def _stages(console: Console, snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterator[Text]:
@@ -276,17 +283,15 @@ def _stages(console: Console, snapshot: Snapshot, width: int, *, ascii_only: boo
 def _rows(console: Console, snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterator[Text]:
     """What it is at, how fast, what it costs, how long still, and why tasks failed."""
     encoding = console.encoding
-    doing = Text(
-        summary.printable(summary.activity(snapshot), encoding), style="yellow" if snapshot.stopping else ""
-    )
+    doing = Text(printable(summary.activity(snapshot), encoding), style="yellow" if snapshot.stopping else "")
     yield from row(console, "now", [doing], width)
     yield from row(console, "pace", [Text(part) for part in summary.pace(snapshot)], width)
     yield from row(console, "money", [Text(part) for part in summary.money(snapshot)], width)
     yield from row(console, "left", [Text(summary.left(snapshot))], width)
-    found = list(summary.reasons(snapshot.failures, TOP_REASONS))
-    digits = max((len(f"{number:,}") for number, _ in found), default=0)
-    for place, (number, reason) in enumerate(found):
+    counted = list(summary.reasons(snapshot.failures, TOP_REASONS))
+    digits = max((len(f"{number:,}") for number, _ in counted), default=0)
+    for place, (number, reason) in enumerate(counted):
         line = Text(no_wrap=True).append(("" if place else "failed").ljust(INDENT), style="dim")
-        line.append(f"{number:>{digits},} x {summary.printable(reason, encoding)}", style="red")
+        line.append(f"{number:>{digits},} x {printable(reason, encoding)}", style="red")
         line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
         yield line

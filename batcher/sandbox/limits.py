@@ -1,6 +1,6 @@
 """The account's rate limit: fixed windows as the provider counts, or a token bucket.
 
-Law: a limiter only says yes, or until when it will say no; a refused call costs nothing.
+Rule: a limiter only says yes, or until when it will say no; a refused call costs nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import math
 import random
 from typing import Protocol
 
-from batcher.sandbox.options import Options
+from batcher.sandbox.server_options import Options
 
 
 class Limit(Protocol):
+    """What lets calls pass, or says when they will."""
+
     def admit(self, now: float) -> float | None:
         """Count a call at wall time `now`; None: it passes, else the wall time at which calls pass again."""
 

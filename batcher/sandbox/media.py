@@ -1,6 +1,6 @@
 """How a model reads its media inputs: data URIs, the own file host, the loopback, and made-up pictures.
 
-Law: no byte ever comes from the network; a URL of a foreign host gets a picture that is made up from the URL.
+Rule: no byte ever comes from the network; a URL of a foreign host gets a picture made up from the URL.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import aiohttp
 
-from batcher.sandbox.failure import JobFailed
-from batcher.sandbox.files import Files
-from batcher.sandbox.pictures import CONSTANT
+from batcher.sandbox.file_host import FileHost
+from batcher.sandbox.generation import CONSTANT
+from batcher.sandbox.job import JobFailed
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LIMIT = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b
 class Media:
     """Fetches the inputs of jobs."""
 
-    def __init__(self, files: Files, *, made_up: bool) -> None:
+    def __init__(self, files: FileHost, *, made_up: bool) -> None:
         self._files = files
         self._made_up = made_up
         """Whether foreign hosts deliver landscapes, or all of them the constant picture."""
@@ -69,7 +69,7 @@ class Media:
             return await self._download(url)
         if not self._made_up:
             return CONSTANT
-        from batcher.sandbox.pictures import stock
+        from batcher.sandbox.generation import stock
 
         return await asyncio.to_thread(stock.photograph if kind != "mask" else stock.mask, url)
 

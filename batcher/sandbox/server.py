@@ -1,6 +1,6 @@
 """The sandbox: a local server of the hosted API, its storage, history and file host, under one origin.
 
-Law: it behaves as the provider documents, not as our client expects; it shares no code with what it judges.
+Rule: it behaves as the provider documents, not as our client expects; it shares no code with what it judges.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from types import TracebackType
 import anyio
 from aiohttp import web
 
-from batcher.sandbox.account import MICRO, Account
-from batcher.sandbox.answers import error, page, throttled
-from batcher.sandbox.faults import Faults, Route
-from batcher.sandbox.faults.effects import FATES, play
-from batcher.sandbox.files import Files
-from batcher.sandbox.jobs import Job, Queue
+from batcher.sandbox.balance import MICRO, Balance
+from batcher.sandbox.error_responses import error, page, throttled
+from batcher.sandbox.faults import AnswerFault, Faults, Route
+from batcher.sandbox.faults.answer_faults import Call
+from batcher.sandbox.file_host import FileHost
+from batcher.sandbox.handlers import Handler, Handlers
+from batcher.sandbox.job import Job
+from batcher.sandbox.job_queue import JobQueue
 from batcher.sandbox.limits import limit
 from batcher.sandbox.media import LOOPBACK, Media
-from batcher.sandbox.options import Options
-from batcher.sandbox.routes import Handler, Handlers
+from batcher.sandbox.server_options import Options
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Responder = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BODY_LIMIT = 64 * 1024 * 1024
 IDLE = 75.37
@@ -86,16 +87,20 @@ class Sandbox:
         self._now = now or time.time  # noqa: TID251
         self._faults = self.options.faults or Faults()
         self._limit = limit(self.options)
-        self._account = Account(self.options.credits)
-        self._files = Files(self._now, self.options.file_ttl)
+        self._balance = Balance(self.options.credits)
+        self._files = FileHost(self._now, self.options.file_ttl)
         self._media = Media(self._files, made_up=self.options.pictures)
-        self._queue = Queue(self.options, self._account, self._media, self._files, self._now)
+        self._queue = JobQueue(self.options, self._balance, self._media, self._files, self._now)
         self._stack = AsyncExitStack()
         self._started = 0.0
 
     def allow(self, rpm: float | None) -> None:
         """From now on the account is allowed so many calls a minute (None: any number)."""
         self._limit = limit(replace(self.options, rpm=rpm))
+
+    def serve_in(self, seconds: float) -> None:
+        """From now on jobs that begin take so long on average."""
+        self._queue.serve_in(seconds)
 
     @property
     def jobs(self) -> dict[str, Job]:
@@ -105,16 +110,16 @@ class Sandbox:
     @property
     def billed(self) -> int:
         """Number of jobs that completed and were billed."""
-        return self._account.billed
+        return self._balance.billed
 
     @property
     def spent(self) -> float:
         """Credits billed."""
-        return self._account.spent / MICRO
+        return self._balance.spent / MICRO
 
     @property
     def credits_left(self) -> float:
-        return self._account.left / MICRO
+        return self._balance.left / MICRO
 
     def __repr__(self) -> str:
         seen = " ".join(f"{kind}={count}" for kind, count in self.counts.items())
@@ -158,14 +163,14 @@ class Sandbox:
         self._queue.start(group)
 
     def _application(self) -> web.Application:
-        handlers = Handlers(self.options, self._account, self._queue, self._files, self._now)
+        handlers = Handlers(self.options, self._balance, self._queue, self._files, self._now)
         app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_other_paths])
         app.on_response_prepare.append(self._date)
         for method, path, kind, handler in handlers.table():
             app.router.add_route(method, path, self._route(kind, handler))
         return app
 
-    def _route(self, kind: Route, handler: Handler) -> Answer:
+    def _route(self, kind: Route, handler: Handler) -> Responder:
         """What every call passes: it is noted, a fault may happen, then key, limit and handler."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -173,17 +178,14 @@ class Sandbox:
             arrival = Arrival(at, kind)
             self.arrivals.append(arrival)
             self.counts[kind] += 1
-            fault = self._faults.match(kind, self.counts[kind], at - self._started)
-            fate = fault if fault and fault.kind in FATES else None
+            faults = self._faults.match(kind, self.counts[kind], at - self._started)
 
             async def proceed() -> web.StreamResponse:
                 refusal = self._refusal(kind, request)
-                return refusal if refusal is not None else await handler(request, fate)
+                return refusal if refusal is not None else await handler(request, faults)
 
-            if fault is None or fate is not None:
-                response = await proceed()
-            else:
-                response = await play(fault, request, self._now, proceed)
+            fault = next((fault for fault in faults if isinstance(fault, AnswerFault)), None)
+            response = await (fault.play(Call(request, self._now, proceed)) if fault else proceed())
             if request.transport and not request.transport.is_closing():
                 arrival.status = response.status
                 self.throttled += response.status == 429
@@ -199,6 +201,8 @@ class Sandbox:
                 or "SG_" in request.path_qs
             ):
                 self.keys_seen_at_files.append(request.path)
+            return None
+        if kind is Route.MODELS:
             return None
         key = request.headers.get("x-api-key")
         if not key:
@@ -221,7 +225,7 @@ async def _undisturbed(close: Callable[[], Awaitable[None]]) -> None:
 
 
 @web.middleware
-async def _other_paths(request: web.Request, handler: Answer) -> web.StreamResponse:
+async def _other_paths(request: web.Request, handler: Responder) -> web.StreamResponse:
     """A wrong method is answered in HTML, an unknown path and an oversized body in JSON."""
     try:
         return await handler(request)

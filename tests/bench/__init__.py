@@ -2,7 +2,7 @@
 
     make bench          every row, medians of several runs
     make bench-quick    fewer rows and runs, under two minutes
-    PYTHONPATH=tests python -m bench --help
+    python -m tests.bench --help
 
     mock.py      a fast server of the API, in its own process; server.py starts it and reads its statistics
     allowed.py   what a limit allows: the limiters, the jobs' lengths, and the strict ideal that follows
@@ -12,6 +12,6 @@
     figures.py   a figure, its bar and its verdict; the table and the JSON
     pictures.py  the two pictures
 
-Law: a figure is a whole program's, as a user starts it, and the server is the judge; nothing is compared
+Rule: a figure is a whole program's, as a user starts it, and the server is the judge; nothing is compared
 with a figure of another hour. `make test` only tries the machinery out; it asserts on no time.
 """

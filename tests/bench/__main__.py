@@ -1,4 +1,4 @@
-"""`python -m bench`: runs the rows, prints the table, writes the JSON, draws the pictures."""
+"""`python -m tests.bench`: runs the rows, prints the table, writes the JSON, draws the pictures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,31 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from bench import pictures
-from bench.contest import LIVE
-from bench.figures import Figure, machine, table, write
-from bench.rows import expiry, kills, limited, million, ray, startup, throughput, waiting
-from bench.scale import Scale
+from tests.bench import pictures
+from tests.bench.contest import LIVE
+from tests.bench.figures import Figure, machine, table, write
+from tests.bench.history import remembered
+from tests.bench.rows import (
+    default,
+    expiry,
+    kills,
+    limited,
+    million,
+    planning,
+    ray,
+    startup,
+    throughput,
+    waiting,
+)
+from tests.bench.scale import Scale
 
 Row = Callable[[Scale], Iterator[Figure]]
 ROWS: dict[str, Row] = {
     "startup": startup.rows,
     "throughput": throughput.rows,
     "million": million.rows,
+    "planning": planning.rows,
+    "default": default.rows,
     "known": limited.known,
     "windows": limited.windows,
     "bucket": limited.bucket,
@@ -35,7 +49,9 @@ ROWS: dict[str, Row] = {
     "kills": kills.rows,
     "ray": ray.rows,
 }
-WAITING = ("known", "windows", "bucket", "metered", "cold", "expiry")
+HISTORY = Path(__file__).parent / "history.jsonl"
+"""A line for each full run."""
+WAITING = ("default", "known", "windows", "bucket", "metered", "cold", "expiry")
 """Rows that wait far more than they work: the quick benchmark runs them at once."""
 NOT_QUICK = ("bucket", "metered", "unmetered", "delays", "ray")
 ON_REQUEST = ("ray",)
@@ -58,6 +74,8 @@ def main() -> int:
     if scale.quick:
         print(f"not in the quick benchmark: {', '.join(NOT_QUICK)}; sizes are smaller, as told in the table")
     write(words.json, figures, {"quick": scale.quick, "times": scale.times, "seconds": seconds, **machine()})
+    if not scale.quick and not words.rows:
+        remembered(HISTORY, figures)
     if words.pictures is not None:
         for path in pictures.draw(figures, words.pictures):
             print(f"drawn: {path}")
@@ -72,7 +90,7 @@ def leave(number: int, frame: object) -> NoReturn:
 
 
 def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of: {' '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="smaller, once, and without the longest rows")
     parser.add_argument("--times", type=int, help="runs of which the median is told [3, quick: 1]")

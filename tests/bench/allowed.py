@@ -1,6 +1,6 @@
 """What the server allows, and the strict ideal that follows from it.
 
-Law: pure. The i-th job that is accepted takes the i-th length, whoever submits it, so that every contender
+Rule: pure. The i-th job that is accepted takes the i-th length, whoever submits it, so that every contender
 meets the same jobs; no client, however clever, can be done before the ideal.
 """
 
@@ -22,6 +22,7 @@ class Terms:
     `service` is a job's mean length (0: none), lognormal with `sigma`; `workers` 0: as many as wanted;
     `rate` calls a second (None: no limit), counted in fixed windows of `window` seconds, or in a bucket of
     `burst` calls where that is set; `metered` says which calls count; a record lives `ttl` seconds.
+    `travel` is a round trip, which no answer is sooner than.
     `picture` is a file to serve (None: a picture of 100 KB that costs little to decode).
     """
 
@@ -35,6 +36,7 @@ class Terms:
     ttl: float = 3600.0
     seed: int = 1
     picture: str | None = None
+    travel: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -143,4 +145,4 @@ def call_ideal(terms: Terms, tasks: int, calls: int = 3) -> float:
     for _ in range(tasks * calls):
         while gate is not None and (again := gate.admit(at)) is not None:
             at = again
-    return max(at, max(islice(lengths(terms), tasks)))
+    return max(at, *islice(lengths(terms), tasks))

@@ -1,6 +1,6 @@
 """A program against a mock: how long it took, what it cost, and what the server saw of it.
 
-Law: a contender is a whole program in its own process, with its own mock and its own folder.
+Rule: a contender is a whole program in its own process, with its own mock and its own folder.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from bench.allowed import Terms
-from bench.server import Server, environment
+from tests.bench.allowed import Terms
+from tests.bench.server import Server, environment
 
 KEY = "SG_0123456789abcdef"
 MODEL = "sd1.5-outpaint"
@@ -68,9 +68,9 @@ Command = Callable[[str, Path], list[str]]
 """Makes a program's command line from the mock's address and a folder of its own."""
 
 
-def script(tasks: int, in_flight: int) -> Command:
-    """The short aiohttp script."""
-    return _peer("script", tasks, in_flight)
+def script(tasks: int, in_flight: int, *, honest: bool = False) -> Command:
+    """The short aiohttp script; `honest`: it decodes, hashes and syncs what it delivers."""
+    return _peer("script", tasks, in_flight, *(["honest"] if honest else []))
 
 
 def sdk(tasks: int, threads: int, *, backoff: bool = False) -> Command:
@@ -82,7 +82,7 @@ def _peer(name: str, *words: Any) -> Command:
     def command(url: str, folder: Path) -> list[str]:
         (folder / "images").mkdir()
         tasks, width, *more = map(str, words)
-        module = f"bench.peers.{name}"
+        module = f"tests.bench.peers.{name}"
         return [sys.executable, "-m", module, url, tasks, width, str(folder / "images"), *more]
 
     return command
@@ -102,7 +102,7 @@ def unguarded(tasks: int, **changes: Any) -> Command:
 
     def command(url: str, folder: Path) -> list[str]:
         job = manifest(folder, tasks, **changes)
-        return [sys.executable, "-m", "bench.unguarded", *run_words(job, url)]
+        return [sys.executable, "-m", "tests.bench.unguarded", *run_words(job, url)]
 
     return command
 

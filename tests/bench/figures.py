@@ -1,6 +1,6 @@
 """A figure, its bar and its verdict; the table for people, the JSON for programs.
 
-Law: a figure that misses its bar says so; nothing is rounded into the bar.
+Rule: a figure that misses its bar says so; nothing is rounded into the bar.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A fast server of the API, in its own process: `python -m bench.mock '{"service": 3, ...}'`.
+"""A fast server of the API, in its own process: `python -m tests.bench.mock '{"service": 3, ...}'`.
 
 It speaks just enough HTTP/1.1 for well-behaved clients, on bare asyncio protocols: several times as many
 calls a second as the fastest client makes (the benchmark measures that, and prints it). The first line on
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.allowed import Queue, Terms, limiter
+from tests.bench.allowed import Queue, Terms, limiter
 
 CREDITS = b'{"credits": 1000000.0, "free-credits": 0}'
 COST = 0.01
@@ -173,8 +173,9 @@ class Api:
 class Connection(asyncio.Protocol):
     """One keep-alive connection; calls may be pipelined."""
 
-    def __init__(self, handle: Callable[[bytes, bytes, bytes], bytes]) -> None:
+    def __init__(self, handle: Callable[[bytes, bytes, bytes], bytes], travel: float) -> None:
         self._handle = handle
+        self._travel = travel
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -191,9 +192,15 @@ class Connection(asyncio.Protocol):
                 stop += length_in(head)
                 if len(buffer) < stop:
                     break
-            self._transport.write(self._handle(method, path, buffer[end + 4 : stop]))
+            self._answer(self._handle(method, path, buffer[end + 4 : stop]))
             buffer = buffer[stop:]
         self._buffer = buffer
+
+    def _answer(self, answer: bytes) -> None:
+        if self._travel:
+            asyncio.get_running_loop().call_later(self._travel, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
 def length_in(head: bytes) -> int:
@@ -232,7 +239,9 @@ async def main(terms: Terms) -> None:
     """Serves on a free port until stdin ends."""
     api = Api(terms)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(api.handle), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(
+        lambda: Connection(api.handle, terms.travel), "127.0.0.1", 0, backlog=1024
+    )
     port = server.sockets[0].getsockname()[1]
     api.origin = f"http://127.0.0.1:{port}"
     print(api.origin, flush=True)

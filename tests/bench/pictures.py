@@ -1,6 +1,6 @@
-"""The two pictures of the README, as SVG: makespan over the ideal, and calls per image over the delay.
+"""The two pictures of README.md, as SVG: makespan over the ideal, and calls per image over the delay.
 
-Law: drawn from the figures alone, so that the JSON and the pictures cannot differ.
+Rule: drawn from the figures alone, so that the JSON and the pictures cannot differ.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from bench.figures import Figure, short
+from tests.bench.figures import Figure, short
 
 COLOURS = ("#2563eb", "#9ca3af", "#d97706", "#b45309", "#6b7280")
 OVER_IDEAL = "makespan over the ideal"

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.allowed import Terms
+from tests.bench.allowed import Terms
 
-TESTS = Path(__file__).parents[1]
-"""On the path of every program that is started: it holds the package `bench`."""
+ROOT = Path(__file__).parents[2]
+"""On the path of every program that is started: it holds the package `tests.bench`."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -24,7 +24,7 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith(("SEGMIND_", "BATCHER_")) and not name.lower().endswith("_proxy")
     }
-    path = os.pathsep.join(filter(None, (str(TESTS), kept.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
     return {**kept, "PYTHONPATH": path, "NO_COLOR": "1", **more}
 
 
@@ -36,7 +36,7 @@ class Server:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.mock", json.dumps(self.terms.as_json())],
+            [sys.executable, "-m", "tests.bench.mock", json.dumps(self.terms.as_json())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
-from bench import pictures
-from bench.allowed import Bucket, Terms, Windows, call_ideal, submit_ideal
-from bench.contest import Broken, Command, batcher, outing, run, script, sdk
-from bench.figures import Figure, table, write
-from bench.mock import noise
+from tests.bench import pictures
+from tests.bench.allowed import Bucket, Terms, Windows, call_ideal, submit_ideal
+from tests.bench.contest import Broken, Command, batcher, outing, run, script, sdk
+from tests.bench.figures import Figure, table, write
+from tests.bench.history import remembered
+from tests.bench.mock import noise
 
 TASKS = 4
 
@@ -91,6 +92,16 @@ def test_a_figure_that_misses_its_bar_says_so_however_closely() -> None:
     lines = table(FIGURES).splitlines()
     assert len(lines) == 2 + len(FIGURES)
     assert len({len(line) for line in lines}) == 1
+
+
+def test_a_full_run_is_remembered_by_its_figures_that_have_a_bar(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    for _ in range(2):
+        remembered(path, FIGURES)
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first["figures"] == second["figures"]
+    assert list(first["figures"].values()) == [1.04, 5]
+    assert first["machine"] > 0
 
 
 def test_figures_are_written_and_drawn(tmp_path: Path) -> None:

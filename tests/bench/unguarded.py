@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from batcher.admission import Window
 from batcher.cli import ended
+from batcher.engine.admission import InFlightLimit
 
 if __name__ == "__main__":
-    Window._proven = lambda self: self._most  # type: ignore[method-assign]  # the guard is what is measured
+    InFlightLimit._proven = lambda self: self._most  # type: ignore[method-assign]  # the guard is what is measured
     sys.exit(ended(sys.argv[1:]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from browser.window import Window, browser
+from tests.support.window import Window, browser
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

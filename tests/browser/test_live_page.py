@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from browser.window import PATIENCE, Window
+from tests.support.window import PATIENCE, Window
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def watching(job: Path) -> Iterator[subprocess.Popen[str]]:
 def test_counts_move_and_pictures_appear(job: Path, watching: subprocess.Popen[str], window: Window) -> None:
     assert watching.stdout is not None
     window.open(watching.stdout.readline().strip())
-    window.until(lambda: "Waiting for the run" in window.text("#headline"))
+    window.until(lambda: "Nothing was run here yet" in window.text("#headline"))
     with subprocess.Popen(
         [sys.executable, "-m", "batcher", "run", str(job), "--sandbox"],
         stdout=subprocess.DEVNULL,

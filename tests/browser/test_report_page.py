@@ -8,15 +8,18 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from batcher import report
-from batcher.ledger import store
-from batcher.report.page import write_page
-from browser.window import PATIENCE, Window
+from batcher.ledger import database, picture_checks, rejections
+from batcher.ledger.picture_checks import Verdict
+from batcher.results import report
+from batcher.results.report.page import write_page
+from batcher.storage.destination import open_destination
+from tests.support.window import PATIENCE, Window
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
@@ -36,6 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "run",
         str(ROOT / "jobs" / "demo.yaml"),
         "--sandbox",
+        "--pay-again",
         "-o",
         str(output),
     ]
@@ -47,7 +51,7 @@ def many(output: Path, tasks: int) -> Path:
     """A ledger of so many finished tasks over a few pictures, failures among them, and its report."""
     (output / "images").mkdir(parents=True)
     ledger = output / ".batcher" / "ledger.sqlite"
-    store.open_file(ledger).close()
+    database.open_file(ledger).close()
     small = io.BytesIO()
     Image.new("RGB", (64, 64), "teal").save(small, "PNG")
     digest = hashlib.sha256(small.getvalue()).hexdigest()
@@ -86,7 +90,8 @@ def many(output: Path, tasks: int) -> Path:
             if not failed:
                 (output / "images" / f"street-{n}.png").write_bytes(small.getvalue())
                 rows.execute(
-                    "INSERT INTO files VALUES (?, 0, ?, 'http://x/y', NULL, ?, ?, 1, 64, 64, ?)",
+                    "INSERT INTO files (task, position, submission, url, name, sha256, bytes, width, height, "
+                    "delivered_at) VALUES (?, 0, ?, 'http://x/y', ?, ?, 1, 64, 64, ?)",
                     (n, n, f"street-{n}.png", digest, NOW + n + 4),
                 )
     rows.close()
@@ -107,7 +112,7 @@ def test_it_shows_figures_and_pictures_at_every_width(
 ) -> None:
     window.look(width=width, height=1600, dark=dark)
     window.open((demo / "report.html").as_uri())
-    assert window.text("#headline") == "All done: 24 images for 0.24 credits."
+    assert window.text("#headline") == "All done: 24 images for 0.262 credits."
     assert window.text("#shown") == "24 tasks"
     assert len(window.all("#grid .card")) == 24
     assert len(window.all(".plot canvas")) == 4
@@ -124,6 +129,53 @@ def test_pictures_without_thumbnails_are_read_from_beside_it(demo: Path, window:
     window.run("document.getElementById('gallery').scrollIntoView()")
     window.until(lambda: window.seen("#grid li:first-child img"))
     assert "images/" in window.run("return document.querySelector('#grid .last img').src")
+
+
+def test_two_axes_against_each_other_are_a_grid_whose_cells_filter_the_gallery(
+    tmp_path: Path, window: Window
+) -> None:
+    window.open(many(tmp_path / "out", 400).as_uri())
+    window.run("document.getElementById('matrix').scrollIntoView()")
+    window.until(lambda: window.all("#matrix-table tbody tr"))
+    axes = "return [...document.querySelectorAll('#matrix-axes select')].map((field) => field.value)"
+    assert window.run(axes) == ["place", "season"]
+    assert len(window.all("#matrix-table tbody tr")) == 24
+    assert window.text("#matrix-note") == "24 of 25 values of place are shown."
+    assert window.text("#matrix-table tbody tr:nth-child(4) td:nth-child(2) .tally") == "4 tasks"
+    window.run("""
+        const across = document.querySelector("#matrix-axes [name=across]");
+        across.value = "turn";
+        across.dispatchEvent(new Event("input", { bubbles: true }));
+    """)
+    assert [one.text for one in window.all("#matrix-table thead th")] == ["0", "1", "2"]
+    window.run("document.querySelector('#matrix-table tbody tr:nth-child(2) td:nth-child(4) button').click()")
+    assert window.text("#shown") == "5 of 400 tasks"
+    assert window.focused() == "gallery"
+    window.look(width=400, height=1600, dark=True)
+    assert window.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
+
+
+def test_rejected_and_warned_pictures_say_why_and_no_text_is_markup(tmp_path: Path, window: Window) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    page = many(tmp_path / "out", 50)
+    with closing(database.open_file(tmp_path / "out" / ".batcher" / "ledger.sqlite")) as ledger:
+        rejections.reject(ledger, [3, 4], reason=f"two {hostile}", by="person", at=NOW)
+        rejections.end_moves(ledger, open_destination(None, tmp_path / "out"))
+        verdict = Verdict((f"blank: {hostile}",))
+        ledger.execute(
+            picture_checks.KEEP, picture_checks.row_of(6, 0, "ab" * 32, b"", verdict, is_compared=False)
+        )
+    write_page(report.of_folder(tmp_path / "out", now=NOW), page)
+    window.open(page.as_uri())
+    assert window.text("#rejections tbody tr") == f"2 two {hostile} Show"
+    assert window.text("#warnings tbody tr") == f"1 blank: {hostile} Show"
+    window.run("document.querySelector('#warnings button').click()")
+    window.until(lambda: window.text("#shown") == "1 of 50 tasks")
+    window.run("document.querySelector('#rejections button').click()")
+    window.until(lambda: window.text("#shown") == "2 of 50 tasks")
+    assert {one.text for one in window.all("#grid .mark")} == {f"two {hostile}"}
+    window.until(lambda: window.seen("#grid .last img"))
+    window.keep("report-rejected")
 
 
 LAID = """

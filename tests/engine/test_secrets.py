@@ -8,52 +8,53 @@ import traceback
 import pytest
 
 from batcher import errors
-from batcher.account import Account
-from batcher.client import Endpoints
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.engine import run
 from batcher.progress import Event
-from batcher.run import run
 from batcher.sandbox import Faults, faults
-from conftest import MakeSandbox
-from engine.bench import KEY, Bench
+from tests.support.harness import KEY, Harness
+from tests.support.sandboxes import MakeSandbox
 
 
 async def test_nothing_that_a_run_leaves_or_tells_has_the_key_in_it(
-    bench: Bench, sandbox: MakeSandbox
+    harness: Harness, sandbox: MakeSandbox
 ) -> None:
     heard: list[Event] = []
     script = Faults(
-        [faults.cut("submit", rate=0.1), faults.status("result", 500, rate=0.1), faults.dead_link(rate=0.1),
-         faults.failed("oh dear", calls=[3])], seed=1,
+        [faults.Cut(route="submit", rate=0.1), faults.Status(route="result", code=500, rate=0.1),
+         faults.DeadLink(rate=0.1),
+         faults.Failed(error="oh dear", calls=[3])], seed=1,
     )  # fmt: skip
     async with sandbox(service=5, faults=script) as server:
-        report = await bench.run(server, bench.manifest(30), heard.append)
+        report = await harness.run(server, harness.manifest(30), heard.append)
         assert server.keys_seen_at_files == []
-    left = [path for path in bench.folder.rglob("*") if path.is_file()]
+    left = [path for path in harness.folder.rglob("*") if path.is_file()]
     assert len(left) > 30
     assert not [path for path in left if KEY.encode() in path.read_bytes()]
     assert KEY not in repr(heard) + repr(report)
 
 
 async def test_a_service_that_repeats_the_key_does_not_bring_it_into_any_file(
-    bench: Bench, sandbox: MakeSandbox
+    harness: Harness, sandbox: MakeSandbox
 ) -> None:
     heard: list[Event] = []
     script = Faults(
-        [faults.status("submit", 400, message=f"bad request for {KEY}", calls=[1]),
-         faults.failed(f"not allowed to {KEY}", calls=[2]),
-         faults.status("submit", 401, message=f"invalid API key {KEY}", calls=[4])],
+        [faults.Status(route="submit", code=400, message=f"bad request for {KEY}", calls=[1]),
+         faults.Failed(error=f"not allowed to {KEY}", calls=[2]),
+         faults.Status(route="submit", code=401, message=f"invalid API key {KEY}", calls=[4])],
     )  # fmt: skip
     async with sandbox(service=5, faults=script) as server:
-        report = await bench.run(server, bench.manifest(4), heard.append)
+        report = await harness.run(server, harness.manifest(4), heard.append)
     assert report.exit_code == 5
     assert report.causes == ("KEY: invalid API key (the key)",)
     assert not [
-        path for path in bench.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
+        path for path in harness.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
     ]
     assert KEY not in repr(heard) + repr(report)
 
 
-async def test_a_traceback_of_a_failing_run_does_not_show_it(bench: Bench, sandbox: MakeSandbox) -> None:
+async def test_a_traceback_of_a_failing_run_does_not_show_it(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5) as server:
         account = Account(Endpoints(server.url, server.url, server.url), KEY)
         assert KEY not in repr(account)
@@ -62,7 +63,7 @@ async def test_a_traceback_of_a_failing_run_does_not_show_it(bench: Bench, sandb
             raise RuntimeError("a listener that fails")
 
         with pytest.raises((RuntimeError, ExceptionGroup)) as caught:
-            await run(bench.manifest(2), account=account, listener=broken, now=bench.now)
+            await run(harness.manifest(2), account=account, listener=broken, now=harness.now)
         text = io.StringIO()
         traceback.print_exception(caught.value, file=text)
         assert KEY not in text.getvalue()
@@ -70,25 +71,25 @@ async def test_a_traceback_of_a_failing_run_does_not_show_it(bench: Bench, sandb
 
 @pytest.mark.parametrize("route", ["submit", "status", "result", "upload", "credits"])
 async def test_a_redirect_does_not_carry_it_to_another_host(
-    bench: Bench, sandbox: MakeSandbox, route: str
+    harness: Harness, sandbox: MakeSandbox, route: str
 ) -> None:
     async with sandbox(service=5) as stranger:
-        script = Faults([faults.redirect(route, stranger.url, first=3)])
+        script = Faults([faults.Redirect(route=route, to=stranger.url, first=3)])
         async with sandbox(service=5, faults=script) as server:
-            await bench.run(server, bench.manifest(2, result_ttl="60s"))
+            await harness.run(server, harness.manifest(2, result_ttl="60s"))
         assert not stranger.arrivals
         assert not stranger.jobs
 
 
-async def test_a_status_url_at_a_strange_host_is_refused(bench: Bench, sandbox: MakeSandbox) -> None:
+async def test_a_status_url_at_a_strange_host_is_refused(harness: Harness, sandbox: MakeSandbox) -> None:
     """The answers name `localhost`, which we were not told of."""
     async with sandbox(service=5) as server:
         strange = server.url.replace("127.0.0.1", "localhost")
         account = Account(Endpoints(server.url, server.url, server.url), KEY)
-        manifest = bench.manifest(1)
-        await bench.run(server, manifest, most=0)
-        bench.rows("SELECT 1")
-        report = await run(manifest, account=account, now=bench.now)
+        manifest = harness.manifest(1)
+        await harness.run(server, manifest, limit=0)
+        harness.rows("SELECT 1")
+        report = await run(manifest, account=account, now=harness.now)
         assert report.exit_code == 0
         assert strange != server.url
         assert not Endpoints(server.url, server.url, server.url).may_see_the_key(f"{strange}/v2/requests/1")

@@ -1,4 +1,4 @@
-"""output.dir in an object store: pictures and records go there, the ledger stays; the laws are the same."""
+"""output.dir in an object store: pictures and records go there, the ledger stays; the rules are the same."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ import yaml
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 
-from batcher import destination, errors, place, report
+from batcher import errors
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
 from batcher.cli import ended
-from batcher.destination.stored import Stored
-from batcher.export import Wishes, export
-from batcher.manifest import Manifest
-from batcher.report import Report
-from batcher.run import load
+from batcher.engine import load, repair
+from batcher.job.manifest import Manifest
+from batcher.results import report
+from batcher.results.export import ExportOptions, export
+from batcher.results.verify import FindingKind, check_output
 from batcher.sandbox import Options, Sandbox
-from batcher.stores import writing
-from batcher.verify import Kind, look, mend
-from batcher.verify.mending import Fetch
-from buckets import Bucket
-from conftest import MakeSandbox
-from dashboard.test_serving import events
-from dashboard.test_serving import served as served_page
-from engine.bench import KEY, Bench
-from engine.crashing import Crash
-from engine.test_verify import seen
+from batcher.storage import destination, layout
+from batcher.storage.destination.stored import Stored
+from batcher.storage.stores import object_writer
+from tests.support.buckets import Bucket
+from tests.support.crashing import Crash
+from tests.support.harness import KEY, Harness
+from tests.support.live_page import live_page, server_sent_events
+from tests.support.sandboxes import MakeSandbox
 
 
 def keys(bucket: Bucket) -> list[str]:
@@ -52,21 +52,21 @@ def lines(bucket: Bucket, key: str) -> list[dict[str, Any]]:
 
 
 class Stall:
-    """A bench whose pictures go to a bucket; the ledger stays in out/job."""
+    """A harness whose pictures go to a bucket; the ledger stays in out/job."""
 
-    def __init__(self, bench: Bench, bucket: Bucket) -> None:
-        self.bench = bench
+    def __init__(self, harness: Harness, bucket: Bucket) -> None:
+        self.harness = harness
         self.bucket = bucket
-        bench.output = bench.folder / "out" / "job"
+        harness.output = harness.folder / "out" / "job"
 
     def manifest(self, tasks: int = 4, **changes: Any) -> Manifest:
         where = f"{self.bucket}/streets"
-        return self.bench.manifest(tasks, **{"output": {"dir": where}, **changes})
+        return self.harness.manifest(tasks, **{"output": {"dir": where}, **changes})
 
 
 @pytest.fixture
-def stall(bench: Bench, bucket: Bucket) -> Stall:
-    return Stall(bench, bucket)
+def stall(harness: Harness, bucket: Bucket) -> Stall:
+    return Stall(harness, bucket)
 
 
 RECORDS = ["errors.jsonl", "metadata.jsonl", "report.html", "report.json"]
@@ -77,7 +77,7 @@ async def test_pictures_and_records_go_to_the_bucket_and_the_ledger_stays(
     stall: Stall, sandbox: MakeSandbox
 ) -> None:
     async with sandbox() as server:
-        told = await stall.bench.run(server, stall.manifest())
+        told = await stall.harness.run(server, stall.manifest())
         assert (told.exit_code, server.billed) == (0, 4)
         assert keys(stall.bucket) == sorted([*(f"streets/{name}" for name in RECORDS), *PICTURES])
         assert [one["file_name"] for one in lines(stall.bucket, "streets/metadata.jsonl")] == [
@@ -85,11 +85,11 @@ async def test_pictures_and_records_go_to_the_bucket_and_the_ledger_stays(
         ]
         head = stall.bucket.client.head_object(Bucket=stall.bucket.name, Key="streets/report.html")
         assert head["ContentType"] == "text/html"
-        left = sorted(path.name for path in stall.bench.output.iterdir())
+        left = sorted(path.name for path in stall.harness.output.iterdir())
         assert left == [".batcher"]
-        again = await stall.bench.run(server, stall.manifest(6))
+        again = await stall.harness.run(server, stall.manifest(6))
         assert (again.counts["done"], server.billed) == (6, 6)
-    found = await look(stall.bench.output)
+    found = await check_output(stall.harness.output)
     assert (found.checked, found.findings) == (6, ())
 
 
@@ -97,15 +97,15 @@ async def test_the_reports_page_shows_what_lies_beside_it_in_the_bucket(
     stall: Stall, sandbox: MakeSandbox
 ) -> None:
     async with sandbox(pictures=True) as server:
-        await stall.bench.run(server, stall.manifest(1))
-    page = report.page.write_page(report.of_folder(stall.bench.output, now=stall.bench.now()))
+        await stall.harness.run(server, stall.manifest(1))
+    page = report.page.write_page(report.of_folder(stall.harness.output, now=stall.harness.now()))
     assert page == f"{stall.bucket}/streets/report.html"
     text = content(stall.bucket, "streets/report.html").decode()
     assert "images/place%200.jpg" in text
     (thumbs,) = re.findall(r'"thumbs":(\{"[0-9a-f]{64}":"[^"]+"\})', text)
     assert len(json.loads(thumbs)) == 1
-    here = stall.bench.folder / "page.html"
-    assert report.page.write_page(report.of_folder(stall.bench.output, now=0), here) == here
+    here = stall.harness.folder / "page.html"
+    assert report.page.write_page(report.of_folder(stall.harness.output, now=0), here) == here
     assert f"{stall.bucket}/streets/images/place%200.jpg" in here.read_text()
 
 
@@ -113,7 +113,7 @@ async def test_the_reports_page_shows_what_lies_beside_it_in_the_bucket(
 async def test_a_crash_around_the_put_leaves_one_picture(
     stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    create, struck = writing.create, []
+    create, struck = object_writer.create, []
 
     def crashing(source: Path, address: str) -> None:
         if "place 2" not in address or struck:
@@ -126,28 +126,28 @@ async def test_a_crash_around_the_put_leaves_one_picture(
             raise FileExistsError(address)
         raise Crash
 
-    monkeypatch.setattr(writing, "create", crashing)
+    monkeypatch.setattr(object_writer, "create", crashing)
     async with sandbox() as server:
         if point == "the answer is lost":
-            await stall.bench.run(server, stall.manifest())
+            await stall.harness.run(server, stall.manifest())
         else:
             with pytest.raises(BaseExceptionGroup):
-                await stall.bench.run(server, stall.manifest())
-            await stall.bench.run(server, stall.manifest())
+                await stall.harness.run(server, stall.manifest())
+            await stall.harness.run(server, stall.manifest())
         assert server.billed == 4
     assert struck
     assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
-    assert stall.bench.states() == {"done": 4}
-    assert (await look(stall.bench.output)).findings == ()
+    assert stall.harness.states() == {"done": 4}
+    assert (await check_output(stall.harness.output)).findings == ()
 
 
 async def test_anothers_object_is_never_overwritten(stall: Stall, sandbox: MakeSandbox) -> None:
     stall.bucket.put("streets/images/place 1.png", b"somebody's")
     async with sandbox() as server:
-        told = await stall.bench.run(server, stall.manifest())
+        told = await stall.harness.run(server, stall.manifest())
     assert told.counts["done"] == 4
     assert content(stall.bucket, "streets/images/place 1.png") == b"somebody's"
-    names = [name for (name,) in stall.bench.rows("SELECT name FROM files ORDER BY task")]
+    names = [name for (name,) in stall.harness.rows("SELECT name FROM files ORDER BY task")]
     assert re.fullmatch(r"place 1-[0-9a-f]{8}\.png", names[1])
     assert f"streets/images/{names[1]}" in keys(stall.bucket)
 
@@ -155,21 +155,21 @@ async def test_anothers_object_is_never_overwritten(stall: Stall, sandbox: MakeS
 async def test_a_store_that_goes_down_in_mid_run_costs_nothing_and_the_next_run_goes_on(
     stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create, down = writing.create, [True]
+    create, down = object_writer.create, [True]
 
     def refusing(source: Path, address: str) -> None:
         if down and "place 3" in address:
             raise OSError(5, "Could not connect to the endpoint", address)
         create(source, address)
 
-    monkeypatch.setattr(writing, "create", refusing)
+    monkeypatch.setattr(object_writer, "create", refusing)
     async with sandbox() as server:
-        told = await stall.bench.run(server, stall.manifest())
+        told = await stall.harness.run(server, stall.manifest())
         assert (told.exit_code, told.counts["done"], told.counts["ready"]) == (5, 3, 1)
         (missed,) = lines(stall.bucket, "streets/errors.jsonl")
         assert (missed["name"], missed["state"]) == ("place 3", "ready")
         down.clear()
-        told = await stall.bench.run(server, stall.manifest())
+        told = await stall.harness.run(server, stall.manifest())
         assert (told.exit_code, told.counts["done"], server.billed) == (0, 4, 4)
     assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
 
@@ -177,16 +177,16 @@ async def test_a_store_that_goes_down_in_mid_run_costs_nothing_and_the_next_run_
 async def test_records_that_cannot_be_written_at_the_end_are_told_with_the_reason(
     stall: Stall, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = writing.put
+    put = object_writer.put
 
     def refusing(source: Path, address: str) -> None:
         if "metadata" in address:
             raise OSError(5, "Could not connect to the endpoint", address)
         put(source, address)
 
-    monkeypatch.setattr(writing, "put", refusing)
+    monkeypatch.setattr(object_writer, "put", refusing)
     async with sandbox() as server:
-        told = await stall.bench.run(server, stall.manifest())
+        told = await stall.harness.run(server, stall.manifest())
     assert (told.exit_code, told.counts["done"]) == (5, 4)
     assert f"{stall.bucket}/streets/metadata.jsonl: Could not connect" in " ".join(told.causes)
 
@@ -196,15 +196,15 @@ async def test_a_bucket_that_is_not_there_or_refuses_is_told_before_anything_is_
 ) -> None:
     async with sandbox() as server:
         with pytest.raises(errors.DiskError, match=r"s3://no-such-bucket-here/x.*there is no such bucket"):
-            await stall.bench.run(server, stall.manifest(output={"dir": "s3://no-such-bucket-here/x"}))
+            await stall.harness.run(server, stall.manifest(output={"dir": "s3://no-such-bucket-here/x"}))
         assert server.billed == 0
 
 
 async def test_pictures_do_not_change_their_place_in_silence(stall: Stall, sandbox: MakeSandbox) -> None:
     async with sandbox() as server:
-        await stall.bench.run(server, stall.manifest())
+        await stall.harness.run(server, stall.manifest())
         with pytest.raises(errors.OtherDestination, match=r"leave output\.dir as it was"):
-            await stall.bench.run(server, stall.manifest(output={"dir": f"{stall.bucket}/elsewhere"}))
+            await stall.harness.run(server, stall.manifest(output={"dir": f"{stall.bucket}/elsewhere"}))
         assert not [key for key in keys(stall.bucket) if key.startswith("elsewhere")]
 
 
@@ -213,41 +213,39 @@ async def test_verify_finds_what_is_missing_or_damaged_and_a_repair_puts_it_back
 ) -> None:
     async with sandbox() as server:
         manifest = stall.manifest()
-        await stall.bench.run(server, manifest)
+        await stall.harness.run(server, manifest)
         before = content(stall.bucket, PICTURES[1])
         stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
         stall.bucket.put(PICTURES[1], before[:40])
         stall.bucket.put("streets/images/stranger.png", b"mine")
-        found = await look(stall.bench.output)
-        assert seen(found) == [
+        found = await check_output(stall.harness.output)
+        assert [(finding.kind.value, finding.path) for finding in found.findings] == [
             ("missing", "images/place 0.png"),
             ("wrong", "images/place 1.png"),
             ("leftover", "images/stranger.png"),
         ]
-
-        def fetcher() -> Fetch:
-            async def fetch(most: int) -> Report:
-                return await stall.bench.run(server, manifest, most=most)
-
-            return fetch
-
-        mended = await mend(stall.bench.output, fetcher=fetcher, repay=False, tell=print, now=stall.bench.now)
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+        mended = await repair(
+            stall.harness.output, manifest, warn=print, account=account, now=stall.harness.now
+        )
         assert (mended.exit_code, mended.fetched, mended.aside, server.billed) == (0, 2, 2, 4)
     assert content(stall.bucket, PICTURES[1]) == before
     assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
-    aside = stall.bench.output / ".batcher" / "aside"
+    aside = stall.harness.output / ".batcher" / "aside"
     assert (aside / "stranger.png").read_bytes() == b"mine"
-    assert (await look(stall.bench.output)).of(*Kind) == []
+    assert (await check_output(stall.harness.output)).of(*FindingKind) == []
 
 
 async def test_what_lies_in_a_bucket_is_exported_like_any_other(
     stall: Stall, sandbox: MakeSandbox, tmp_path: Path
 ) -> None:
     async with sandbox() as server:
-        await stall.bench.run(server, stall.manifest())
+        await stall.harness.run(server, stall.manifest())
     stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
     for form in ("imagefolder", "webdataset", "parquet"):
-        told = await asyncio.to_thread(export, stall.bench.output, Wishes(to=form, into=tmp_path / form))
+        told = await asyncio.to_thread(
+            export, stall.harness.output, ExportOptions(to=form, into=tmp_path / form)
+        )
         assert (told.pictures, len(told.missing)) == (3, 1)
         assert told.missing[0].startswith(f"{stall.bucket}/{PICTURES[0]}: there is no such object")
     written = tmp_path / "imagefolder" / "train" / "images" / "place 1.png"
@@ -272,8 +270,8 @@ def test_every_command_knows_the_job_by_its_manifest_and_by_its_folder(
     served: Stall, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     served.manifest()
-    folder = str(served.bench.output)
-    job = str(served.bench.folder / "job.yaml")
+    folder = str(served.harness.output)
+    job = str(served.harness.folder / "job.yaml")
     assert ended(["run", job, "-q"]) == 0
     capsys.readouterr()
     for known_as in (job, folder):
@@ -295,16 +293,16 @@ def test_the_sandbox_writes_beside_the_real_thing(
     served: Stall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.manifest(1)
-    assert ended(["run", str(served.bench.folder / "job.yaml"), "--sandbox", "-q"]) == 0
+    assert ended(["run", str(served.harness.folder / "job.yaml"), "--sandbox", "-q"]) == 0
     assert "streets-sandbox/images/place 0.jpg" in keys(served.bucket)
     assert not [key for key in keys(served.bucket) if key.startswith("streets/")]
-    assert (served.bench.folder / "out" / "job-sandbox" / ".batcher").is_dir()
+    assert (served.harness.folder / "out" / "job-sandbox" / ".batcher").is_dir()
 
 
 def test_a_missing_extra_is_one_sentence_and_exit_code_2(
     served: Stall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from batcher.stores import objects
+    from batcher.storage.stores import objects
 
     served.manifest()
 
@@ -313,16 +311,16 @@ def test_a_missing_extra_is_one_sentence_and_exit_code_2(
 
     monkeypatch.setattr(objects, "_filesystem", missing)
     for command in (["run", "-q"], ["plan"], ["validate"]):
-        assert ended([*command, str(served.bench.folder / "job.yaml")]) == 2
+        assert ended([*command, str(served.harness.folder / "job.yaml")]) == 2
         assert "s3:// needs the extra `s3`: pip install 'batcher[s3]'" in capsys.readouterr().err
-    assert not served.bench.output.exists()
+    assert not served.harness.output.exists()
 
 
 def test_an_output_option_that_names_a_store_is_told_what_to_do(
     stall: Stall, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stall.manifest()
-    assert ended(["run", str(stall.bench.folder / "job.yaml"), "-o", "s3://b/x"]) == 2
+    assert ended(["run", str(stall.harness.folder / "job.yaml"), "-o", "s3://b/x"]) == 2
     assert "--set output.dir=s3://b/x" in capsys.readouterr().err
 
 
@@ -331,19 +329,19 @@ def test_an_output_option_that_names_a_store_is_told_what_to_do(
     [("s3://b/p", "s3://b/p-sandbox"), ("s3://b", "s3://b/sandbox"), (None, None)],
 )
 def test_a_sandbox_never_leaves_the_bucket(store: str | None, beside: str | None) -> None:
-    assert place.store_of(store) == store
-    assert place.store_of(store, sandbox=True) == beside
+    assert layout.store_of(store) == store
+    assert layout.store_of(store, sandbox=True) == beside
 
 
 def test_a_destination_is_made_anew_from_its_address(bucket: Bucket, tmp_path: Path) -> None:
-    where = destination.at(f"{bucket}/x/", tmp_path)
+    where = destination.open_destination(f"{bucket}/x/", tmp_path)
     assert isinstance(where, Stored)
     where.replace("report.json", ["{}"])
-    again = destination.at(where.where, tmp_path)
-    with again.opened("report.json") as file:
+    again = destination.open_destination(where.where, tmp_path)
+    with again.open("report.json") as file:
         assert file.read() == b"{}"
     assert list(again.pictures()) == []
-    assert not again.holds("a.png", "0" * 64)
+    assert not again.contains("images/a.png", "0" * 64)
 
 
 # --- sources in a bucket
@@ -359,7 +357,7 @@ def wider(stall: Stall, inputs: list[dict[str, Any]]) -> Manifest:
         "output": {"dir": f"{stall.bucket}/streets", "name": "wide"},
         "limits": {"rpm": 6000},
     }
-    path = stall.bench.folder / "job.yaml"
+    path = stall.harness.folder / "job.yaml"
     path.write_text(yaml.safe_dump(job))
     return load(path)
 
@@ -387,13 +385,13 @@ async def test_labels_of_stored_sources_are_carried_and_their_originals_leave_to
         ],
     )
     async with sandbox(pictures=True) as server:
-        await stall.bench.run(server, manifest)
+        await stall.harness.run(server, manifest)
     (line,) = lines(stall.bucket, "streets/metadata.jsonl")
     assert line["placement"] == {"x": 16, "y": 0, "width": 64, "height": 48}
     assert line["boxes"] == [[32.0, 12.0, 32.0, 24.0]]
     assert (line["box_classes"], line["source_boxes"]) == ([3], [[16.0, 12.0, 32.0, 24.0]])
     told = await asyncio.to_thread(
-        export, stall.bench.output, Wishes(to="imagefolder", into=tmp_path / "set", originals=True)
+        export, stall.harness.output, ExportOptions(to="imagefolder", into=tmp_path / "set", originals=True)
     )
     assert (told.pictures, told.originals, told.masks, told.missing) == (1, 1, 2, ())
     (original,) = (tmp_path / "set" / "train" / "originals").iterdir()
@@ -421,7 +419,7 @@ async def test_labels_that_cannot_be_read_from_a_bucket_are_left_out_with_bucket
         inputs=[{"rows": rows}],
     )
     async with sandbox(pictures=True) as server:
-        told = await stall.bench.run(server, manifest)
+        told = await stall.harness.run(server, manifest)
     assert (told.exit_code, told.counts["done"], told.left_out) == (3, 1, 1)
     (line,) = lines(stall.bucket, "streets/errors.jsonl")
     assert line["state"] == "left_out"
@@ -430,11 +428,14 @@ async def test_labels_that_cannot_be_read_from_a_bucket_are_left_out_with_bucket
 
 async def test_the_live_page_shows_what_lies_in_the_bucket(stall: Stall, sandbox: MakeSandbox) -> None:
     async with sandbox(pictures=True) as server:
-        await stall.bench.run(server, stall.manifest(1))
-    ((name, digest),) = stall.bench.rows("SELECT name, sha256 FROM files")
-    async with served_page(stall.bench.output, stall.bench.now) as address, aiohttp.ClientSession() as client:
+        await stall.harness.run(server, stall.manifest(1))
+    ((name, digest),) = stall.harness.rows("SELECT name, sha256 FROM files")
+    async with (
+        live_page(stall.harness.output, stall.harness.now) as address,
+        aiohttp.ClientSession() as client,
+    ):
         async with client.get(f"{address}events") as response:
-            async for kind, _ in events(response):
+            async for kind, _ in server_sent_events(response):
                 if kind == "pictures":
                     break
         async with client.get(f"{address}full/{digest}") as answer:

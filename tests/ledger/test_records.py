@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from batcher.export.leaving import Source, source_of
+from batcher.api.wire import Output
 from batcher.ledger import records
-from batcher.ledger.writer import Ledger
-from batcher.wire import Output
-from bookkeeping import ACCEPTED, NOW, PICTURE, a_result, a_task
+from batcher.ledger.ledger import Ledger
+from batcher.results.export.items import OriginalPicture, source_of
+from tests.support.bookkeeping import ACCEPTED, NOW, PICTURE, a_result, a_task
 
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger(tmp_path / "ledger.sqlite", now=lambda: NOW)
-    opened.note("model", "a-model")
+    opened.set_meta("model", "a-model")
     yield opened
     opened.close()
 
@@ -30,7 +30,7 @@ def delivered(
     """The metadata lines of one task, by the way that every task goes."""
     ledger.plan([a_task(1, images=len(outputs) or 1, **task)], json.dumps(task, default=str))
     ledger.start_run()
-    entry = ledger.submitted(ledger.submitting(ledger.claim(0, 1)[0], api="v2", reserved=0), ACCEPTED)
+    entry = ledger.submitted(ledger.submitting(ledger.next_planned(0, 1)[0], api="v2", reserved=0), ACCEPTED)
     result = a_result(0.03, *outputs, **(told or {}))
     entry = ledger.ready(entry, result, [(output, None) for output in result.outputs])
     for file in ledger.files(entry):
@@ -38,7 +38,7 @@ def delivered(
         ledger.named(entry, file.position, name, "0" * 64)
         ledger.delivered(entry, file.position, size=9, width=640, height=480)
     finished = ledger.done(entry)
-    ledger.observe(finished)
+    ledger.record_source_facts(finished)
     return ledger.metadata(finished)
 
 
@@ -176,5 +176,5 @@ async def test_a_list_of_pictures_goes_as_a_whole(ledger: Ledger) -> None:
     )
     assert line["source_images"] == files
     assert "images" not in line
-    (picture,) = records.pictures(ledger._connection)
-    assert source_of(picture, None) == Source("a" * 64, "/p/a.png")
+    (picture,) = records.pictures(ledger.connection)
+    assert source_of(picture, None) == OriginalPicture("a" * 64, "/p/a.png")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from batcher.progress import Event, Finished, Moved, Noted, Planning, Snapshot, Started
+from batcher.progress import Event, Finished, Message, Planning, Snapshot, Started, StateChanged
 from batcher.progress.lines import JsonLines, Lines, Log
 from batcher.task import State
-from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
+from tests.support.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
 
 NOON = 1_767_614_400.0
 
@@ -66,9 +66,10 @@ def test_the_line_has_every_fact() -> None:
     assert line == (
         "2026-01-05T12:00:00Z streets: 10:41, 61 % of 1,000; "
         "324 planned, 48 in flight, 12 fetching, 608 done, 8 failed; "
-        "57.3 images/min, limit 60 calls/min, 3.1 calls/image, 2 x 429; "
+        "57.3 images/min, limit 60 a minute, 3.1 calls/image, 2 x 429, "
+        "up to 83 in flight (auto); "
         "15.20 credits spent, about 24.85 in all, 1.20 reserved, 0.05 doubtful; "
-        "left: 6 to 7 min; at the limit of 60 submits a minute"
+        "left: 6 to 7 min; at the limit of 60 a minute"
     )
 
 
@@ -79,14 +80,16 @@ def test_a_stop_is_told_at_once_and_once() -> None:
 
 
 def test_notes_are_lines_with_their_level() -> None:
-    assert [line.split(" ", 1)[1] for line in lines_of([Noted("look out"), Noted("by the way", "info")])] == [
+    assert [
+        line.split(" ", 1)[1] for line in lines_of([Message("look out"), Message("by the way", "info")])
+    ] == [
         "warning: look out",
         "by the way",
     ]
 
 
 def test_foreign_text_cannot_forge_a_line() -> None:
-    (line,) = lines_of([Noted("bad file \x1b[2J\nstreets: all done")])
+    (line,) = lines_of([Message("bad file \x1b[2J\nstreets: all done")])
     assert "\x1b" not in line
 
 
@@ -101,15 +104,15 @@ def test_the_end_is_the_summary_with_the_command() -> None:
 
 
 def test_planning_and_moves_make_no_lines() -> None:
-    assert lines_of([Planning(5000), Moved("a", "k", State.READY, State.DONE)]) == []
+    assert lines_of([Planning(5000), StateChanged("a", "k", State.READY, State.DONE)]) == []
 
 
 def test_quiet_says_nothing_about_a_run_that_goes_well() -> None:
-    assert lines_of([STARTED, *course(), Noted("look out"), ended(0)], quiet=True) == []
+    assert lines_of([STARTED, *course(), Message("look out"), ended(0)], quiet=True) == []
 
 
 def test_quiet_tells_errors_and_a_bad_end() -> None:
-    written = lines_of([STARTED, Noted("it broke", "error"), ended(5, "DOWN: x")], quiet=True)
+    written = lines_of([STARTED, Message("it broke", "error"), ended(5, "DOWN: x")], quiet=True)
     assert "error: it broke" in written[0]
     assert [line for line in written if "exit" in line] == ["  exit     code 5"]
 
@@ -117,7 +120,7 @@ def test_quiet_tells_errors_and_a_bad_end() -> None:
 def test_an_output_that_knows_only_ascii_gets_ascii() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Lines(stream, command=COMMAND, now=now)(Noted("café-冬.jpg"))
+    Lines(stream, command=COMMAND, now=now)(Message("café-冬.jpg"))
     assert b"caf?-?.jpg" in raw.getvalue()
 
 
@@ -144,8 +147,8 @@ def test_json_has_one_object_per_event_named_and_stamped() -> None:
     events: list[Event] = [
         Planning(12),
         STARTED,
-        Moved("a", "k1", State.SUBMITTED, State.FAILED, "FAILED: x"),
-        Noted("look out"),
+        StateChanged("a", "k1", State.SUBMITTED, State.FAILED, "FAILED: x"),
+        Message("look out"),
         MIDDLE,
         ended(3, "why"),
     ]
@@ -153,8 +156,8 @@ def test_json_has_one_object_per_event_named_and_stamped() -> None:
     assert [item["event"] for item in found] == [
         "planning",
         "started",
-        "moved",
-        "noted",
+        "state_changed",
+        "message",
         "snapshot",
         "finished",
     ]
@@ -163,7 +166,7 @@ def test_json_has_one_object_per_event_named_and_stamped() -> None:
     assert found[0]["tasks"] == 12
     assert found[2] | {"ts": 0} == {
         "ts": 0,
-        "event": "moved",
+        "event": "state_changed",
         "task": "a",
         "key": "k1",
         "origin": "submitted",
@@ -189,13 +192,13 @@ def test_json_counts_have_the_words_of_the_states() -> None:
 
 
 def test_json_has_null_for_what_is_not_finite() -> None:
-    (found,) = objects_of([replace(MIDDLE, projected=float("nan"), left_high=float("inf"))])
+    (found,) = objects_of([replace(MIDDLE, projected=float("nan"), eta_high=float("inf"))])
     assert found["projected"] is None
-    assert found["left_high"] is None
+    assert found["eta_high"] is None
 
 
 def test_json_is_one_line_whatever_the_text_holds() -> None:
-    (found,) = objects_of([Noted("two\nlines \u2028 and \ud800 half a pair")])
+    (found,) = objects_of([Message("two\nlines \u2028 and \ud800 half a pair")])
     assert found["text"].startswith("two\nlines")
 
 
@@ -211,16 +214,16 @@ def test_the_log_keeps_what_people_are_told_and_what_did_not_go_its_way(tmp_path
     for night in range(2):
         log = Log(path, now=now)
         log(Planning(3))
-        log(Noted("a row was left out"))
+        log(Message("a row was left out"))
         log(Started("streets", "a-model", "out/streets", 3, 3))
-        log(Moved("rome", "k", State.PLANNED, State.SUBMITTING))
-        log(Moved("rome", "k", State.SUBMITTED, State.FAILED, "FAILED: out of memory"))
-        log(Noted(f"night {night}"))
+        log(StateChanged("rome", "k", State.PLANNED, State.SUBMITTING))
+        log(StateChanged("rome", "k", State.SUBMITTED, State.FAILED, "FAILED: out of memory"))
+        log(Message(f"night {night}"))
         log.close()
-        log(Noted("too late"))
+        log(Message("too late"))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["noted", "started", "moved", "noted"] * 2
-    assert [line["text"] for line in lines if line["event"] == "noted"] == [
+    assert [line["event"] for line in lines] == ["message", "started", "state_changed", "message"] * 2
+    assert [line["text"] for line in lines if line["event"] == "message"] == [
         "a row was left out", "night 0", "a row was left out", "night 1"
     ]  # fmt: skip
     assert lines[2]["reason"] == "FAILED: out of memory"
@@ -229,6 +232,6 @@ def test_the_log_keeps_what_people_are_told_and_what_did_not_go_its_way(tmp_path
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     log = Log(tmp_path / "nowhere" / "log.jsonl", now=now)
     log(Started("streets", "a-model", "out/streets", 3, 3))
-    log(Noted("on"))
+    log(Message("on"))
     log.close()
     assert list(tmp_path.iterdir()) == []

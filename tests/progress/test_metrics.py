@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batcher import errors
 from batcher.progress import Finished, Snapshot
-from batcher.progress.metrics import Metrics
+from batcher.progress.metrics import MARK, Metrics
+from batcher.storage.user_file import write_user_file
 from batcher.task import State
 
 
@@ -30,7 +32,7 @@ def snapshot(elapsed: float, done: int = 3) -> Snapshot:
         calls={"submit": 5},
         images_per_minute=12.5,
         rate=None,
-        told=60,
+        rpm_configured=60,
     )
 
 
@@ -43,13 +45,18 @@ def samples(path: Path) -> dict[tuple[str, ...], float]:
     }
 
 
+def into(path: Path) -> Callable[[str], None]:
+    return lambda text: write_user_file(path, [text], mark=MARK, patient=False)
+
+
 def test_a_snapshot_becomes_gauges_and_the_end_says_how_it_ended(tmp_path: Path) -> None:
     path = tmp_path / "batcher.prom"
-    metrics = Metrics(path, now=lambda: 1234.0)
+    metrics = Metrics(into(path), now=lambda: 1234.0)
     metrics(snapshot(1))
     found = samples(path)
     assert found["batcher_tasks", "streets", "done"] == 3
     assert found["batcher_credits", "streets", "spent"] == 0.03
+    assert found["batcher_warned_images", "streets"] == 0
     assert found["batcher_calls", "streets", "submit"] == 5
     assert found["batcher_running", "streets"] == 1
     assert math.isnan(found["batcher_exit_code", "streets"])
@@ -62,7 +69,7 @@ def test_a_snapshot_becomes_gauges_and_the_end_says_how_it_ended(tmp_path: Path)
 
 def test_it_is_written_a_few_times_a_minute_and_never_in_part(tmp_path: Path) -> None:
     path = tmp_path / "batcher.prom"
-    metrics = Metrics(path, now=lambda: 0.0)
+    metrics = Metrics(into(path), now=lambda: 0.0)
     metrics(snapshot(0, done=1))
     metrics(snapshot(5, done=2))
     assert samples(path)["batcher_images", "streets"] == 1
@@ -73,4 +80,4 @@ def test_it_is_written_a_few_times_a_minute_and_never_in_part(tmp_path: Path) ->
 
 def test_a_place_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(errors.UsageError, match=r"nowhere/x\.prom"):
-        Metrics(tmp_path / "nowhere" / "x.prom", now=lambda: 0.0)
+        Metrics(into(tmp_path / "nowhere" / "x.prom"), now=lambda: 0.0)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batcher import errors
 from batcher.progress import Finished, summary
 from batcher.progress.summary import Tone
 from batcher.task import State
-from progress.scenes import COMMAND, MIDDLE, counts, ended
+from tests.support.scenes import COMMAND, MIDDLE, counts, ended
 
 
 def told(finished: Finished, *, command: str = COMMAND, output: str = "out/streets") -> str:
@@ -48,7 +49,7 @@ def test_the_pace_at_the_end_is_that_of_the_whole_run() -> None:
 
 def test_the_slowest_tasks_and_what_is_left_in_the_account_are_told() -> None:
     account = {"opening": 100.0, "spent": 25.0, "closing": 75.0, "difference": 0.0}
-    finished = replace(ended(0), slowest={"rome-winter": 41.2, "rome-summer": 8.04}, audit=account)
+    finished = replace(ended(0), slowest={"rome-winter": 41.2, "rome-summer": 8.04}, balance=account)
     text = told(finished)
     assert "slowest|rome-winter (41 s), rome-summer (8.0 s)" in text
     assert "|75.00 credits left in the account" in text
@@ -85,33 +86,44 @@ def test_held_requests_are_not_called_failures() -> None:
     finished = ended(3, counts=counts(done=990, doubtful=10), images=990)
     text = told(finished)
     assert "some requests are held" in text
-    assert "10 requests are held, perhaps paid" in text
-    assert "doubtful: resubmit" in text
+    assert "the answers to 10 requests were lost: perhaps paid, and not sent again unless you say so" in text
+    assert "batcher retry --doubtful" in text
     assert "failures" not in text
     assert commands(finished) == [COMMAND]
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "cause", "remedy"),
+    ("error", "remedy"),
     [
-        (4, "BUDGET: max_cost of 10 credits leaves no room for another request", "raise max_cost; then"),
-        (4, "CREDITS: Insufficient credits", "top up your credits"),
-        (4, "the money is over", "raise max_cost or top up your credits"),
-        (5, "KEY: Invalid API key", "put a valid key into SEGMIND_API_KEY"),
-        (5, "FORBIDDEN: not for this account", "ask the provider"),
-        (5, "MODEL: no such model", "`batcher models`"),
-        (5, "DOWN: nothing came through for 10 minutes", "wait until the API is back"),
+        (errors.BudgetSpent("max_cost of 10 credits leaves no room"), "raise max_cost; then"),
+        (errors.OutOfCredits("Insufficient credits"), "top up your credits"),
+        (errors.BadKey("Invalid API key"), "put a valid key into SEGMIND_API_KEY"),
+        (errors.Forbidden("not for this account"), "ask the provider"),
+        (errors.WrongEndpoint("the API redirects its calls"), "mend the way to the API"),
+        (errors.ModelGone("no such model"), "`batcher models`"),
+        (errors.ApiDown("nothing came through for 10 minutes"), "wait until the API is back"),
     ],
 )
 def test_a_stop_says_why_and_what_to_do_before_the_same_command(
-    exit_code: int, cause: str, remedy: str
+    error: errors.FatalForRun, remedy: str
 ) -> None:
-    finished = ended(exit_code, cause, counts=counts(done=400, planned=600), images=400)
+    finished = ended(
+        error.exit_code,
+        error.reason,
+        remedies=(error.remedy,),
+        counts=counts(done=400, planned=600),
+        images=400,
+    )
     text = told(finished)
-    assert f"why|{cause}" in text
+    assert f"why|{error.reason}" in text
     assert remedy in text
-    assert "the same command goes on with the 600 tasks left; nothing is paid twice:" in text
+    assert "the same command goes on with them, and nothing is paid twice:" in text
     assert commands(finished) == [COMMAND]
+
+
+def test_where_only_the_exit_code_is_known_both_ways_to_more_money_are_told() -> None:
+    finished = ended(4, "the money is over", counts=counts(done=400, planned=600), images=400)
+    assert "raise max_cost or top up your credits or raise the spend limit; then the same" in told(finished)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +152,8 @@ def test_what_was_left_in_flight_is_told_with_its_hour() -> None:
 
 def test_what_was_perhaps_paid_is_not_said_to_be_paid_once() -> None:
     text = told(ended(143, "SIGTERM", counts=counts(done=900, planned=96, doubtful=4), images=900))
-    assert "goes on with the 100 tasks left; 4 were perhaps paid already" in text
+    assert "100 tasks are left: " in text
+    assert "says what becomes of 4 requests that were perhaps paid already" in text
     assert "nothing is paid twice" not in text
 
 
@@ -162,7 +175,7 @@ def test_paid_files_that_are_gone_are_told_with_the_command_that_pays_again() ->
 def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> None:
     finished = replace(ended(5, counts=counts(done=996, ready=4), images=996), gone=1)
     text = told(finished)
-    assert "goes on with the 3 tasks left; nothing is paid twice. The files of 3 paid results wait" in text
+    assert "goes on with them, and nothing is paid twice. The files of 3 paid results wait" in text
     assert "the file of 1 paid result is gone" in text
     assert commands(finished) == [COMMAND, "batcher verify --repair --repay"]
 
@@ -179,6 +192,15 @@ def test_all_kinds_of_money_are_told_apart() -> None:
     assert "0.05 credits perhaps paid besides" in text
     assert "0.025 credits lost" in text
     assert "0.20 credits reserved" in text
+
+
+def test_where_no_price_is_known_what_may_be_gone_is_told_by_its_number() -> None:
+    cost = {"spent": 0.0, "reserved": 0.0, "doubtful": 0.0, "lost": 0.0}
+    finished = ended(3, cost=cost, unsure={"doubtful": 3, "lost": 1}, counts=counts(doubtful=3, failed=1))
+    text = told(finished)
+    assert "3 images, cost not known, perhaps paid besides" in text
+    assert "1 image, cost not known, lost" in text
+    assert "3 images (cost not known) doubtful" in summary.money(finished.snapshot)
 
 
 @given(st.fixed_dictionaries({state: st.integers(0, 10**6) for state in State}))
@@ -235,22 +257,22 @@ def test_credits_are_never_far_from_the_amount(amount: float) -> None:
     ],
 )
 def test_the_remaining_time_has_its_spread(low: float | None, high: float | None, text: str) -> None:
-    assert summary.left(replace(MIDDLE, left_low=low, left_high=high)) == text
+    assert summary.left(replace(MIDDLE, eta_low=low, eta_high=high)) == text
 
 
 @pytest.mark.parametrize(
     ("rate", "told_rate", "text"),
     [
-        (60.0, 60.0, "limit 60 calls/min"),
-        (44.62, 60.0, "limit 44.6 calls/min (told: 60)"),
-        (44.62, None, "limit 44.6 calls/min"),
+        (60.0, 60.0, "limit 60 a minute"),
+        (44.62, 60.0, "limit 44.6 a minute (the manifest says 60)"),
+        (44.62, None, "limit 44.6 a minute"),
         (None, None, "no limit"),
     ],
 )
 def test_the_pace_names_the_limit_and_where_it_differs_from_the_told_one(
     rate: float | None, told_rate: float | None, text: str
 ) -> None:
-    assert text in summary.pace(replace(MIDDLE, rate=rate, told=told_rate))
+    assert text in summary.pace(replace(MIDDLE, rate=rate, rpm_configured=told_rate))
 
 
 def test_what_a_run_is_at_goes_from_stopping_to_waiting_to_working() -> None:
@@ -260,14 +282,6 @@ def test_what_a_run_is_at_goes_from_stopping_to_waiting_to_working() -> None:
     assert summary.activity(idle) == "submitting"
     assert "waiting for results" in summary.activity(replace(idle, counts=counts(submitted=3)))
     assert "files" in summary.activity(replace(idle, counts=counts(ready=3)))
-
-
-@given(st.text())
-def test_foreign_text_stays_on_its_line_and_carries_no_codes(text: str) -> None:
-    clean = summary.printable(text)
-    assert all(char.isprintable() for char in clean)
-    assert len(clean) == len(text)
-    summary.printable(text, "ascii").encode("ascii")
 
 
 @pytest.mark.parametrize(
@@ -282,3 +296,29 @@ def test_foreign_text_stays_on_its_line_and_carries_no_codes(text: str) -> None:
 def test_times_read_as_on_a_clock_and_in_a_sentence(seconds: float, clock: str, duration: str) -> None:
     assert summary.clock(seconds) == clock
     assert summary.duration(seconds) == duration
+
+
+def test_after_a_limit_the_next_command_has_none() -> None:
+    finished = ended(0, counts=counts(done=3, planned=87), images=3, total=90)
+    lines = summary.closing(finished, command="batcher run a.yaml --limit 3 -y")
+    assert lines[-1].text == "batcher run a.yaml -y"
+    assert "87 tasks are left: the same command without --limit goes on with them" in lines[-2].text
+    stopped = ended(130, "SIGINT", counts=counts(done=2, planned=88), images=2, total=90)
+    assert (
+        summary.closing(stopped, command="batcher run a.yaml --limit=3")[-1].text
+        == "batcher run a.yaml --limit=3"
+    )
+    sampled = summary.closing(finished, command="batcher run a.yaml --sample 3 -y")
+    assert sampled[-1].text == "batcher run a.yaml -y"
+    assert "the same command without --sample goes on with them" in sampled[-2].text
+
+
+def test_where_something_is_to_be_done_first_running_again_is_not_said_to_help() -> None:
+    finished = ended(5, "KEY: Unauthorized", remedies=("put a valid key into SEGMIND_API_KEY",))
+    assert "stopped, there is something to do first" in told(finished)
+
+
+def test_a_name_with_a_comma_stays_one_fact() -> None:
+    finished = replace(ended(0), slowest={"a, b": 2.0, "c": 1.0})
+    (line,) = (line for line in summary.closing(finished, command="x") if line.label == "slowest")
+    assert line.facts == ("a, b (2.0 s)", "c (1.0 s)")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from batcher.progress import Event, Noted, Planning, Snapshot
+from batcher.progress import Event, Message, Planning, Snapshot
 from batcher.progress.terminal import INDENT, Block, Terminal, apportion
 from batcher.task import State
-from progress.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
-from progress.screen import ESCAPE, Clock, Screen, console, picture
+from tests.support.scenes import COMMAND, MIDDLE, STARTED, counts, course, ended
+from tests.support.screen import ESCAPE, Clock, Screen, console, screen_lines
 
 WIDTHS = (40, 60, 80, 120)
 SHOW_CURSOR = "\x1b[?25h"
@@ -47,8 +47,9 @@ def test_the_block_at_80_columns() -> None:
         "░ planned       ▒ in flight     ▓ fetching      █ done          × failed",
         "  324             48              12              608             8",
         "",
-        "now      at the limit of 60 submits a minute",
-        "pace     57.3 images/min  limit 60 calls/min  3.1 calls/image  2 x 429",
+        "now      at the limit of 60 a minute",
+        "pace     57.3 images/min  limit 60 a minute  3.1 calls/image  2 x 429",
+        "         up to 83 in flight (auto)",
         "money    15.20 credits spent  about 24.85 in all  1.20 reserved  0.05 doubtful",
         "left     6 to 7 min",
         "failed   5 x FAILED: CUDA out of memory",
@@ -128,7 +129,7 @@ def test_more_than_a_few_reasons_are_told_as_a_number() -> None:
 
 
 def test_notes_stand_above_the_block_and_are_not_markup() -> None:
-    lines = said([Noted("2 tasks are [red]identical[/red] \x1b[31m!"), Noted("by the way", "info")])
+    lines = said([Message("2 tasks are [red]identical[/red] \x1b[31m!"), Message("by the way", "info")])
     assert lines[0] == "warning: 2 tasks are [red]identical[/red] \N{REPLACEMENT CHARACTER}[31m!"
     assert lines[1] == "by the way"
 
@@ -140,9 +141,9 @@ def test_a_whole_run_ends_with_the_summary_in_place_of_the_block() -> None:
         terminal(STARTED)
         for snapshot in course(20):
             terminal(snapshot)
-        terminal(Noted("look out"))
+        terminal(Message("look out"))
         terminal(ended(0))
-    standing = picture(screen.getvalue())
+    standing = screen_lines(screen.getvalue())
     assert standing[0] == "warning: look out"
     assert standing[1] == "streets: all done, 1,000 tasks, after 17 min 43 s"
     assert not any("planned" in line for line in standing)
@@ -159,7 +160,7 @@ def test_a_run_that_breaks_leaves_its_last_block() -> None:
 
     with pytest.raises(KeyError):
         breaks()
-    assert picture(screen.getvalue()) == shown(MIDDLE, 80)
+    assert screen_lines(screen.getvalue()) == shown(MIDDLE, 80)
     assert screen.getvalue().endswith(SHOW_CURSOR)
 
 
@@ -226,7 +227,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
     screen = Screen()
     screen.encoding = "ascii"
     with Terminal(COMMAND, console=console(80, screen), clock=Clock()) as terminal:
-        terminal(Noted("café"))
+        terminal(Message("café"))
         terminal(MIDDLE)
         terminal(ended(3, failures={"FAILED: café": 1}))
     screen.getvalue().encode("ascii")
@@ -248,7 +249,7 @@ def test_what_others_write_to_standard_error_stands_above_the_block_as_it_is(end
         terminal(MIDDLE)
         print("open [/tmp/a] [red]:smile: [/]", end=ending, file=sys.stderr, flush=True)
         terminal(MIDDLE)
-    assert picture(screen.getvalue())[:2] == ["open [/tmp/a] [red]:smile: [/]", shown(MIDDLE, 80)[0]]
+    assert screen_lines(screen.getvalue())[:2] == ["open [/tmp/a] [red]:smile: [/]", shown(MIDDLE, 80)[0]]
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])

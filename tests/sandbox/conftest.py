@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from sandbox.caller import KEY
+from tests.support.caller import KEY
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from batcher.sandbox import Options
 from batcher.sandbox.limits import FixedWindows, TokenBucket, limit
-from conftest import MakeSandbox
-from sandbox.caller import OUTPAINT, get, submit
+from tests.support.caller import OUTPAINT, get, submit
+from tests.support.sandboxes import MakeSandbox
 
 
 @given(

@@ -10,11 +10,12 @@ import aiohttp
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from batcher.sandbox.failure import JobFailed
-from batcher.sandbox.models import models
-from batcher.sandbox.pictures import paint, stock
-from conftest import MakeSandbox
-from sandbox.caller import data_uri, fetch, finish, photo
+from batcher.sandbox import Faults, faults
+from batcher.sandbox.generation import generate, stock
+from batcher.sandbox.job import JobFailed
+from batcher.sandbox.model_pages import model_pages
+from tests.support.caller import data_uri, fetch, finish, photo
+from tests.support.sandboxes import MakeSandbox
 
 SEGMIND = ["sd1.5-outpaint", "seg-beyond", "focus-outpaint", "sd1.5-inpainting", "sd1.5-img2img"]
 PHOTO = stock.photograph("https://example.invalid/a.jpg")  # 768 x 512
@@ -30,14 +31,14 @@ def mask(box: tuple[int, int, int, int] = (256, 128, 512, 384)) -> bytes:
 
 def made(slug: str, seed: int = 1, source: bytes = PHOTO, **body: Any) -> Image.Image:
     body = {"prompt": "streets in italy", **body}
-    model = models()[slug]
+    model = model_pages()[slug]
     values = {name: model.value(body, name) for name in model.parameters}
     inputs = {
         name: mask() if parameter.media == "mask" else source
         for name, parameter in model.parameters.items()
         if parameter.media
     }
-    (picture,) = paint(slug, values, inputs, seed, 1)
+    (picture,) = generate(slug, values, inputs, seed, 1)
     image = Image.open(io.BytesIO(picture.data))
     assert image.get_format_mimetype() == picture.content_type
     image.load()
@@ -164,12 +165,24 @@ def test_a_broken_or_monstrous_input_fails() -> None:
         made("sd1.5-img2img", source=bomb.getvalue())
 
 
+@pytest.mark.parametrize("body", [{"prompt": "a \ud800"}, {"scale": float("nan")}])
+async def test_an_input_that_a_model_chokes_on_fails_its_job_and_no_other(
+    sandbox: MakeSandbox, http: aiohttp.ClientSession, body: dict[str, Any]
+) -> None:
+    good = {"image": data_uri(photo()), "prompt": "x"}
+    async with sandbox(pictures=True, workers=1) as server:
+        choked = await finish(http, server.url, {**good, **body})
+        assert choked["status"] == "FAILED"
+        assert (await finish(http, server.url, good))["status"] == "COMPLETED"
+        assert server.billed == 1
+
+
 @pytest.mark.parametrize("slug", SEGMIND)
 async def test_the_example_of_every_page_runs(
     sandbox: MakeSandbox, http: aiohttp.ClientSession, slug: str
 ) -> None:
     async with sandbox(pictures=True) as server:
-        result = await finish(http, server.url, dict(models()[slug].example), slug)
+        result = await finish(http, server.url, dict(model_pages()[slug].example), slug)
         assert result["status"] == "COMPLETED", result
         data = await fetch(result["output"])
         assert Image.open(io.BytesIO(data)).format == "JPEG"
@@ -190,3 +203,69 @@ def test_a_foreign_url_always_gives_the_same_landscape() -> None:
     assert stock.photograph("https://example.invalid/a.jpg") == PHOTO
     assert stock.photograph("https://example.invalid/b.jpg") != PHOTO
     assert Image.open(io.BytesIO(stock.mask("https://example.invalid/m.png"))).getextrema() == (0, 255)
+
+
+# --- pictures that nobody asked for
+
+
+async def outputs(http: aiohttp.ClientSession, url: str, **body: Any) -> list[Image.Image]:
+    body = {"image": data_uri(photo()), "prompt": "x", "seed": 1, **body}
+    result = await finish(http, url, body, "sd1.5-img2img")
+    urls = result["output"] if isinstance(result["output"], list) else [result["output"]]
+    return [Image.open(io.BytesIO(await fetch(each))).convert("RGB") for each in urls]
+
+
+async def test_a_picture_is_black(sandbox: MakeSandbox, http: aiohttp.ClientSession) -> None:
+    script = Faults([faults.BlackPicture(calls=[2])])
+    async with sandbox(pictures=True, faults=script) as server:
+        (good,), black = [await outputs(http, server.url, samples=n) for n in (1, 2)]
+        assert [image.size for image in black] == [good.size] * 2
+        assert [image.getextrema() for image in black] == [((0, 0),) * 3] * 2
+        assert good.getextrema() != black[0].getextrema()
+        assert server.billed == 2
+
+
+async def test_a_picture_is_that_of_the_job_before(sandbox: MakeSandbox, http: aiohttp.ClientSession) -> None:
+    async with sandbox(pictures=True, faults=Faults([faults.RepeatedPicture(every=2)])) as server:
+        pictures = [(await outputs(http, server.url, seed=seed))[0].tobytes() for seed in (1, 2, 3)]
+        assert pictures[0] == pictures[1] != pictures[2]
+
+
+async def test_a_picture_is_its_source_again(sandbox: MakeSandbox, http: aiohttp.ClientSession) -> None:
+    async with sandbox(pictures=True, faults=Faults([faults.UnchangedPicture()])) as server:
+        (image,) = await outputs(http, server.url, img_width=768, strength=1.0)
+        assert image.size == (768, 512)
+        again = Image.open(io.BytesIO(photo())).convert("RGB").resize(image.size, Image.Resampling.BICUBIC)
+        assert difference(image, again) < 3
+
+
+@pytest.mark.parametrize(("scale", "size"), [(0.5, (256, 256)), (2, (1024, 1024)), (1, (513, 512))])
+async def test_a_picture_has_the_wrong_size(
+    sandbox: MakeSandbox, http: aiohttp.ClientSession, scale: float, size: tuple[int, int]
+) -> None:
+    async with sandbox(pictures=True, faults=Faults([faults.WrongSize(scale=scale)])) as server:
+        (image,) = await outputs(http, server.url)
+        assert image.size == size
+
+
+async def test_a_rate_of_the_pictures_is_spoilt_and_a_blocking_call_too(
+    sandbox: MakeSandbox, http: aiohttp.ClientSession
+) -> None:
+    script = [{"fault": "wrong_size", "rate": 0.3}, {"fault": "black_picture"}]
+    async with sandbox(faults=Faults.load(script)) as server:
+        sizes = [(await outputs(http, server.url))[0].size for _ in range(40)]
+        assert 4 < sizes.count((2, 1)) < 20
+        assert set(sizes) == {(1, 1), (2, 1)}
+        body = {"image": data_uri(photo()), "prompt": "x"}
+        async with http.post(f"{server.url}/v1/sd1.5-img2img", json=body) as answer:
+            image = Image.open(io.BytesIO(await answer.read())).convert("RGB")
+        assert image.getextrema() == ((0, 0),) * 3 or image.size == (2, 1)
+
+
+async def test_a_job_without_a_source_or_a_job_before_keeps_its_picture(
+    sandbox: MakeSandbox, http: aiohttp.ClientSession
+) -> None:
+    script = Faults([faults.RepeatedPicture(calls=[1]), faults.UnchangedPicture(calls=[2])])
+    async with sandbox(faults=script) as server:
+        assert (await outputs(http, server.url))[0].size == (1, 1)
+        assert (await finish(http, server.url, {"sleep": 1}, "mock-inference"))["output"]

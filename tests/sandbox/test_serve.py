@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -12,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from batcher.sandbox import main, seconds
+from batcher.cli import ended
+from batcher.sandbox.durations import seconds
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_its_address_first_and_serves_until_a_signal(ending: signal.Signals) -> None:
-    command = [sys.executable, "-m", "batcher.sandbox", "--port", "0", "--service", "500ms", "--rpm", "60"]
+    command = [sys.executable, "-m", "batcher", "sandbox", "--port", "0", "--service", "500ms", "--rpm", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -32,28 +32,28 @@ def test_it_says_its_address_first_and_serves_until_a_signal(ending: signal.Sign
         assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_taken_port_and_a_bad_script_are_told_with_exit_2(
+def test_a_script_of_faults_that_cannot_be_followed_is_refused_with_its_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert main(["--port", str(taken.getsockname()[1])]) == 2
-        assert "address already in use" in capsys.readouterr().err
     script = tmp_path / "faults.yaml"
-    script.write_text("- {fault: cutt}")
-    assert main(["--faults", str(script)]) == 2
-    assert "there is no fault 'cutt'" in capsys.readouterr().err
-    assert main(["--rpm", "0"]) == 2
-    assert capsys.readouterr().err == "rpm is 0.0; it must be more than 0\n"
+    script.write_text("\n\n- {fault: cut, route: submit}\n- {fault: x}\n- {fault: cutt}\n")
+    assert ended(["sandbox", "--faults", str(script)]) == 2
+    said = capsys.readouterr().err
+    assert f"{script}:4:11: 1.fault: there is no fault 'x'" in said
+    assert f"{script}:5:11: 2.fault: there is no fault 'cutt'; did you mean 'cut'" in said
 
 
-@pytest.mark.parametrize("flags", [["--service", "soon"], ["--metered", "polls"], ["--porrt", "1"]])
-def test_a_bad_flag_is_a_usage_error(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(flags)
-    assert ended.value.code == 2
-    assert flags[0].lstrip("-") in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [(b"- [", "is not YAML"), (b"\xff", "is not UTF-8 text"), (b"fault: cut", "must be a list")],
+)
+def test_a_file_that_is_no_script_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, sentence: str
+) -> None:
+    script = tmp_path / "faults.yaml"
+    script.write_bytes(data)
+    assert ended(["sandbox", "--faults", str(script)]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

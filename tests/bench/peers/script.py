@@ -1,16 +1,23 @@
 """What a user would write in an afternoon: gather, a semaphore, a status call every second, ten tries.
 
-No ledger: what it knows dies with it. `python -m bench.peers.script URL TASKS IN_FLIGHT FOLDER`
+No ledger: what it knows dies with it. With `honest` it does to a picture what whoever cares for it would do:
+decode it, hash it, and have it on disk before it has its name.
+`python -m tests.bench.peers.script URL TASKS IN_FLIGHT FOLDER [honest]`
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from PIL import Image
 
 TRIES = 10
 PAUSE = 1.0
@@ -28,7 +35,12 @@ async def call(session: aiohttp.ClientSession, method: str, url: str, **more: An
 
 
 async def one(
-    session: aiohttp.ClientSession, files: aiohttp.ClientSession, url: str, number: int, folder: Path
+    session: aiohttp.ClientSession,
+    files: aiohttp.ClientSession,
+    url: str,
+    number: int,
+    folder: Path,
+    save: Callable[[Path, bytes], str],
 ) -> None:
     body = {"image": "https://photos.example/one.png", "prompt": f"picture {number}"}
     accepted = await call(session, "POST", f"{url}/v2/sd1.5-outpaint", json=body)
@@ -37,10 +49,31 @@ async def one(
     result = await call(session, "GET", accepted["response_url"])
     async with files.get(result["output"]) as response:
         response.raise_for_status()
-        (folder / f"{number}.png").write_bytes(await response.read())
+        data = await response.read()
+    if save is honest:
+        await asyncio.to_thread(save, folder / f"{number}.png", data)
+    else:
+        save(folder / f"{number}.png", data)
 
 
-async def main(url: str, tasks: int, in_flight: int, folder: Path) -> int:
+def plain(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return ""
+
+
+def honest(path: Path, data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return hashlib.sha256(data).hexdigest()
+
+
+async def main(url: str, tasks: int, in_flight: int, folder: Path, save: Callable[[Path, bytes], str]) -> int:
     room = asyncio.Semaphore(in_flight)
     failed = 0
 
@@ -48,7 +81,7 @@ async def main(url: str, tasks: int, in_flight: int, folder: Path) -> int:
         nonlocal failed
         async with room:
             try:
-                await one(session, files, url, number, folder)
+                await one(session, files, url, number, folder, save)
             except Exception as error:
                 failed += 1
                 print(f"{number}: {error}", file=sys.stderr)
@@ -63,5 +96,6 @@ async def main(url: str, tasks: int, in_flight: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    target, tasks, in_flight, out = sys.argv[1:]
-    sys.exit(3 if asyncio.run(main(target, int(tasks), int(in_flight), Path(out))) else 0)
+    target, tasks, in_flight, out, *how = sys.argv[1:]
+    saving = honest if how == ["honest"] else plain
+    sys.exit(3 if asyncio.run(main(target, int(tasks), int(in_flight), Path(out), saving)) else 0)

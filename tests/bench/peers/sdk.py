@@ -1,6 +1,6 @@
 """The official SDK in threads, as its documentation shows it; with a hand-written backoff if asked.
 
-`python -m bench.peers.sdk URL TASKS THREADS FOLDER [backoff]`
+`python -m tests.bench.peers.sdk URL TASKS THREADS FOLDER [backoff]`
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.allowed import Terms
-from bench.contest import batcher, script, side_by_side, unguarded
-from bench.figures import Figure
-from bench.rows.limited import compared, over
-from bench.scale import Scale
+from tests.bench.allowed import Terms
+from tests.bench.contest import batcher, script, side_by_side, unguarded
+from tests.bench.figures import Figure
+from tests.bench.rows.limited import compared, over
+from tests.bench.scale import Scale
 
 
 def rows(scale: Scale) -> Iterator[Figure]:

@@ -1,6 +1,6 @@
 """kill -9 at random moments, again and again, and each time the same command: what did the server bill?
 
-Law: the server's bill and the files decide; the ledger is asked only for how many answers were lost.
+Rule: the server's bill and the files decide; the ledger is asked only for how many answers were lost.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.allowed import Terms
-from bench.contest import end, files_in, manifest, run, run_words, running, scratch, started, waited
-from bench.figures import Figure
-from bench.scale import Scale
-from bench.server import Server
+from tests.bench.allowed import Terms
+from tests.bench.contest import end, files_in, manifest, run, run_words, running, scratch, started, waited
+from tests.bench.figures import Figure
+from tests.bench.scale import Scale
+from tests.bench.server import Server
 
 TASKS = 600
 LONGEST_LIFE = 1.2

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 
-from bench.allowed import Terms, call_ideal, submit_ideal
-from bench.contest import Command, Outing, batcher, script, sdk, side_by_side
-from bench.figures import Figure
-from bench.scale import Scale
+from tests.bench.allowed import Terms, call_ideal, submit_ideal
+from tests.bench.contest import Command, Outing, batcher, script, sdk, side_by_side
+from tests.bench.figures import Figure
+from tests.bench.scale import Scale
 
 RATE = 20.0
 MINUTE = 60 * RATE

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from bench.allowed import Terms
-from bench.contest import Broken, end, run, run_words, scratch, started, waited
-from bench.figures import Figure
-from bench.scale import Scale
-from bench.server import Server
+from tests.bench.allowed import Terms
+from tests.bench.contest import Broken, end, run, run_words, scratch, started, waited
+from tests.bench.figures import Figure
+from tests.bench.scale import Scale
+from tests.bench.server import Server
 
 ROWS_OF_A_TABLE = 10_000
 SEASONS = 10

@@ -14,12 +14,12 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.allowed import Terms
-from bench.contest import Broken, Outing, batcher, outing
-from bench.figures import Figure
-from bench.mock import noise
-from bench.scale import Scale
-from bench.server import TESTS, environment
+from tests.bench.allowed import Terms
+from tests.bench.contest import Broken, Outing, batcher, outing
+from tests.bench.figures import Figure
+from tests.bench.mock import noise
+from tests.bench.scale import Scale
+from tests.bench.server import environment
 
 ROW = "bytes on Ray"
 SIZES = {"0.1 MB": (183, 400, 100), "5 MB": (1291, 150, 40)}
@@ -67,7 +67,7 @@ def cluster(workers: int) -> Iterator[str]:
     home = tempfile.mkdtemp(prefix="batcher-ray-", dir="/tmp")
     before = dict(os.environ)
     os.environ.update(HOME=home, RAY_TMPDIR=home, RAY_USAGE_STATS_ENABLED="0")
-    nodes = [sys.executable, str(TESTS / "distribute" / "nodes.py"), "1", str(workers)]
+    nodes = [sys.executable, "-m", "tests.storage.ray.nodes", "1", str(workers)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
         with subprocess.Popen(

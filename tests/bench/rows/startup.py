@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from statistics import median
 
-from bench.allowed import Terms
-from bench.contest import batcher, run, scratch
-from bench.figures import Figure
-from bench.rows.million import timed
-from bench.scale import Scale
-from bench.server import Server
+from tests.bench.allowed import Terms
+from tests.bench.contest import batcher, run, scratch
+from tests.bench.figures import Figure
+from tests.bench.rows.million import timed
+from tests.bench.scale import Scale
+from tests.bench.server import Server
 
 ROW = "start-up over bare Python"
 

@@ -1,0 +1,150 @@
+"""pause, resume, set: a run that goes on is talked to through its ledger, and later runs hold to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batcher.cli.echo import echo, echo_json
+from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from batcher.shard import Shard
+
+
+@click.command("pause", short_help="Let nothing more of a job be submitted, until `resume`.")
+@JOB
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@JSON
+def pause_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
+    """Let nothing more be submitted; what is in flight is fetched. A run notices within a second, and waits.
+
+    It holds for later runs too, until `batcher resume`.
+    """
+    from batcher.ledger import controls
+
+    where = _output(job, output, sandbox, shard)
+    with _opened(where) as connection:
+        changed = controls.pause(connection, time.time())  # noqa: TID251  # the moment of the pause
+    held = "submits nothing more" if changed else "was paused already"
+    return _tell_turn(where, held, "its run fetches what is in flight, and waits", as_json)
+
+
+@click.command("resume", short_help="Let a paused job go on.")
+@JOB
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@JSON
+def resume_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
+    """Let a paused job go on: a run that waits submits again within a second."""
+    from batcher.ledger import controls
+
+    where = _output(job, output, sandbox, shard)
+    with _opened(where) as connection:
+        changed = controls.resume(connection)
+    held = "may submit again" if changed else "was not paused"
+    return _tell_turn(where, held, "its run goes on within a second", as_json)
+
+
+@click.command("set", short_help="Change a limit of a run that goes on, and of later ones.")
+@JOB
+@click.argument("limits", nargs=-1, required=True, metavar="KEY=VALUE...")
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@JSON
+def set_command(
+    job: Path, limits: Sequence[str], shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool
+) -> int:
+    """Change limits.rpm, limits.max_cost or limits.in_flight; a run takes it over within a second.
+
+    It holds for later runs until the manifest says another value than it says now.
+    """
+    from batcher import errors
+    from batcher.engine.control import limit_text, still_held
+    from batcher.job import manifest
+    from batcher.ledger import controls
+
+    where = _output(job, output, sandbox, shard)
+    for text in limits:
+        key = text.partition("=")[0].strip()
+        if "=" not in text or key not in [f"limits.{name}" for name in controls.SETTABLE]:
+            can = ", ".join(f"limits.{name}" for name in controls.SETTABLE)
+            raise errors.UsageError(f"{text}: what can be set is {can}, as in `limits.rpm=120`")
+    resolved = where / ".batcher" / "manifest.yaml"
+    before, _ = manifest.examine(resolved)
+    after, problems = manifest.examine(resolved, limits)
+    if before is None or after is None or problems:
+        raise errors.ManifestError(problems)
+    names = dict.fromkeys(text.partition("=")[0].strip().partition(".")[2] for text in limits)
+    with _opened(where) as connection:
+        held = still_held(before.limits, controls.limits(connection))
+        changes = {}
+        for name in names:
+            says, value = getattr(before.limits, name), getattr(after.limits, name)
+            changes[name] = (held[name].value if name in held else says, value)
+            held[name] = controls.SetLimit(value, says)
+        controls.set_limits(connection, held)
+    if as_json:
+        told = {f"limits.{name}": {"from": one, "to": other} for name, (one, other) in changes.items()}
+        echo_json({"changed": told, "running": _runs(where)})
+        return 0
+    for name, (one, other) in changes.items():
+        now = "is" if one == other else f"{limit_text(name, one)} ->"
+        echo(f"limits.{name}: {now} {limit_text(name, other)}")
+    took = "the run that is going on takes it over within a second; " if _runs(where) else ""
+    echo(f"{took}it holds for later runs until the manifest says another value than now")
+    return 0
+
+
+def _output(job: Path, output: Path | None, sandbox: bool, shard: Shard | None) -> Path:
+    """The job's output folder, in which something was run. Raises UsageError."""
+    from batcher.job.output import resolve_output
+    from batcher.results import report
+
+    where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
+    report.of_folder(where, now=0.0)
+    return where
+
+
+@contextmanager
+def _opened(where: Path) -> Iterator[sqlite3.Connection]:
+    from contextlib import closing
+
+    from batcher.ledger import database
+    from batcher.storage import layout
+
+    path = layout.ledger_path(where)
+    with database.disk_errors(path), closing(database.open_file(path)) as connection:
+        yield connection
+
+
+def _runs(where: Path) -> bool:
+    from batcher.storage import layout, lock
+
+    return lock.holder(layout.lock_path(where)) is not None
+
+
+def _tell_turn(where: Path, held: str, running: str, as_json: bool) -> int:
+    from batcher.results import report
+
+    stands = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
+    if as_json:
+        echo_json({"job": stands.job, "state": stands.state, "running": _runs(where)})
+        return 0
+    echo(f"{stands.job} {held}")
+    if _runs(where):
+        echo(running)
+    elif stands.state == "paused":
+        echo("no run is going on; the next one waits as well, until `batcher resume`")
+    return 0

@@ -1,0 +1,138 @@
+"""reject, keep: a person's word on delivered pictures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batcher.cli.echo import echo, echo_json
+from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
+
+if TYPE_CHECKING:
+    from batcher.results.review import Decisions
+    from batcher.shard import Shard
+
+NAMES = click.argument("names", nargs=-1, metavar="[NAME|GLOB]...")
+FROM = option(
+    "--from",
+    "listed",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Names from a file, one a line, or JSON Lines as in metadata.jsonl.",
+)
+SHOWN = 5
+"""Tasks that cannot be moved, of which so many are named for people."""
+
+
+@click.command("reject", short_help="Set delivered pictures aside, with a reason.")
+@JOB
+@NAMES
+@FROM
+@option("--reason", metavar="TEXT", help="Why; goes into rejected.jsonl and the report.")
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@JSON
+def reject_command(
+    job: Path,
+    names: tuple[str, ...],
+    listed: Path | None,
+    reason: str | None,
+    shard: Shard | None,
+    output: Path | None,
+    sandbox: bool,
+    as_json: bool,
+) -> int:
+    """Set delivered pictures aside: from images/ to rejected/, out of every export.
+
+    NAME is that of a task or a file, or its key; a GLOB as in 'rome-*' means all that fit. Works beside
+    a run; `batcher keep` takes it back, and nothing is deleted.
+    """
+    from batcher.job.output import resolve_output
+    from batcher.results import review
+
+    where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
+    entries = _entries(names, listed)
+    now = time.time  # noqa: TID251  # here the wall clock enters
+    text = " ".join((reason or "").split()) or "no reason given"
+    decided = review.reject(where, entries, reason=text, now=now)
+    if as_json:
+        _as_json("rejected", decided)
+        return 0
+    _tell(decided, "set aside", str(where / "rejected"), "only what is done can be rejected")
+    return 0
+
+
+@click.command("keep", short_help="Take rejected pictures back.")
+@JOB
+@NAMES
+@FROM
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@JSON
+def keep_command(
+    job: Path,
+    names: tuple[str, ...],
+    listed: Path | None,
+    shard: Shard | None,
+    output: Path | None,
+    sandbox: bool,
+    as_json: bool,
+) -> int:
+    """Take rejected pictures back: from rejected/ to images/; works beside a run."""
+    from batcher.job.output import resolve_output
+    from batcher.results import review
+
+    where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
+    now = time.time  # noqa: TID251  # here the wall clock enters
+    decided = review.keep(where, _entries(names, listed), now=now)
+    if as_json:
+        _as_json("kept", decided)
+        return 0
+    _tell(decided, "taken back", str(where / "images"), "only what is rejected can be taken back")
+    return 0
+
+
+def _entries(names: tuple[str, ...], listed: Path | None) -> list[str]:
+    """Raises UsageError where nothing is named."""
+    from batcher import errors
+    from batcher.results import picture_list
+
+    entries = [*names, *(picture_list.read(listed, "--from") if listed is not None else ())]
+    if not entries:
+        raise errors.UsageError("name at least one picture, or a file of names with --from")
+    return entries
+
+
+def _as_json(what: str, decided: Decisions) -> None:
+    skipped = [{"name": task.name, "state": task.state} for task in decided.skipped]
+    echo_json(
+        {
+            "job": decided.job,
+            what: decided.tasks,
+            "skipped": skipped,
+            "lost": list(decided.lost),
+            "running": decided.running,
+        }
+    )
+
+
+def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
+    from batcher.progress.summary import several
+
+    if decided.tasks:
+        echo(f"{several(decided.tasks, 'task', 'tasks')} {done}; the pictures are in {folder}")
+    for path in decided.lost:
+        echo(f"{path} was not there to be moved; `batcher verify` tells what else is missing")
+    for task in decided.skipped[:SHOWN]:
+        echo(f"{task.name} is {task.state}: {only}")
+    if len(decided.skipped) > SHOWN:
+        echo(f"and {len(decided.skipped) - SHOWN:,} more")
+    if not decided.tasks:
+        echo("nothing was changed")
+    elif decided.running:
+        echo("the run that is going on writes the records anew at its end")

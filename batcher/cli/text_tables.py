@@ -1,0 +1,264 @@
+"""plan, status and models as text for people.
+
+Rule: plain text, laid out here, so that `batcher status` starts at once; on a terminal it is folded to its
+width, elsewhere a row is a line. What came from outside passes `printable` before it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from batcher.cli.echo import Styled, echo
+from batcher.progress import summary
+from batcher.progress.printable import printable
+
+if TYPE_CHECKING:
+    from batcher.engine import Outlook
+    from batcher.engine.plan_counts import PlanCounts
+    from batcher.job.catalog import Model, Parameter
+    from batcher.job.catalog.provider_list import ProviderList
+    from batcher.job.manifest import Manifest
+    from batcher.results.report import Report
+
+WIDEST = 120
+"""Columns; longer lines are hard to read."""
+NARROWEST = 20
+GAP = 2
+NO_PRICE = (
+    "not known: this model's price is not published here. One real picture (--limit 1) shows it, or "
+    "`price: 0.02` in the manifest says it (credits per image)"
+)
+
+
+def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
+    """What a run would do: counts, estimate, the first tasks with their bodies."""
+    axes = manifest.matrix.axes.items()
+    counts = found.counts
+    _title(found.job, manifest.model)
+    _facts(
+        {
+            "tasks": f"{counts.total:,}: {_kinds(counts)}",
+            **({"this run": _this_run(counts)} if counts.submits < counts.new else {}),
+            **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
+            "cost": _cost(counts),
+            "calls": f"about {found.calls:,}",
+            "limits": _limits(manifest, found.in_flight),
+            "time": f"about {summary.duration(found.seconds)}",
+            "output": output,
+        }
+    )
+    for task in found.sample:
+        echo()
+        _title(task["name"], task["key"][:8])
+        _facts({name: _spelled(value) for name, value in task["params"].items()}, indent=2)
+    if counts.total > len(found.sample):
+        echo()
+        echo(f"and {counts.total - len(found.sample):,} more")
+
+
+def _kinds(counts: PlanCounts) -> str:
+    """The tasks of a plan by what a run does with them: they add up to the total."""
+    others = {
+        "taken over": counts.reused,
+        "in flight": counts.in_flight,
+        "rejected": counts.rejected,
+        "failed": counts.failed,
+    }
+    return _counted({"new": counts.new, "done": counts.done} | others, always=("new", "done"))
+
+
+def _cost(counts: PlanCounts) -> str:
+    if counts.cost is None or counts.cost_of_all is None:
+        return NO_PRICE
+    if counts.submits == counts.new:
+        return f"about {summary.credits(counts.cost)} credits"
+    cost, of_all = summary.credits(counts.cost), summary.credits(counts.cost_of_all)
+    return f"about {cost} credits this time, {of_all} for all that is new"
+
+
+def _this_run(counts: PlanCounts) -> str:
+    return f"{counts.submits:,} of the {summary.several(counts.new, 'new task', 'new tasks')}"
+
+
+def _limits(manifest: Manifest, in_flight: int) -> str:
+    limits = manifest.limits
+    rate = "no rate" if limits.rpm is None else f"{limits.rpm:g} calls a minute"
+    number = f"{in_flight:,} in flight"
+    flight = f"about {number} (auto)" if limits.in_flight is None else f"at most {number}"
+    most = [] if limits.max_cost is None else [f"{limits.max_cost:g} credits"]
+    return ", ".join([rate, flight, *most])
+
+
+def status_table(report: Report) -> None:
+    """Where a job stands."""
+    _title(report.job)
+    _facts(
+        {
+            "state": report.state,
+            "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
+            **({"left out": _left_out(report.left_out)} if report.left_out else {}),
+            **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
+            **({"in flight": _in_flight(report)} if report.record_ends_at is not None else {}),
+            "images": f"{report.images:,}",
+            "credits": ", ".join(
+                f"{summary.amount(value, report.unsure.get(kind, 0))} {kind}"
+                for kind, value in report.cost.items()
+            ),
+            "calls": _counted(report.calls) or "none",
+            "output": str(report.output),
+        }
+    )
+    if report.failures:
+        echo()
+        _rows(("failed", "why"), ((f"{n:,}", reason) for reason, n in report.failures.items()))
+    if report.rejections:
+        echo()
+        _rows(("rejected", "why"), ((f"{n:,}", reason) for reason, n in report.rejections.items()))
+
+
+def _in_flight(report: Report) -> str:
+    """What is paid for and must be fetched in time."""
+    number = report.counts.get("submitted", 0)
+    until = datetime.fromtimestamp(report.record_ends_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    records = "its record ends" if number == 1 else "the first record ends"
+    return f"{summary.several(number, 'request is', 'requests are')} paid for, and {records} at {until}"
+
+
+def _news(report: Report) -> str:
+    """What the last start told of for the first time, beside what was known and what a person has seen."""
+    parts = [summary.news_words(report.news) or "none"]
+    parts += [f"{report.known:,} known before"] if report.known else []
+    parts += [f"{report.acked:,} acknowledged"] if report.acked else []
+    return "; ".join(parts)
+
+
+def _left_out(rows: int) -> str:
+    return f"{summary.several(rows, 'row', 'rows')}; errors.jsonl names {'it' if rows == 1 else 'them'}"
+
+
+def models_table(models: Iterable[Model]) -> None:
+    """The catalogue, a line each."""
+    rows = ((m.slug, m.api, _number(m.seconds), _number(m.price), m.title) for m in models)
+    _rows(("model", "api", "seconds", "credits", "title"), rows)
+
+
+def listed_table(listing: ProviderList, known: Container[str]) -> None:
+    """The models of the provider's list that the catalogue does not have."""
+    others = [one for slug, one in sorted(listing.models.items()) if slug not in known]
+    echo(f"\nin the provider's list of {listing.as_of} too, checked as far as it tells their parameters:")
+    rows = ((one.model.slug, "retired" if one.retired else "", one.model.title) for one in others)
+    _rows(("model", "", "title"), rows)
+
+
+def numbered_models_table(models: Sequence[Model]) -> None:
+    """The models, each with the number by which it is chosen."""
+    rows = ((str(number), m.slug, _number(m.price), m.title) for number, m in enumerate(models, 1))
+    _rows(("", "model", "credits", "title"), rows)
+
+
+def model_table(model: Model, note: str = "") -> None:
+    """One model with all its parameters; `note` says what is to be known before."""
+    from batcher.job.catalog import values_text
+
+    _title(model.slug, model.title)
+    for line in textwrap.wrap(printable(model.description), _width()):
+        echo(line)
+    echo()
+    _facts(
+        {
+            "api": model.api,
+            "time": "not told" if model.seconds is None else f"typically {model.seconds:g} s",
+            "price": _price(model),
+            "page": model.source or "none",
+            **({"note": note} if note else {}),
+        }
+    )
+    echo()
+    rows = (
+        (
+            parameter.name,
+            f"{'list of ' if parameter.is_list else ''}{parameter.media or parameter.type}",
+            "required" if parameter.required else _default(parameter),
+            ": ".join(part for part in (parameter.description.rstrip("."), values_text(parameter)) if part),
+        )
+        for parameter in model.parameters.values()
+    )
+    _rows(("parameter", "type", "default", "what it is"), rows)
+
+
+def _price(model: Model) -> str:
+    if model.price is None:
+        return "not told"
+    published = ", ".join(part for part in (model.price_source, model.price_as_of) if part)
+    return f"{model.price:g} credits an image{f' ({published})' if published else ''}"
+
+
+def _title(name: str, beside: str = "") -> None:
+    echo(Styled(name, bold=True), *(("  ", Styled(beside, dim=True)) if beside else ()))
+
+
+def _facts(facts: Mapping[str, str], *, indent: int = 0) -> None:
+    """A label and its value a line; values are folded beside their labels."""
+    labels = {name: printable(name) for name in facts}
+    room = indent + max((len(label) for label in labels.values()), default=0) + GAP
+    for name, value in facts.items():
+        label = labels[name]
+        first, *others = _folded(value, room)
+        echo(" " * indent, Styled(label, dim=True), " " * (room - indent - len(label)), first)
+        for line in others:
+            echo(" " * room, line)
+
+
+def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one is folded."""
+    shown = [tuple(printable(cell) for cell in row) for row in rows]
+    widths = [max(len(row[place]) for row in (header, *shown)) + GAP for place in range(len(header) - 1)]
+    echo(Styled("".join(_padded(header, widths)), dim=True))
+    for *cells, last in shown:
+        beginning = "".join(_padded(cells, widths))
+        for line in _folded(last, sum(widths)):
+            echo(f"{beginning}{line}".rstrip())
+            beginning = " " * sum(widths)
+
+
+def _padded(cells: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
+    padding = (*widths, 0)
+    return (cell.ljust(padding[place]) for place, cell in enumerate(cells))
+
+
+def _folded(value: str, taken: int) -> list[str]:
+    """Words are kept whole, and so are paths and URLs, which are there to be copied."""
+    room = max(NARROWEST, _width() - taken)
+    flat = printable(value)
+    return textwrap.wrap(flat, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _width() -> int:
+    """Columns to fold to: the terminal's; endless where a program reads."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+        return sys.maxsize
+    return min(shutil.get_terminal_size().columns, WIDEST)
+
+
+def _counted(counts: Mapping[str, int], always: Sequence[str] = ()) -> str:
+    return ", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what in always)
+
+
+def _default(parameter: Parameter) -> str:
+    return "" if parameter.default is None else _spelled(parameter.default).strip('"')
+
+
+def _spelled(value: Any) -> str:
+    """A value as JSON and YAML spell it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,136 @@
+"""The reserve: before a POST leaves, its price is set aside; what it cost takes the reserve's place.
+
+Rule: spent + reserved + doubtful + lost never exceed max_cost, under any concurrency and across resumes, but
+by what the provider bills above the dearest price seen for requests that are in flight already. So few are in
+flight until bills have confirmed the price, one more with each; a bill of 0, or none, confirms nothing. What
+is in flight counts as spent, for there is no cancel.
+"""
+
+from __future__ import annotations
+
+import math
+
+from batcher import errors
+from batcher.api.signal import Signal
+from batcher.ledger.ledger import Ledger
+from batcher.ledger.totals import credits
+
+PRICE_MARGIN = 5
+"""Where even so many times the price would fit for all that is in flight, nobody need wait for bills."""
+DEARER = 1.05
+"""A bill above the dearest known by more than this says that the price is not known yet."""
+UNTOLD = 3
+"""Results without a cost after which max_cost cannot be kept, where nobody says a price."""
+
+
+class Budget:
+    """What may still be spent in this run. `limit` and `price` (of an image) in micro-credits or None."""
+
+    def __init__(self, ledger: Ledger, *, limit: int | None, price: int | None) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self._price = price
+        self._reserved: dict[int, int] = {}
+        self._known = max(price or 0, ledger.money.dearest)
+        self._unconfirmed = 0
+        self._changed = Signal()
+        self.waiting = 0
+        """Tasks that wait for room in the budget."""
+
+    def configure(self, limit: int | None) -> None:
+        """Another limit holds from now on, in micro-credits (None: none); what is reserved stays so."""
+        self._limit = limit
+        self._changed.notify()
+
+    async def reserve(self, task: int, images: int) -> int:
+        """Waits until the budget has room for `images` more; the amount set aside, micro-credits.
+
+        Raises BudgetSpent when there is none and nothing outstanding could make some. What is reserved here
+        must go into the ledger with `recorded`, or back with `released`.
+        """
+        while True:
+            amount = self._estimate(images)
+            self._check_told()
+            if self._limit is None or self._fits(amount):
+                self._reserved[task] = amount
+                return amount
+            if not self._outstanding:
+                raise errors.BudgetSpent(self._spent_text(self._limit, amount))
+            self.waiting += 1
+            try:
+                await self._changed.wait()
+            finally:
+                self.waiting -= 1
+
+    def recorded(self, task: int) -> None:
+        """The ledger has the reservation now."""
+        self._reserved.pop(task, None)
+
+    def released(self, task: int) -> None:
+        """The task was not submitted after all."""
+        if self._reserved.pop(task, None) is not None:
+            self._changed.notify()
+
+    def notify(self) -> None:
+        """A request ended: whoever waits for room may have it."""
+        self._changed.notify()
+
+    def _check_told(self) -> None:
+        """Raises BudgetSpent where results come without a cost and nobody says a price."""
+        money = self._ledger.money
+        if self._limit is None or self._price is not None or money.dearest:
+            return
+        untold = money.paid_images + money.unpriced_images
+        if untold >= UNTOLD and not self._outstanding:
+            raise errors.BudgetSpent(
+                f"max_cost of {credits(self._limit)} credits cannot be kept: {untold} pictures came and the "
+                "provider told no cost; say what one costs in the manifest, as in `price: 0.02`"
+            )
+
+    def _spent_text(self, limit: int, amount: int) -> str:
+        """Why there is no room, in figures that add up; the span is the run's, which resumes continue."""
+        spent = self._ledger.money_of_run().spent
+        unsure = self._committed() - spent
+        perhaps = f" and {credits(unsure)} perhaps spent" if unsure else ""
+        return (
+            f"max_cost allows {credits(limit)} credits from the run's first start until nothing is left: "
+            f"{credits(spent)} are spent{perhaps}, and the next request may cost {credits(amount)}"
+        )
+
+    def _estimate(self, images: int) -> int:
+        return max(self._price or 0, self._ledger.money.dearest) * images
+
+    @property
+    def room(self) -> float:
+        """So many requests of one image may be out at a time, those that are included; inf: no money bounds
+        them."""
+        amount = self._estimate(1)
+        if self._limit is None or amount <= 0:
+            return math.inf
+        left = max(0, self._limit - self._committed()) // amount
+        return len(self._reserved) + self._ledger.money.open + left
+
+    @property
+    def _outstanding(self) -> bool:
+        return bool(self._reserved) or self._ledger.money.open > 0
+
+    def _committed(self) -> int:
+        money = self._ledger.money_of_run()
+        dearest = max(self._price or 0, money.dearest)
+        unsure = (money.unpriced_images + money.doubtful_images + money.lost_images) * dearest
+        return money.spent + money.reserved + unsure + sum(self._reserved.values())
+
+    def _fits(self, amount: int) -> bool:
+        committed, others = self._committed(), len(self._reserved) + self._ledger.money.open
+        if committed + amount > (self._limit or 0):
+            return False
+        roomy = amount > 0 and committed + PRICE_MARGIN * amount * (others + 1) <= (self._limit or 0)
+        return others <= self._confirmed() or (roomy and self._confirmed() > 0)
+
+    def _confirmed(self) -> int:
+        """Images that were billed since a bill last was a surprise, that one included."""
+        money = self._ledger.money
+        if money.dearest > DEARER * self._known:
+            self._unconfirmed = max(0, money.paid_images - 1)
+        self._known = max(self._known, money.dearest)
+        return money.paid_images - self._unconfirmed if money.dearest else 0

@@ -1,0 +1,129 @@
+"""A run that is talked to: `batcher pause`, `resume` and `set` write to its ledger, and it takes them over.
+
+Rule: a pause lets nothing new leave and keeps nothing from coming home; a limit that was set holds until the
+manifest says another than it said then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from batcher.api.pacing import Pacing
+from batcher.engine.admission import Budget, InFlight, in_flight_need
+from batcher.engine.preparation import RunContext
+from batcher.job.manifest import Limits
+from batcher.ledger import controls
+from batcher.ledger.controls import SetLimit
+from batcher.ledger.ledger import Ledger
+from batcher.ledger.totals import micro
+from batcher.progress import Message
+
+
+def limit_text(key: str, value: Any) -> str:
+    """A limit's value in the manifest's words."""
+    if value is None:
+        return "auto" if key == "in_flight" else "none"
+    return f"{value:g}"
+
+
+def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
+    """What was set and still holds: where the manifest says of it what it said then."""
+    return {key: one for key, one in noted.items() if getattr(limits, key) == one.manifest}
+
+
+def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
+    """The run with the limits that `batcher set` said, each told; those that the manifest has overruled since
+    are told once, and forgotten."""
+    noted = ledger.read(controls.limits)
+    held = still_held(context.manifest.limits, noted)
+    for key, one in noted.items():
+        if one.value == one.manifest:
+            continue
+        says = limit_text(key, getattr(context.manifest.limits, key))
+        told = limit_text(key, one.value)
+        if key in held:
+            text = f"limits.{key} is {told}, as `batcher set` said; the manifest says {says}"
+        else:
+            text = f"limits.{key} is {says}: the manifest was changed since `batcher set` said {told}"
+        context.tell(Message(text, "info"))
+    if len(held) < len(noted):
+        ledger.set_meta(controls.LIMITS, controls.limits_text(held))
+    return with_values(context, {key: one.value for key, one in held.items()}) if held else context
+
+
+def with_values(context: RunContext, values: Mapping[str, Any]) -> RunContext:
+    """The run with these of `limits` in place of its own."""
+    limits = context.job.limits.model_copy(update=dict(values))
+    return replace(context, job=context.job.model_copy(update={"limits": limits}))
+
+
+class Control:
+    """What was asked of this run, as far as it knows. `changed` is told when submits may go again."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        ledger: Ledger,
+        pacing: Pacing,
+        budget: Budget,
+        in_flight: InFlight,
+        changed: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._ledger = ledger
+        self._pacing = pacing
+        self._budget = budget
+        self._in_flight = in_flight
+        self._changed = changed
+        self._values = {key: getattr(context.job.limits, key) for key in controls.SETTABLE}
+        self.paused_since: float | None = None
+        self._look_at_pause()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is to be submitted."""
+        return self.paused_since is not None
+
+    @property
+    def reason(self) -> str:
+        """The pause as a sentence; empty where there is none."""
+        if self.paused_since is None:
+            return ""
+        since = datetime.fromtimestamp(self.paused_since, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"paused since {since}; `batcher resume JOB` goes on"
+
+    def look(self) -> None:
+        """Takes over what was asked since the last look."""
+        self._look_at_pause()
+        for key, one in self._ledger.read(controls.limits).items():
+            if one.value != self._values[key]:
+                before, self._values[key] = self._values[key], one.value
+                self._apply(key, one.value)
+                change = f"{limit_text(key, before)} -> {limit_text(key, one.value)}"
+                self._context.tell(Message(f"limits.{key}: {change}, by `batcher set`", "info"))
+
+    def _look_at_pause(self) -> None:
+        since = self._ledger.read(controls.paused_since)
+        if since == self.paused_since:
+            return
+        before, self.paused_since = self.paused, since
+        if self.paused == before:
+            return
+        self._pacing.hold_submits(self.paused)
+        text = "resumed: submits go on"
+        if self.paused:
+            text = f"{self.reason}. What is in flight comes home meanwhile"
+        self._context.tell(Message(text, "info"))
+        self._changed()
+
+    def _apply(self, key: str, value: Any) -> None:
+        if key == "rpm":
+            self._pacing.configure(value)
+        elif key == "max_cost":
+            self._budget.configure(None if value is None else micro(value))
+        else:
+            self._in_flight.configure(value, in_flight_need.most_of(value, self._context.api))
+        self._changed()

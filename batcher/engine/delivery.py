@@ -1,0 +1,214 @@
+"""From a result to files under their final names, each step recorded.
+
+Rule: a name is on disk in the ledger before the file has it; a file at a task's own name with the recorded
+sha256 is that task's file, whoever put it there before a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from batcher import errors
+from batcher.api.signal import Signal
+from batcher.api.wire import Output
+from batcher.engine.picture_checks import PictureChecks
+from batcher.engine.submission_ages import SubmissionAges
+from batcher.ledger import repairs
+from batcher.ledger.entries import OutputFile, TaskEntry
+from batcher.ledger.ledger import Ledger
+from batcher.storage.destination import IMAGES, REJECTED
+from batcher.storage.download import OutputFolder, VerifiedFile, verify_delivered, verify_spooled
+from batcher.storage.workers import Transfers
+
+KEPT_SECONDS = 7 * 86_400.0
+"""So long the provider's file hosts keep the files of a result."""
+
+
+class Delivery:
+    """Has the pictures of ready tasks fetched and published, those of the oldest submissions first.
+
+    `changed` is notified when the number under way changes.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: OutputFolder,
+        transfers: Transfers,
+        checks: PictureChecks,
+        *,
+        ages: SubmissionAges,
+        changed: Signal,
+    ) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._transfers = transfers
+        self._checks = checks
+        self._ages = ages
+        self._changed = changed
+        self.under_way = 0
+        self._gone: set[int] = set()
+
+    async def spool(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
+        """Bytes that came inside an answer go to the spool, on disk before this returns."""
+        named: list[tuple[Output, str | None]] = []
+        for position, output in enumerate(outputs):
+            name = None
+            if output.data is not None:
+                name = await self._folder.keep(output.data, f"{submission}-{position}.bytes")
+            named.append((output, name))
+        return named
+
+    async def keep_answer(self, submission: int, answer: bytes) -> str:
+        """An answer that is not understood, for people to read: its path below the output folder."""
+        return await self._folder.keep_answer(answer, submission)
+
+    def left_in_spool(self, submission: int, images: int) -> list[str]:
+        """What an answer of so many pictures left in the spool before a crash, by name; none if not all."""
+        names = [f"{submission}-{position}.bytes" for position in range(images)]
+        return names if all((self._folder.spool / name).exists() for name in names) else []
+
+    async def deliver(self, entry: TaskEntry) -> TaskEntry:
+        """Brings every file of a ready task under its name; the entry, done, or rejected by a check.
+
+        Raises DeadLink, BadDownload, StoreError, ApiError when a file cannot be had or kept now, CheckFailed
+        when it cannot be judged; NotAnImage when its bytes, which came inside the answer, are none;
+        DiskError.
+        """
+        self.under_way += 1
+        self._changed.notify()
+        try:
+            files = self._ledger.files(entry)
+            # Where a check may reject, all pictures of a task go to one folder.
+            together = [files] if self._checks.can_reject else [[file] for file in files]
+            for some in together:
+                await self._deliver_some(entry, [file for file in some if file.delivered_at is None], files)
+            await self._ledger.prefetch_source_facts(entry)
+        finally:
+            self.under_way -= 1
+            self._changed.notify()
+        self._gone.discard(entry.id)
+        rejection = self._checks.rejection(entry)
+        if rejection is None:
+            entry = self._ledger.done(entry)
+        else:
+            by, reason = rejection
+            entry = self._ledger.rejected(entry, reason, by)
+        spooled = [file.spool for file in files if file.spool is not None]
+        submission = entry.submission
+        if submission is not None and submission.api == "v1":
+            spooled += self.left_in_spool(submission.id, len(files))
+        if spooled:
+            await self._ledger.committed()
+            for name in spooled:
+                (self._folder.spool / name).unlink(missing_ok=True)
+        return entry
+
+    @property
+    def gone(self) -> int:
+        """Results of the present plan whose files nobody has any more: no run brings them, only another
+        submission."""
+        return len(self._gone)
+
+    async def _deliver_some(
+        self, entry: TaskEntry, wanted: Sequence[OutputFile], files: Sequence[OutputFile]
+    ) -> None:
+        """Fetches these files, has them judged, and gives them their names."""
+        found: list[tuple[OutputFile, VerifiedFile, bool]] = []
+        try:
+            for file in wanted:
+                verified, stands = await self._found(entry, file)
+                found.append((file, verified, stands))
+            for file, verified, _ in found:
+                name = f"{_stem(entry, file, files)}{verified.picture.suffix}"
+                await self._checks.judge(entry, file, verified, name)
+        except errors.TaskError:
+            for file, verified, stands in found:
+                if not stands and file.spool is None:
+                    self._transfers.discard(verified)
+            raise
+        folder = IMAGES if self._checks.rejection(entry) is None else REJECTED
+        for file, verified, stands in found:
+            if not stands:
+                await self._deliver_one(entry, file, verified, folder, _stem(entry, file, files))
+            self._delivered(entry, file, verified)
+
+    async def _found(self, entry: TaskEntry, file: OutputFile) -> tuple[VerifiedFile, bool]:
+        """The file, verified, and whether it stands under its name already."""
+        if file.name is not None and file.sha256 is not None:
+            path = f"{file.folder}/{file.name}"
+            if await self._contains(path, file.sha256):
+                return await verify_delivered(self._folder.destination, path), True
+        return await self._verified_file(entry, file), False
+
+    async def _deliver_one(
+        self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile, folder: str, stem: str
+    ) -> None:
+        for name in (
+            stem,
+            f"{stem}-{entry.task.key[:8]}",
+            f"{stem}-{entry.task.key[:8]}-{verified.sha256[:8]}",
+        ):
+            if await self._publish(entry, file, verified, folder, name + verified.picture.suffix):
+                return
+        raise errors.BadDownload(f"every name that {entry.task.name} could have is taken")
+
+    async def _verified_file(self, entry: TaskEntry, file: OutputFile) -> VerifiedFile:
+        if file.spool is None:
+            part = self._folder.part(entry.id, file.position)
+            due = entry.submission.submitted_at if entry.submission is not None else 0.0
+            try:
+                return await self._transfers.fetch(file.url or "", part, due)
+            except (errors.ApiError, errors.DeadLink, errors.BadDownload):
+                # By now there is nothing left to be had, whatever the host answers, or does not.
+                if self._ages.of(entry) >= KEPT_SECONDS:
+                    self._note_gone(entry)
+                raise
+        spooled = self._folder.spool / file.spool
+        if not spooled.exists():
+            # Its file was lost after the delivery, as `batcher verify` found; a run goes on without it.
+            self._note_gone(entry)
+            raise errors.DeadLink("its bytes came inside the answer and are not kept")
+        try:
+            return await verify_spooled(spooled)
+        except errors.BadDownload as error:
+            raise errors.NotAnImage(error.message) from error
+
+    def _note_gone(self, entry: TaskEntry) -> None:
+        # What left the manifest is not submitted again, whoever asks.
+        if self._ledger.read(repairs.in_present_plan, entry.id):
+            self._gone.add(entry.id)
+
+    async def _publish(
+        self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile, folder: str, name: str
+    ) -> bool:
+        """Whether the picture stands under `name` now. Another file's name is never taken."""
+        path = f"{folder}/{name}"
+        try:
+            self._ledger.named(entry, file.position, name, verified.sha256, folder=folder)
+            await self._ledger.committed()
+            await self._transfers.publish(verified, self._folder.destination, path)
+        except ValueError:
+            return False
+        except FileExistsError:
+            if not await self._contains(path, verified.sha256):
+                return False
+            self._transfers.discard(verified)
+        return True
+
+    async def _contains(self, path: str, sha256: str) -> bool:
+        return await asyncio.to_thread(self._folder.destination.contains, path, sha256)
+
+    def _delivered(self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile) -> None:
+        self._ledger.delivered(
+            entry,
+            file.position,
+            size=verified.size,
+            width=verified.picture.width,
+            height=verified.picture.height,
+        )
+
+
+def _stem(entry: TaskEntry, file: OutputFile, files: Sequence[OutputFile]) -> str:
+    return f"{entry.task.name}-{file.position}" if len(files) > 1 else entry.task.name

@@ -1,0 +1,102 @@
+"""After a run: why it ended is kept in the ledger, then the records are written and listeners hear the end.
+
+Rule: why a run ended is known here alone, and kept for every later report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from batcher import errors
+from batcher.engine.preparation import Prepared, RunContext
+from batcher.engine.stopping import gravest
+from batcher.engine.wiring import RunParts, keep_lessons
+from batcher.ledger import notices, reusable_results, totals
+from batcher.ledger.last_run import LastRun
+from batcher.progress import Finished, Snapshot
+from batcher.results import report
+from batcher.results.report import Report
+from batcher.storage.workers import Transfers
+from batcher.task import IN_FLIGHT, State
+
+SLOWEST = 3
+"""So many of the slowest tasks are named at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What only the run itself knows of its end, as `Finished` tells it."""
+
+    snapshot: Snapshot
+    slowest: Mapping[str, float]
+    reused: int
+    gone: int
+    remedies: tuple[str, ...]
+
+
+def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Ending:
+    """Closes the run in its ledger, with exit code, causes and balance; `snapshot` is the last one."""
+    context, ledger, causes = prepared.context, prepared.ledger, parts.stopping.causes
+    if difference := parts.balance.sentence():
+        context.warn(difference)
+    keep_lessons(prepared, parts)
+    ledger.end_run(held=ledger.holds_doubtful(context.job.retry.doubtful))
+    texts = tuple(cause.text for cause in causes.values())
+    news = ledger.read(notices.count).news
+    ledger.end_start(LastRun(_exit_code(prepared, parts), texts, parts.balance.facts(), news))
+    return Ending(
+        snapshot,
+        slowest=ledger.read(totals.slowest, ledger.run, SLOWEST),
+        reused=ledger.read(reusable_results.images_of_others),
+        gone=parts.delivery.gone,
+        remedies=tuple(cause.remedy for cause in causes.values() if cause.remedy),
+    )
+
+
+def _exit_code(prepared: Prepared, parts: RunParts) -> int:
+    counts = prepared.ledger.counts
+    codes = set(parts.stopping.causes)
+    if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
+        codes -= {130, 143, 10, 4}
+    if counts[State.DONE] + counts[State.REJECTED] == sum(counts.values()):
+        codes &= {1}  # whatever stopped the submits, nothing is left to come back for
+    if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures:
+        codes.add(3)
+    if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
+        codes.add(5)
+    return gravest(codes)
+
+
+def report_ending(context: RunContext, ending: Ending, transfers: Transfers) -> Report:
+    """Writes the records from the closed ledger, and tells listeners the end."""
+    final = report.of_folder(context.folder.path, now=context.now(), running=False)
+    try:
+        report.write(final, transfers)
+    except errors.DiskError as error:
+        # All that was paid for is in the ledger: the next run writes the records.
+        causes = (*final.causes, f"the records could not be written: {error}")
+        final = replace(final, exit_code=gravest({final.exit_code, 5}), causes=causes)
+    context.tell(
+        Finished(
+            final.exit_code,
+            final.causes,
+            replace(
+                ending.snapshot,
+                failures=final.failures,
+                rejections=final.rejections,
+                warned=final.warned,
+            ),
+            slowest=ending.slowest,
+            balance=final.balance,
+            left_out=final.left_out,
+            news=final.news,
+            known=final.known,
+            acked=final.acked,
+            reused=ending.reused,
+            gone=ending.gone,
+            remedies=ending.remedies,
+            warnings=final.warnings,
+        )
+    )
+    return final

@@ -1,0 +1,109 @@
+"""One edited value can make a whole archive anew: which one it was, in a sentence, for how many pictures.
+
+Rule: compared with what the last run began with, whatever was planned and refused since. Pictures and rows
+that come and go make nothing anew, and are no edit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batcher.job.manifest import Manifest
+from batcher.ledger import database
+from batcher.progress.summary import credits, several
+
+RUN_PLAN = "run_plan"
+"""The ledger's note of the plan that its last run began with."""
+MADE_OF = "made_of"
+"""Its note of the manifest's values that every key hangs on, as JSON."""
+LONGEST_VALUE = 60
+"""Characters of a value in a sentence."""
+
+DROPPED = "SELECT count(*) FROM tasks WHERE state = 'done' AND plan >= ? AND plan < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEdit:
+    """Values that have changed since the last run (`params.strength` from 0.6 to 0.5), and how many delivered
+    pictures leave the plan by that while as many are new in it."""
+
+    changes: tuple[tuple[str, Any, Any], ...]
+    anew: int
+
+    def sentence(self, each: float | None) -> str:
+        """What happened, and for how much; `each`: what a task costs in credits (None: not known)."""
+        if len(self.changes) == 1:
+            ((key, old, new),) = self.changes
+            what = f"{key} has changed from {_spelled(old)} to {_spelled(new)}"
+        else:
+            shown = (f"{key} (from {_spelled(old)} to {_spelled(new)})" for key, old, new in self.changes)
+            what = f"{', '.join(shown)} have changed"
+        pictures = several(self.anew, "delivered picture is", "delivered pictures are")
+        cost = "at a cost not known" if each is None else f"for about {credits(each * self.anew)} credits"
+        keep = "the old one keeps its file" if self.anew == 1 else "the old ones keep their files"
+        return f"{what}: {pictures} made anew, {cost}; {keep}, and leave{'s' * (self.anew == 1)} the plan"
+
+
+def made_of(manifest: Manifest) -> dict[str, Any]:
+    """What the keys of all tasks hang on."""
+    values = {"model": manifest.model, "seed": manifest.seed}
+    values |= {f"params.{name}": value for name, value in manifest.params.items()}
+    return values | {f"matrix.{name}": list(axis) for name, axis in manifest.matrix.axes.items()}
+
+
+def edit_of(connection: sqlite3.Connection, manifest: Manifest, new: int, plan: int) -> ManifestEdit | None:
+    """The edit that makes delivered pictures anew in the plan of this number, which has `new` planned tasks;
+    None: there is none, or nothing is known of the last run."""
+    base, noted = database.meta(connection, RUN_PLAN), database.meta(connection, MADE_OF)
+    if base is None or noted is None:
+        return None
+    return _edit(connection, noted, manifest, new, range(int(base), plan))
+
+
+def last_run(path: Path) -> int:
+    """The number of the plan with which the last run of a ledger began, or of its latest one."""
+    with closing(database.open_for_reading(path)) as connection:
+        return int(database.meta(connection, RUN_PLAN) or database.meta(connection, "plan") or 0)
+
+
+def edit_beside(
+    connection: sqlite3.Connection, path: Path, manifest: Manifest, new: int
+) -> ManifestEdit | None:
+    """As `edit_of`, of a plan in `connection` that is only looked at, where plan 0 is what the last run of
+    the ledger at `path` began with."""
+    noted = database.read_meta(path, MADE_OF)
+    return None if noted is None else _edit(connection, noted, manifest, new, range(1))
+
+
+def _edit(
+    connection: sqlite3.Connection, noted: str, manifest: Manifest, new: int, plans: range
+) -> ManifestEdit | None:
+    (dropped,) = connection.execute(DROPPED, (plans.start, plans.stop)).fetchone()
+    if not dropped or not new or any(source.only == "new" for source in manifest.inputs):
+        return None
+    changes = tuple(_changes(json.loads(noted), json.loads(json.dumps(made_of(manifest)))))
+    return ManifestEdit(changes, min(dropped, new)) if changes else None
+
+
+def notes(manifest: Manifest, plan: int) -> dict[str, str]:
+    """What a run that begins leaves for the next one."""
+    return {RUN_PLAN: str(plan), MADE_OF: json.dumps(made_of(manifest), ensure_ascii=False)}
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for key in dict.fromkeys((*before, *after)):
+        if before.get(key) != after.get(key):
+            yield key, before.get(key), after.get(key)
+
+
+def _spelled(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

@@ -1,0 +1,136 @@
+"""A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it.
+
+Rule: looked at before the plan is for good. What other folders know is read by key, never by name, and a
+folder of the sandbox is compared with the sandbox's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batcher import errors
+from batcher.engine.reuse import ReusableFolder
+from batcher.job.manifest import Manifest
+from batcher.ledger import other_ledgers
+from batcher.ledger.other_ledgers import PaidThere, PlanKeys
+from batcher.shard import Shard
+from batcher.storage import layout
+from batcher.storage.layout import OutputGroup
+
+WIDEST_WAY = 40
+"""What to do and what comes of it stand in two columns, as long as paths are short."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidOutput:
+    """Half of a plan or more is paid for in another output folder, or in the shares of one."""
+
+    group: OutputGroup
+    paid: PaidThere
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Which of several is named: the one that has most, and where a run may go on sooner than shares."""
+        return self.paid.done + self.paid.under_way, self.group.whole
+
+
+def look(
+    connection: sqlite3.Connection,
+    plan: int,
+    manifest: Manifest,
+    output: Path,
+    *,
+    origin: str,
+    reused: Sequence[ReusableFolder],
+) -> PaidOutput | None:
+    """Where half or more of the plan of this number in `connection`, which is about to enter `output`, is
+    paid for at the API `origin`, and is not to be taken over from `reused`: of several folders the one that
+    has most; None: nowhere, or something is paid for in `output` itself already."""
+    if other_ledgers.has_paid(connection):
+        return None
+    best: PaidOutput | None = None
+    keys = PlanKeys(connection, plan)
+    for group in candidates(manifest, output):
+        ledgers = [layout.ledger_path(folder) for folder in group.outputs]
+        paid = other_ledgers.paid_in(keys, ledgers, origin, [one.ledger for one in reused])
+        found = PaidOutput(group, paid)
+        if paid.is_half and (best is None or found.rank > best.rank):
+            best = found
+    return best
+
+
+def candidates(manifest: Manifest, output: Path) -> Iterator[OutputGroup]:
+    """The output folders that are asked: those beside `output`, and beside the one that the manifest names.
+    Further ones (an account's other jobs) would come from here too."""
+    seen = set()
+    for folder in (output, manifest.output.dir):
+        for group in layout.beside(folder):
+            others = tuple(one for one in group.outputs if one != output)
+            if others and others not in seen:
+                seen.add(others)
+                yield OutputGroup(group.folder, others, whole=group.whole)
+
+
+def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandbox: bool) -> list[str]:
+    """The sentence that says so, and the ways on, a line each."""
+    there = found.group.folder
+    named = layout.before_sandbox(there) if sandbox else there
+    ways = [*_ways_there(found, named, shard)]
+    relative = os.path.relpath(named, manifest.folder)
+    ways.append((f"reuse: [{relative}]", f"in {manifest.path.name}: takes those over, and pays for the rest"))
+    ways.append(("--pay-again", "pays for them once more"))
+    widest = min(WIDEST_WAY, max(len(way) for way, _ in ways))
+    lines = [f"  {way.ljust(widest)}  {what}" for way, what in ways]
+    again = "it" if found.paid.total == 1 else "them"
+    said = f"{_counted(found.paid)} in {_shown(there)}, and a run here would pay for {again} again"
+    return [f"{said}. The ways on:", *lines]
+
+
+def _counted(paid: PaidThere) -> str:
+    states = ", ".join(f"{n:,} {of}" for n, of in ((paid.done, "done"), (paid.under_way, "under way")) if n)
+    if paid.total == 1:
+        return f"the one task is paid for ({states})"
+    return f"{paid.done + paid.under_way:,} of {paid.total:,} tasks are paid for ({states})"
+
+
+def _ways_there(found: PaidOutput, named: Path, shard: Shard | None) -> Iterator[tuple[str, str]]:
+    """How this run goes on in the folder itself, where it may."""
+    group = found.group
+    if group.whole and shard is None:
+        yield f"-o {_shown(named)}", "goes on there"
+    elif group.whole:
+        yield f"-o {_shown(named)}", "without --shard: goes on there"
+    elif shard is not None and shard.folder in (one.name for one in group.outputs):
+        yield f"-o {_shown(named / shard.folder)}", "goes on there"
+    else:
+        shares = f"{_shown(group.folder)}/shard-*-of-{group.outputs[0].name.rpartition('-')[2]}"
+        yield f"batcher merge {shares} -o DIR", "then -o DIR goes on there"
+
+
+def _shown(path: Path) -> str:
+    """The path as it is typed here, ready for a shell."""
+    near = os.path.relpath(path)
+    return shlex.quote(str(path) if near.startswith("..") else near)
+
+
+def refuse(
+    connection: sqlite3.Connection,
+    plan: int,
+    manifest: Manifest,
+    output: Path,
+    *,
+    origin: str,
+    reused: Sequence[ReusableFolder],
+    shard: Shard | None,
+    sandbox: bool,
+) -> None:
+    """Raises PaidElsewhere where a run here would pay again for what another folder has."""
+    found = look(connection, plan, manifest, output, origin=origin, reused=reused)
+    if found is not None:
+        lines = refusal(found, manifest, shard=shard, sandbox=sandbox)
+        raise errors.PaidElsewhere(*lines, "nothing was submitted")

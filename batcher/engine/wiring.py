@@ -1,0 +1,253 @@
+"""The engine's parts, wired to each other for one run.
+
+Rule: this file knows who is wired to whom; the parts do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from batcher.api.client import Client
+from batcher.api.pacing import Pacing, PacingEvent
+from batcher.api.polling import PollTiming
+from batcher.api.signal import Signal
+from batcher.engine.admission import Budget, ExpiryGuard, InFlight, InFlightLimit, in_flight_need
+from batcher.engine.balance_check import BalanceCheck
+from batcher.engine.control import Control
+from batcher.engine.delivery import Delivery
+from batcher.engine.delivery_brake import DeliveryBrake
+from batcher.engine.history_lookup import RequestHistory
+from batcher.engine.lifecycle import ExpiredRecords, Fetching, Lifecycle, Outcomes, Submitting
+from batcher.engine.picture_checks import PictureChecks
+from batcher.engine.poll_cost import PollCost
+from batcher.engine.poller import Poller
+from batcher.engine.preparation import Prepared, RunContext
+from batcher.engine.reconcile import Reconciliation
+from batcher.engine.record_appender import RecordAppender
+from batcher.engine.scheduler import Scheduler
+from batcher.engine.stopping import FirstFailures, Stopping
+from batcher.engine.submission_ages import SubmissionAges
+from batcher.engine.uploads import Uploads
+from batcher.ledger.entries import TaskEntry
+from batcher.ledger.ledger import Ledger
+from batcher.ledger.totals import micro
+from batcher.progress import Message, StateChanged, silent
+from batcher.storage.workers import Transfers
+from batcher.task import FINAL, State
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """What moves during a run."""
+
+    context: RunContext
+    control: Control
+    pacing: Pacing
+    polling: PollTiming
+    budget: Budget
+    in_flight: InFlight
+    poller: Poller
+    uploads: Uploads
+    delivery: Delivery
+    brake: DeliveryBrake
+    lifecycle: Lifecycle
+    scheduler: Scheduler
+    records: RecordAppender
+    stopping: Stopping
+    balance: BalanceCheck
+    first_failures: FirstFailures
+
+    def task_moved(self, before: TaskEntry, after: TaskEntry, reason: str) -> None:
+        """Wakes whoever may wait for this move, and passes it on to records and listeners."""
+        self.budget.notify()
+        self.in_flight.notify()
+        self.pacing.notify()
+        self.brake.moved(after, reason)
+        if after.state in FINAL:
+            self.records.ended(after)
+        if after.state in (State.DONE, State.REJECTED):
+            self.first_failures.succeeded()
+        elif after.state is State.FAILED and self.first_failures.failed(reason):
+            number = self.context.options.stop_after
+            tasks = "the first task failed" if number == 1 else f"the first {number} tasks failed alike"
+            self.stopping.stop(5, f"{tasks}: {reason}")
+        if reason or self.context.listener is not silent:
+            self.context.tell(
+                StateChanged(after.task.name, after.task.key, before.state, after.state, reason)
+            )
+
+
+def wire(prepared: Prepared, client: Client, transfers: Transfers, stopping: Stopping) -> RunParts:
+    """The parts of a prepared run, which calls through `client` and its gate, and moves bytes by `transfers`.
+    From here on they hear of every move of a task."""
+    context, ledger, pacing = prepared.context, prepared.ledger, client.pacing
+    job, warn, jitter = context.job, context.warn, context.jitter
+    room = Signal()
+    polling = _polling_of(prepared)
+    limit = InFlightLimit(job.result_ttl, in_flight_need.most_of(job.limits.in_flight, context.api))
+    most = job.limits.max_cost
+    budget = Budget(ledger, limit=None if most is None else micro(most), price=context.price)
+    uploads = Uploads(client, ledger, pacing, transfers, mode=job.uploads)
+    in_flight = InFlight(
+        job.limits.in_flight,
+        guess=polling.spread((0.9,))[0] + (job.poll.every or job.poll.delay or 0.0),
+        limit=limit,
+        budget=budget,
+        pacing=pacing,
+        upload=lambda: uploads.seconds,
+        changed=room.notify,
+    )
+    price = PollCost(ledger, pacing, polling, in_flight)
+    poller = Poller(
+        polling,
+        price=price.seconds,
+        free_for_good=price.is_free_for_good,
+        now=asyncio.get_running_loop().time,
+    )
+    if context.api == "v2":
+        pacing.hold_submits_while(ExpiryGuard(ledger, pacing, poller, limit).holds)
+    ages = SubmissionAges(ledger.now)
+    delivery = Delivery(
+        ledger,
+        context.folder,
+        transfers,
+        PictureChecks(job, ledger, context.folder),
+        ages=ages,
+        changed=room,
+    )
+    brake = DeliveryBrake(ledger, stopping)
+    outcomes = Outcomes(job, ledger, delivery, uploads, warn=warn, jitter=jitter)
+    history = RequestHistory(client, pacing, stopping, model=job.model, warn=warn, jitter=jitter)
+    expired = ExpiredRecords(outcomes, history, ledger=ledger, ages=ages, warn=warn)
+    submitting = Submitting(
+        job,
+        context.api,
+        outcomes,
+        ledger=ledger,
+        client=client,
+        delivery=delivery,
+        uploads=uploads,
+        pacing=pacing,
+        budget=budget,
+        in_flight=in_flight,
+        ages=ages,
+        reconciliation=Reconciliation(
+            history,
+            ledger,
+            uploads,
+            stopping,
+            ages=ages,
+            model=job.model,
+            typical=lambda: polling.typical,
+            skew=lambda: client.skew.seconds,
+            warn=warn,
+        ),
+        expired=expired,
+        brake=brake,
+        stopping=stopping,
+        warn=warn,
+    )
+    fetching = Fetching(
+        job,
+        outcomes,
+        expired,
+        ledger=ledger,
+        client=client,
+        delivery=delivery,
+        brake=brake,
+        pacing=pacing,
+        poller=poller,
+        limit=limit,
+        in_flight=in_flight,
+        ages=ages,
+        warn=warn,
+        jitter=jitter,
+    )
+    lifecycle = Lifecycle(ledger, submitting, fetching, in_flight, ages, stopping)
+    control = Control(context, ledger, pacing, budget, in_flight, changed=room.notify)
+    parts = RunParts(
+        context=context,
+        control=control,
+        pacing=pacing,
+        polling=polling,
+        budget=budget,
+        in_flight=in_flight,
+        poller=poller,
+        uploads=uploads,
+        delivery=delivery,
+        brake=brake,
+        lifecycle=lifecycle,
+        scheduler=Scheduler(
+            ledger=ledger,
+            lifecycle=lifecycle,
+            delivery=delivery,
+            in_flight=in_flight,
+            stopping=stopping,
+            changed=room,
+            max_tasks=context.options.limit,
+            sample=prepared.sample,
+            paused=lambda: control.paused,
+        ),
+        records=RecordAppender(context.folder, ledger),
+        balance=BalanceCheck(ledger, context.price),
+        stopping=stopping,
+        first_failures=FirstFailures(context.options.stop_after),
+    )
+    prepared.transitions.subscribe(parts.task_moved)
+    return parts
+
+
+PACING_NOTE = "pacing"
+"""What 429s taught, among the ledger's notes."""
+
+
+def pacing_of(prepared: Prepared, stopping: Stopping) -> Pacing:
+    """The gate of a run's calls, which goes on from what earlier runs learned of the limit; one that stays
+    closed longer than the user waits stops the run."""
+    context, ledger = prepared.context, prepared.ledger
+
+    def tell(event: PacingEvent) -> None:
+        if event.what == "exhausted":
+            stopping.stop(5, event.text)
+        if event.learned is not None:
+            # At once: a kill does not lose the lesson.
+            ledger.set_meta(PACING_NOTE, json.dumps(event.learned))
+            context.tell(Message(event.text, "info"))
+
+    return Pacing(
+        rpm=context.job.limits.rpm,
+        metered=context.job.limits.metered,
+        patience=context.job.limits.patience,
+        now=context.now,
+        learned=_remembered(ledger, PACING_NOTE),
+        tell=tell,
+    )
+
+
+def _polling_of(prepared: Prepared) -> PollTiming:
+    job, model = prepared.context.job, prepared.context.model
+    return PollTiming.restore(
+        _remembered(prepared.ledger, f"polling:{job.model}") or {},
+        delay=job.poll.delay or 1.0,
+        every=job.poll.every,
+        typical=model.seconds if model else None,
+    )
+
+
+def keep_lessons(prepared: Prepared, parts: RunParts) -> None:
+    """What this run learned of the limit and of the model's times, for the next one."""
+    model = prepared.context.job.model
+    prepared.ledger.set_meta(PACING_NOTE, json.dumps(parts.pacing.snapshot()))
+    prepared.ledger.set_meta(f"polling:{model}", json.dumps(parts.polling.snapshot()))
+
+
+def _remembered(ledger: Ledger, key: str) -> dict[str, Any] | None:
+    """What an earlier run learned; nothing where it cannot be read."""
+    try:
+        learned = json.loads(ledger.meta(key) or "null")
+    except ValueError:
+        return None
+    return learned if isinstance(learned, dict) else None

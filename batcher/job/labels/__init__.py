@@ -1,0 +1,14 @@
+"""Labels of source pictures: boxes in a row's columns, YOLO text files, masks. All that is read of them from
+files is read here.
+
+    yolo_files.py     the YOLO text file that a row names
+    label_checks.py   rows whose labels cannot be read, told before their picture is paid for
+
+Rule: what a label means in a delivered picture is computed in `geometry`, which reads nothing.
+
+This file imports nothing of the manifest: `batcher status` reads the ledger, and must start at once.
+"""
+
+from batcher.job.labels.yolo_files import label_file, names_label_file, read_label_file
+
+__all__ = ["label_file", "names_label_file", "read_label_file"]

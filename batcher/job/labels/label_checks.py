@@ -1,0 +1,142 @@
+"""Rows whose labels cannot be read, told before their picture is paid for.
+
+Rule: labels are looked at only where they will be carried: where the model's geometry is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from batcher import errors
+from batcher.errors import Problem
+from batcher.job import geometry
+from batcher.job.geometry import LabelError
+from batcher.job.inputs import InputsContext
+from batcher.job.labels.yolo_files import label_file, read_label_file
+from batcher.job.manifest.templates import TemplateError, compile_template
+from batcher.job.row import Row
+from batcher.storage import pictures
+from batcher.storage.addresses import is_stored, is_url, resolve
+
+LABELLED = frozenset({"boxes", "objects", "labels", "mask"})
+"""Columns that may hold labels."""
+
+HELD = 10_000
+"""Label files whose verdict is kept: a picture comes once for each row of the other sources."""
+
+
+def check_labels(rows: Iterable[Row], context: InputsContext) -> Iterator[Row]:
+    """The rows but for those whose `boxes` or `labels` are none, or whose mask is not their picture's."""
+    check = _LabelCheck(context)
+    for row in rows:
+        wrong = check.of(row)
+        if wrong is None:
+            yield row
+            continue
+        column, why = wrong
+        source = row.part(column)
+        # A row of a listing is named by its file, which stands before every problem already.
+        sentence = why if source.origin == source.file else f"{source.origin}: {why}"
+        context.diagnostics.row(Problem(sentence, source.file, source.line))
+
+
+class _LabelCheck:
+    """What is wrong with the labels of rows; what many rows share is looked at once."""
+
+    def __init__(self, context: InputsContext) -> None:
+        manifest = context.manifest
+        self._folder = str(manifest.folder)
+        self._near_files = context.near_files
+        # A mask that the body names is checked as every input is.
+        self._looks_at_masks = "mask" not in _variables(manifest.params)
+        self._of_file = lru_cache(maxsize=HELD)(_wrong_file)
+        self._of_mask = lru_cache(maxsize=HELD)(_wrong_mask)
+
+    def of(self, row: Row) -> tuple[str, str] | None:
+        """The column that is wrong, and why in words; None: nothing is."""
+        if not LABELLED & row.columns.keys():
+            return None
+        picture = self._picture(row)
+        if (why := self._of_labels(row, picture)) is not None:
+            return why
+        mask = row.columns.get("mask")
+        if not self._looks_at_masks or not isinstance(mask, str) or not os.path.isabs(mask):
+            return None
+        if picture is None or is_stored(picture):
+            return None
+        reason = self._of_mask(mask, picture)
+        return None if reason is None else ("mask", reason)
+
+    def _picture(self, row: Row) -> str | None:
+        """Where the row's picture lies; None where nobody can say. The plan looks in the same places."""
+        image = row.columns.get("image")
+        if not isinstance(image, str) or is_url(image):
+            return None
+        paths = [resolve(start, image) for start in (row.part("image").folder, self._folder) if start]
+        there = next((path for path in paths if is_stored(path) or os.path.isfile(path)), None)
+        return there or next(filter(None, map(self._near_files.find, paths)), None)
+
+    def _of_labels(self, row: Row, picture: str | None) -> tuple[str, str] | None:
+        column = "boxes" if row.columns.get("boxes") is not None else "objects"
+        if row.columns.get(column) is not None:
+            reason = _wrong_boxes(row.columns, picture)
+            return None if reason is None else (column, reason)
+        path = None if picture is None else label_file(row.columns, picture)
+        reason = None if path is None else self._of_file(path)
+        return None if reason is None else ("labels", reason)
+
+
+def _wrong_boxes(columns: Mapping[str, Any], picture: str | None) -> str | None:
+    """Boxes that are none, or one that lies outside its picture, where that is on this disk."""
+    try:
+        labels = geometry.from_row(columns)
+    except LabelError as error:
+        return str(error)
+    if labels is None or not labels.boxes or picture is None or is_stored(picture):
+        return None
+    try:
+        with open(picture, "rb") as file:
+            return geometry.misfit(labels, pictures.upright_size(file))
+    except (OSError, errors.BadDownload):
+        # What is wrong with the picture itself is told where it is sent.
+        return None
+
+
+def _wrong_file(path: str) -> str | None:
+    """A label file that is missing or none."""
+    try:
+        read_label_file(path, (1, 1))
+    except LabelError as error:
+        return f"{path}: {error}"
+    return None
+
+
+def _wrong_mask(mask: str, picture: str) -> str | None:
+    """The mask of a picture, both on this disk, that is no picture or has another shape."""
+    sizes = []
+    for path in (picture, mask):
+        try:
+            with open(path, "rb") as file:
+                sizes.append(pictures.upright_size(file))
+        except (OSError, errors.BadDownload) as error:
+            # What is wrong with the picture itself is told where it is sent.
+            reason = error.message if isinstance(error, errors.BadDownload) else error.strerror
+            return f"the mask {mask}: {reason}" if path == mask else None
+    if geometry.same_shape(sizes[1], sizes[0]):
+        return None
+    (width, height), (across, down) = sizes
+    return f"the mask {mask} ({across} x {down}) has not the shape of its picture ({width} x {height})"
+
+
+def _variables(value: Any) -> set[str]:
+    """The variables in these templates."""
+    if isinstance(value, str):
+        try:
+            return set(compile_template(value).variables)
+        except TemplateError:
+            return set()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return set().union(*map(_variables, inner))

@@ -1,0 +1,101 @@
+"""The kind `dataset:` of a source: a Hugging Face imagefolder, or what `datasets` saved to disk.
+
+    photos/metadata.jsonl (or .csv, .parquet)    a line per picture: `file_name`, and its labels
+    photos/cat/1.jpg                             without one: the folder is the `label`
+    photos/train/...                             train, test, validation: the column `split`
+    pets/state.json, pets/dataset_dict.json      a saved dataset: its rows, class labels by their names
+    pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
+
+Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
+these names, or one of the plan's own, is kept as `source_<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from pydantic import StrictStr
+
+from batcher.job.row import IMAGE_COLUMNS, Row
+from batcher.job.sources import source_kind
+from batcher.job.sources.folders import is_output, list_folder
+from batcher.job.sources.imagefolder_rows import METADATA, imagefolder_rows
+from batcher.job.sources.source_kind import Resolve, SourceContext, is_local_picture
+from batcher.job.sources.stored_dataset import parquet_rows, saved_rows
+from batcher.job.sources.streams import stamp
+from batcher.storage import stores
+from batcher.storage.addresses import is_stored
+from batcher.storage.stores import dataset_cells, parquet_cells
+
+KEY = "dataset"
+TYPE = StrictStr
+DESCRIPTION = (
+    "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
+    "column label), a dataset that `datasets` saved to disk, or Parquet with pictures inside."
+)
+HAS_PICTURES = True
+IF_EMPTY = source_kind.HAS_NO_ROWS
+
+columns = source_kind.unknown_columns
+
+
+def resolved(value: Any, resolve: Resolve) -> Any:
+    """The dataset's absolute path."""
+    return resolve(value)
+
+
+def rows(source: SourceContext) -> Iterator[Row]:
+    """The rows, read as they are asked for."""
+    folder = _folder(source)
+    try:
+        if not is_stored(folder) and dataset_cells.is_saved_dataset(folder):
+            yield from saved_rows(folder, source.diagnostics)
+        elif parquet_cells.is_parquet_file(folder):
+            yield from parquet_rows(folder, source.diagnostics, source.error)
+        elif is_stored(folder) and folder.endswith(parquet_cells.SUFFIX):
+            source.error(f"{folder} lies in a store; Parquet with pictures inside is read on this disk alone")
+        else:
+            yield from imagefolder_rows(folder, source)
+    except stores.MissingExtra as error:
+        source.error(str(error))
+    except FileNotFoundError:
+        source.error(f"there is no folder {folder}")
+    except NotADirectoryError:
+        source.error(f"{folder} is a file; a dataset is a folder")
+    except OSError as error:
+        source.error(f"{error.filename or folder} cannot be read: {error.strerror or error}")
+
+
+def stamps(source: SourceContext) -> Iterator[str]:
+    """Every file of the dataset, with its size and time."""
+    folder = _folder(source)
+    if parquet_cells.is_parquet_file(folder):
+        yield f"{folder}\0{stamp(folder)}\n"
+        return
+    pending = [(folder, False)]
+    while pending:
+        below, described = pending.pop()
+        entries = list_folder(below)
+        # Metadata may name pictures in any folder below them, an output folder among these.
+        described = described or any(one.name in METADATA and not one.is_folder for one in entries)
+        for entry in entries:
+            if not entry.is_folder:
+                yield f"{entry.path}\0{entry.stamp or stamp(entry.path)}\n"
+            elif described or not is_output(entry.path):
+                pending.append((entry.path, described))
+
+
+def names_files(source: SourceContext) -> bool:
+    """Whether one of the first rows names a local picture beside its own, a mask for instance."""
+    return any(
+        is_local_picture(cell)
+        for row in islice(rows(source), source_kind.PROBED)
+        for name, cell in row.columns.items()
+        if name not in IMAGE_COLUMNS
+    )
+
+
+def _folder(source: SourceContext) -> str:
+    return source.resolve(source.value).rstrip("/")

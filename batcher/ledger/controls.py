@@ -1,0 +1,68 @@
+"""What a person asks of a job's runs, beside them: `batcher pause`, `resume` and `set`. Notes of its ledger,
+so that a pause survives the process and a limit holds for later runs.
+
+Rule: a limit that was set holds until the manifest says another than it said then.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from batcher.ledger.database import meta, set_meta, transaction
+
+PAUSED, LIMITS = "paused", "limits"
+"""Their keys among the ledger's notes."""
+SETTABLE = ("rpm", "max_cost", "in_flight")
+"""The keys of `limits` that a run takes over while it goes on."""
+
+
+class SetLimit(NamedTuple):
+    """A limit that `batcher set` said, and what the manifest said then: plain values, None for none or
+    auto."""
+
+    value: Any
+    manifest: Any
+
+
+def paused_since(connection: sqlite3.Connection) -> float | None:
+    """When the job was paused (Unix s); None: it is not."""
+    text = meta(connection, PAUSED)
+    return float(text) if text else None
+
+
+def pause(connection: sqlite3.Connection, now: float) -> bool:
+    """No run of the job submits until `resume`; whether it was not paused before."""
+    return _turn(connection, str(now))
+
+
+def resume(connection: sqlite3.Connection) -> bool:
+    """Runs submit again; whether it was paused."""
+    return _turn(connection, "")
+
+
+def _turn(connection: sqlite3.Connection, text: str) -> bool:
+    with transaction(connection):
+        if (paused_since(connection) is None) == (not text):
+            return False
+        set_meta(connection, PAUSED, text)
+    return True
+
+
+def limits(connection: sqlite3.Connection) -> dict[str, SetLimit]:
+    """The limits that were set, by their key in `limits`."""
+    noted = json.loads(meta(connection, LIMITS) or "{}")
+    return {key: SetLimit(*pair) for key, pair in noted.items() if key in SETTABLE}
+
+
+def set_limits(connection: sqlite3.Connection, changed: Mapping[str, SetLimit]) -> None:
+    """These hold from now on, beside those that do already."""
+    with transaction(connection):
+        set_meta(connection, LIMITS, limits_text(limits(connection) | dict(changed)))
+
+
+def limits_text(held: Mapping[str, SetLimit]) -> str:
+    """As the ledger keeps them."""
+    return json.dumps(dict(held))

@@ -1,0 +1,189 @@
+"""Delivered pictures are set aside, and taken back: `batcher reject` and `batcher keep`, beside a run too.
+
+Rule: the intent is on disk before a file moves, and the fact after it: whoever opens the ledger next ends a
+move that was cut off. Files move inside a transaction, so that no two processes move one at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from batcher import errors
+from batcher.job.plan import name_key
+from batcher.ledger import picture_checks
+from batcher.ledger.database import folder_of_files, transaction
+from batcher.storage.destination import IMAGES, REJECTED, Destination
+
+PERSON = "person"
+"""Who rejected a picture that no check did."""
+AT_ONCE = 32
+"""Files that move in one transaction, on a disk; of a store it is one: a run beside waits for its end."""
+
+NAMED = """
+SELECT id, name, state FROM tasks WHERE key = ?1 OR (name_key = ?2 AND name = ?1)
+UNION SELECT t.id, t.name, t.state FROM files f JOIN tasks t ON t.id = f.task
+WHERE f.name = ?3 OR (f.name > ?3 || '.' AND f.name < ?3 || '/')
+"""
+FITTING = """
+SELECT t.id, t.name, t.state FROM tasks t WHERE name GLOB ?1 OR EXISTS
+  (SELECT 1 FROM files f WHERE f.task = t.id AND (f.name GLOB ?1 OR f.folder || '/' || f.name GLOB ?1))
+"""
+
+SET_ASIDE = """
+UPDATE tasks SET state = 'rejected', reason = ?, rejected_by = ?, rejected_at = ?
+WHERE id = ? AND state = 'done'
+"""
+TAKEN_BACK = """
+UPDATE tasks SET state = 'done', reason = NULL, rejected_by = NULL, rejected_at = NULL
+WHERE id = ? AND state = 'rejected'
+"""
+FILES = """
+SELECT f.position, f.name, f.sha256, t.name, t.key, (SELECT count(*) FROM files o WHERE o.task = t.id)
+FROM files f JOIN tasks t ON t.id = f.task WHERE t.id = ? ORDER BY f.position
+"""
+TO_MOVE = """
+UPDATE files SET moved_from = folder || '/' || name, folder = ?, name = ? WHERE task = ? AND position = ?
+"""
+MOVES = """
+SELECT f.task, f.position, f.moved_from, f.folder, f.name, f.sha256, t.key
+FROM files f JOIN tasks t ON t.id = f.task WHERE f.moved_from IS NOT NULL ORDER BY f.task, f.position LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTask:
+    """A task that somebody named, and where it stands."""
+
+    id: int
+    name: str
+    state: str
+
+
+def named(connection: sqlite3.Connection, entry: str) -> list[NamedTask]:
+    """The tasks that `entry` means, of any plan: a task's name or key, a file's name with or without its
+    folder and its suffix; else a glob over names."""
+    file = entry.rpartition("/")[2]
+    rows = connection.execute(NAMED, (entry, name_key(entry), file)).fetchall()
+    rows = rows or connection.execute(FITTING, (entry,)).fetchall()
+    return [NamedTask(*row) for row in rows]
+
+
+def reject(connection: sqlite3.Connection, tasks: Iterable[int], *, reason: str, by: str, at: float) -> int:
+    """These tasks, as far as they are done, are rejected, and their files are to move; how many tasks."""
+    with transaction(connection):
+        return sum(_reject(connection, task, reason, by, at) for task in tasks)
+
+
+def _reject(connection: sqlite3.Connection, task: int, reason: str, by: str, at: float) -> int:
+    changed = connection.execute(SET_ASIDE, (reason, by, at, task)).rowcount
+    if changed:
+        _to_move(connection, task, REJECTED)
+    return changed
+
+
+def keep(connection: sqlite3.Connection, tasks: Iterable[int]) -> int:
+    """These tasks, as far as they are rejected, are done again, and their files are to move; how many."""
+    with transaction(connection):
+        return sum(_keep(connection, task) for task in tasks)
+
+
+def _keep(connection: sqlite3.Connection, task: int) -> int:
+    changed = connection.execute(TAKEN_BACK, (task,)).rowcount
+    if changed:
+        connection.execute(picture_checks.FORGIVEN, (task,))
+        _to_move(connection, task, IMAGES)
+    return changed
+
+
+def _to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:
+    for position, name, sha256, called, key, files in connection.execute(FILES, (task,)).fetchall():
+        stem = f"{called}-{position}" if files > 1 else called
+        suffix = os.path.splitext(name)[1]
+        target = next(one for one in names(stem, suffix, key, sha256) if _is_free(connection, one, folder))
+        connection.execute(TO_MOVE, (folder, target, task, position))
+
+
+def names(stem: str, suffix: str, key: str, sha256: str) -> Iterator[str]:
+    """What a file may be called, as a delivery chooses, and then numbers."""
+    yield f"{stem}{suffix}"
+    yield f"{stem}-{key[:8]}{suffix}"
+    for number in range(1 << 30):
+        yield f"{stem}-{key[:8]}-{sha256[:8]}{f'-{number}' if number else ''}{suffix}"
+
+
+def _is_free(connection: sqlite3.Connection, name: str, folder: str) -> bool:
+    look = "SELECT 1 FROM files WHERE name = ? AND folder = ?"
+    return connection.execute(look, (name, folder)).fetchone() is None
+
+
+# --- the files follow
+
+
+@dataclass(frozen=True, slots=True)
+class FileMove:
+    """A file that is to go from `moved_from` to `folder/name`, or went there when nobody could note it."""
+
+    task: int
+    position: int
+    moved_from: str
+    folder: str
+    name: str
+    sha256: str
+    key: str
+
+    @property
+    def path(self) -> str:
+        """Where it belongs."""
+        return f"{self.folder}/{self.name}"
+
+
+def moves(connection: sqlite3.Connection, most: int = -1) -> list[FileMove]:
+    """The moves of files that were begun, and are not known to have ended."""
+    if folder_of_files(connection)[0] != "folder":
+        return []
+    return [FileMove(*row) for row in connection.execute(MOVES, (most,))]
+
+
+def end_moves(connection: sqlite3.Connection, where: Destination) -> list[str]:
+    """Every file stands where the ledger says when this returns; the paths of those that are nowhere.
+
+    Raises DiskError.
+    """
+    lost: list[str] = []
+    while moves(connection, 1):
+        with transaction(connection):
+            for move in moves(connection, 1 if where.remote else AT_ONCE):
+                lost += _end(connection, where, move)
+    return lost
+
+
+def _end(connection: sqlite3.Connection, where: Destination, move: FileMove) -> list[str]:
+    stem, suffix = os.path.splitext(move.name)
+    for name in (move.name, *_others(connection, move, stem, suffix)):
+        try:
+            where.move(move.moved_from, f"{move.folder}/{name}", move.sha256)
+        except FileExistsError:
+            continue  # a file that is not ours
+        except FileNotFoundError:
+            _note(connection, move, move.name)
+            return [move.path]
+        except errors.StoreError as error:
+            raise errors.DiskError(error.message) from error
+        _note(connection, move, name)
+        return []
+    raise errors.DiskError(f"every name that {where.address(move.path)} could have is taken")
+
+
+def _others(connection: sqlite3.Connection, move: FileMove, stem: str, suffix: str) -> Iterator[str]:
+    free = (name for name in names(stem, suffix, move.key, move.sha256) if name != move.name)
+    return (name for _, name in zip(range(8), free, strict=False) if _is_free(connection, name, move.folder))
+
+
+def _note(connection: sqlite3.Connection, move: FileMove, name: str) -> None:
+    connection.execute(
+        "UPDATE files SET moved_from = NULL, name = ? WHERE task = ? AND position = ?",
+        (name, move.task, move.position),
+    )

@@ -1,0 +1,11 @@
+"""What came of it, read from the ledger; works without the engine.
+
+report/      totals, records, and the page with its pictures
+dashboard/   the live page
+export/      delivered pictures as a dataset
+verify/      is everything there, whole and in its place; and the repair
+audit.py     the ledger against the provider's statement, request by request
+review/      a person's word on pictures: rejected, kept
+picture_list.py  a file in which a person names pictures
+merge.py     shares of one plan come together in one output folder
+"""

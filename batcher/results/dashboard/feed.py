@@ -1,0 +1,182 @@
+"""What the watchers are told: the ledger's figures and its newest pictures.
+
+Rule: the ledger is read at most once a second, only while somebody watches, only when it changed, and never
+for more than a tenth of the time. Each look is one short read transaction beside the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batcher import errors
+from batcher.ledger import database
+from batcher.results.report import figures, gallery, status
+from batcher.results.report.gallery import Facets, GalleryRow
+from batcher.results.report.page import LIVE_ROWS, shown_figures
+from batcher.results.report.thumbnails import ThumbnailSource
+from batcher.storage import destination, layout, lock
+from batcher.storage.destination import Destination
+
+EVERY = 1.0
+"""Seconds between two looks, at least."""
+REST_FACTOR = 10
+"""A look that takes t seconds is followed by at least REST_FACTOR * t seconds of rest."""
+JUDGED = """
+SELECT t.id FROM json_each(?) k JOIN tasks t ON t.id = json_extract(k.value, '$[0]')
+WHERE t.state <> json_extract(k.value, '$[1]') AND (t.state = 'done' OR t.state = 'rejected')
+"""
+AT_ONCE = 96
+"""Newest pictures that one look asks for; where more arrive in a second, the newest are shown."""
+
+
+READING = "Reading what is there."
+NOTHING_YET = "Nothing was run here yet; this page shows the run as soon as it begins."
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What was seen: the figures, and the tasks that are new or have more pictures, oldest first."""
+
+    figures: dict[str, Any]
+    pictures: tuple[GalleryRow, ...]
+
+
+class LedgerFeed:
+    """Looks on behalf of all watchers. `news` counts what changed; `now` is the wall clock (Unix s)."""
+
+    def __init__(self, output: Path, *, now: Callable[[], float]) -> None:
+        self.output = output
+        self.figures: dict[str, Any] | None = None
+        self.trouble = READING if layout.ledger_path(output).exists() else NOTHING_YET
+        self.facets = Facets()
+        self.news = 0
+        self.ended = False
+        self._now = now
+        self._shown: dict[int, tuple[int, GalleryRow]] = {}
+        self._sources: dict[str, ThumbnailSource] = {}
+        self._watchers = 0
+        self._somebody = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._seen: object = None
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While the block runs, somebody watches."""
+        self._watchers += 1
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._somebody.clear()
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await self._somebody.wait()
+            began = clock()
+            await self.look()
+            await asyncio.sleep(max(EVERY, REST_FACTOR * (clock() - began)))
+
+    async def look(self) -> None:
+        """One look, and the news of it if there are any."""
+        try:
+            look = await asyncio.to_thread(self._look)
+        except errors.BatcherError as error:
+            self._seen = None
+            news, self.trouble = self.trouble != str(error), str(error)
+        else:
+            news = look is not None
+            if look is not None:
+                self._take(look)
+        if news:
+            await self._tell()
+
+    async def end(self) -> None:
+        """The last look: who still watches sees how it ended."""
+        if self._watchers:
+            await self.look()
+        self.ended = True
+        await self._tell()
+
+    async def changed(self, since: int) -> int:
+        """Waits until there is news after number `since`; gives the present number."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.news > since)
+            return self.news
+
+    def pictures(self, since: int) -> list[GalleryRow]:
+        """The tasks told after news number `since`, oldest first, as many as a page keeps."""
+        return [shown for number, shown in self._shown.values() if number > since]
+
+    def source(self, digest: str) -> ThumbnailSource | None:
+        """A picture that some watcher was told of."""
+        return self._sources.get(digest)
+
+    # --- in a thread
+
+    def _look(self) -> Update | None:
+        """None when there is nothing (new) to see."""
+        path = layout.ledger_path(self.output)
+        running = lock.holder(layout.lock_path(self.output)) is not None
+        state = (running, *map(_touched, (path, path.with_name(f"{path.name}-wal"))))
+        if state == self._seen or not path.exists():
+            return None
+        with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
+            connection.execute("BEGIN")
+            report = status.of_ledger(connection, self.output, now=self._now(), running=running)
+            totals = figures.of_ledger(connection, per_image=report.per_image)
+            pictures = destination.open_destination(database.meta(connection, "destination"), self.output)
+            newest = gallery.newest(connection, pictures, AT_ONCE if self._shown else LIVE_ROWS)
+            newest = self._judged_since(connection, pictures) + newest
+        self._seen = state
+        return Update(shown_figures(report, totals), tuple(reversed(newest)))
+
+    def _judged_since(self, connection: sqlite3.Connection, pictures: Destination) -> list[GalleryRow]:
+        """The tasks that the page shows and that were rejected, or taken back, since they were told."""
+        states = [[task, shown.state] for task, (_, shown) in self._shown.items()]
+        return gallery.some(
+            connection, pictures, (task for (task,) in connection.execute(JUDGED, (json.dumps(states),)))
+        )
+
+    # --- in the loop
+
+    def _take(self, look: Update) -> None:
+        self.figures = look.figures
+        for shown in look.pictures:
+            known = self._shown.get(shown.id)
+            if known is not None and (known[1].after, known[1].state) == (shown.after, shown.state):
+                continue
+            if known is None:
+                self.facets.notice(shown)
+            elif len(known[1].after) != len(shown.after):
+                self._shown.pop(shown.id)
+            self._shown[shown.id] = (self.news + 1, shown)
+        while len(self._shown) > LIVE_ROWS:
+            del self._shown[next(iter(self._shown))]
+        self._sources = {
+            source.digest: source for _, shown in self._shown.values() for source in shown.sources
+        }
+
+    async def _tell(self) -> None:
+        self.news += 1
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _touched(path: Path) -> tuple[int, int]:
+    """What changes with every write."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

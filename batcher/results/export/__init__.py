@@ -1,0 +1,27 @@
+"""The ledger's delivered pictures as a dataset that loads in one line.
+
+    exporter.py     what is asked for, what came of it, and the way between
+    splits.py       which split a source picture belongs to
+    exclusion.py    the pictures that a person has rejected
+    items.py        a delivered picture, and its original, as they leave: file, columns, mask
+    columns.py      one type for every column
+    masks.py        a mask of the source, laid where the source lies
+    loading.py      a picture is brought here and looked at before it is written
+    captions.py     the text beside each picture
+    writer.py       which forms there are, and what each must be able to do
+    batches.py      which pictures leave in one piece of work, on whatever machine
+    imagefolder.py, webdataset.py, parquet.py    the three forms
+    row_counts.py   what the rows hold, counted as they leave
+    card.py         README.md, the card of the dataset
+
+Rule: an export adds nothing, drops nothing silently, and never writes over what is there. It reads a snapshot
+of the ledger, beside whatever run may go on.
+"""
+
+from __future__ import annotations
+
+from batcher.results.export.exporter import Exported, ExportOptions, export
+from batcher.results.export.splits import Splits
+from batcher.results.export.writer import ExportFormat
+
+__all__ = ["ExportFormat", "ExportOptions", "Exported", "Splits", "export"]

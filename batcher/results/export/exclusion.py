@@ -1,0 +1,36 @@
+"""The pictures that a person has rejected: a file of names, keys or file names.
+
+Rule: an entry that names no picture is told; nobody finds out later that a rejected picture was exported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from batcher.ledger.records import DeliveredPicture
+from batcher.results import picture_list
+
+
+class Exclusion:
+    """What is left out; `unmatched` are the entries that named no picture so far."""
+
+    def __init__(self, entries: frozenset[str] = frozenset()) -> None:
+        self._entries = entries
+        self._matched: set[str] = set()
+
+    @classmethod
+    def read(cls, path: Path) -> Exclusion:
+        """A file as `picture_list` reads it. Raises UsageError."""
+        return cls(frozenset(picture_list.read(path, "--exclude")))
+
+    def excludes(self, picture: DeliveredPicture) -> bool:
+        """Whether a person has named this picture, or the task it is of."""
+        file = PurePosixPath(str(picture.line["file_name"]))
+        named = {picture.task, picture.line["key"], str(file), file.name, file.stem} & self._entries
+        self._matched |= named
+        return bool(named)
+
+    @property
+    def unmatched(self) -> list[str]:
+        """Entries that named no picture."""
+        return sorted(self._entries - self._matched)

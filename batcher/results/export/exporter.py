@@ -1,0 +1,277 @@
+"""export(): one job's delivered pictures into one folder, and what came of it.
+
+Rule: what is there is never written over; a picture that cannot leave is named. An export that does not come
+to its end leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+from batcher import errors
+from batcher.ledger import database, prompt_templates
+from batcher.results.export.batches import WrittenBatch, batches_of, clear, longest, written
+from batcher.results.export.captions import Captions
+from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
+from batcher.results.export.columns import Columns
+from batcher.results.export.exclusion import Exclusion
+from batcher.results.export.imagefolder import MASK, ImageFolder, write
+from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
+from batcher.results.export.parquet import Parquet
+from batcher.results.export.row_counts import RowCounts
+from batcher.results.export.splits import Splits
+from batcher.results.export.webdataset import WebDataset
+from batcher.results.export.writer import ExportFormat, Writer
+from batcher.storage import destination, layout
+from batcher.storage.destination import disk
+from batcher.storage.workers import Threads, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What is asked for: the form, the folder, the splits; `originals`: the sources beside their variants;
+    `exclude`: a file that names rejected pictures; `captions`: the template of the text beside each picture;
+    `command`: what asked for it, for the card."""
+
+    to: ExportFormat
+    into: Path
+    splits: Splits = field(default_factory=Splits)
+    originals: bool = False
+    exclude: Path | None = None
+    captions: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What left; `captions` is None where none were asked for. `missing` names what should have left and
+    could not, with the reason; `notes` are sentences."""
+
+    to: str
+    into: Path
+    pictures: int
+    originals: int
+    masks: int
+    captions: int | None
+    splits: Mapping[str, int]
+    excluded: int
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where something is missing."""
+        return 3 if self.missing else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `export --json`."""
+        return {
+            "to": self.to,
+            "output": str(self.into),
+            "pictures": self.pictures,
+            "originals": self.originals,
+            "masks": self.masks,
+            **({} if self.captions is None else {"captions": self.captions}),
+            "splits": dict(self.splits),
+            "excluded": self.excluded,
+            "missing": list(self.missing),
+            "notes": list(self.notes),
+        }
+
+
+def export(output: Path, options: ExportOptions, workers: Workers | None = None) -> Exported:
+    """Exports the job whose output folder is `output`; works while it runs. `workers` look at the pictures,
+    lay their masks and write them; what came of it is noted here.
+
+    Raises UsageError (nothing was delivered yet, the folder is not empty or the workers do not see it, an
+    extra is not installed), DiskError, LedgerError.
+    """
+    path = layout.ledger_path(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    captions = _captions(options)
+    exclusion = Exclusion() if options.exclude is None else Exclusion.read(options.exclude)
+    with (
+        disk(options.into),
+        database.disk_errors(path),
+        closing(database.open_for_reading(path)) as connection,
+        ExportItems(
+            connection,
+            destination.open_destination(database.meta(connection, "destination"), output),
+            options.splits,
+            exclusion,
+            originals=options.originals,
+        ) as leaving,
+    ):
+        _refuse(options.into, output)
+        connection.execute("BEGIN")  # one moment of the ledger, whatever a run beside writes
+        made = _MadeBy(database.meta(connection, "job") or "", prompt_templates.noted(connection))
+        return _Export(options, leaving, exclusion, captions, workers or Threads()).run(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeBy:
+    """The job, by its name and the templates of its prompts."""
+
+    job: str
+    prompts: Mapping[str, str]
+
+
+class _Export:
+    """One export under way."""
+
+    def __init__(
+        self,
+        options: ExportOptions,
+        leaving: ExportItems,
+        exclusion: Exclusion,
+        captions: Captions | None,
+        workers: Workers,
+    ) -> None:
+        self.options = options
+        self.workers = workers
+        self.leaving = leaving
+        self.exclusion = exclusion
+        self.captions = captions
+        names = options.splits.names
+        self.files: dict[str, Counter[str]] = {name: Counter() for name in names}
+        self.rows: dict[str, RowCounts] = {name: RowCounts() for name in names}
+        self.missing: list[str] = []
+
+    def run(self, made: _MadeBy) -> Exported:
+        columns, showing = Columns(), set[str]()
+        for item in self.leaving.looked():
+            if columns.meet(item.split, {**item.values, MASK: item.name if item.mask else None}):
+                showing.add(item.name)
+        if not columns.kinds():
+            raise errors.UsageError(
+                "there is nothing to export: no picture is delivered, or all are excluded"
+            )
+        if self.captions is not None:
+            self.captions.require(columns.kinds())
+        writer = _writer(self.options, columns, showing)
+        with self._whole_or_nothing(), closing(writer):
+            self._write(writer, with_masks=MASK in columns.kinds())
+            write(self.options.into / CARD, self._card(writer, made).encode())
+        if self.workers.remote:
+            clear(self.options.into)
+        return self._exported(writer)
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """The folder is there, for all who write into it; what did not come to its end is taken away again,
+        so that the same export can be asked for anew. Raises UsageError."""
+        into = self.options.into
+        made = [path for path in (into, *into.parents) if not path.exists()]
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            self.workers.require_shared(into)
+            yield
+        except BaseException:
+            # The folder was empty: its splits are ours; what else lies in it by now is not.
+            clear(into)
+            for split in self.options.splits.names:
+                shutil.rmtree(into / split, ignore_errors=True)
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()
+            raise
+
+    def _write(self, writer: Writer, *, with_masks: bool) -> None:
+        items = (
+            writer.named(self._captioned(item if with_masks else replace(item, mask=None)))
+            for item in self.leaving.items()
+        )
+        work = partial(written, writer.write)
+        with (
+            disk(self.options.into),  # a disk that is full is this one, not the ledger's
+            closing(self.workers.map(work, batches_of(items, writer.largest), longest=longest)) as batches,
+        ):
+            for batch in batches:
+                self._take(writer, batch)
+            writer.finish()
+
+    def _take(self, writer: Writer, found: WrittenBatch) -> None:
+        self.missing += found.problems
+        writer.take(found.split, found.written)
+        self.files[found.split].update(found.counts)
+        self.rows[found.split].update(found.rows)
+
+    def _captioned(self, item: ExportItem) -> ExportItem:
+        return item if self.captions is None else replace(item, caption=self.captions.of(item))
+
+    def _card(self, writer: Writer, made: _MadeBy) -> str:
+        splits = [
+            SplitFacts(name, files, self.rows[name], [f"{name}/{pattern}" for pattern in writer.files(name)])
+            for name, files in self.files.items()
+        ]
+        return card(CardFacts(made.job, splits, made.prompts, self.options.command))
+
+    def _exported(self, writer: Writer) -> Exported:
+        notes = [*writer.notes, *(self.captions.notes if self.captions else ())]
+        if unmatched := self.exclusion.unmatched:
+            one = len(unmatched) == 1
+            entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
+            notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
+        if unreadable := self.leaving.unreadable:
+            leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
+            notes.append(f"{leave} without boxes (first: {unreadable[0]})")
+        splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
+        counts = sum(self.files.values(), Counter[str]())
+        notes += [
+            f"the split {name} is empty: too few source pictures for its share"
+            for name in self.options.splits.names
+            if not splits[name]
+        ]
+        return Exported(
+            to=self.options.to,
+            into=self.options.into,
+            pictures=counts["images"],
+            originals=counts[ORIGINALS],
+            masks=counts["masks"],
+            captions=None if self.captions is None else self.captions.number,
+            splits=splits,
+            excluded=self.leaving.excluded,
+            missing=tuple(self.missing),
+            notes=tuple(notes),
+        )
+
+
+def _refuse(into: Path, output: Path) -> None:
+    for ours in (output / "images", output / ".batcher"):
+        if into.absolute().is_relative_to(ours):
+            raise errors.UsageError(f"{ours} is the job's own; export to another folder")
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise errors.UsageError(
+            f"{into} is not empty, and an export writes over nothing; remove it or choose another folder"
+        )
+
+
+def _captions(options: ExportOptions) -> Captions | None:
+    """Raises UsageError."""
+    if options.captions is None:
+        return None
+    if options.to == ExportFormat.PARQUET:
+        raise errors.UsageError(
+            "--captions writes files beside pictures, and parquet has none; its column prompt has the texts"
+        )
+    return Captions(options.captions)
+
+
+def _writer(options: ExportOptions, columns: Columns, showing: Collection[str]) -> Writer:
+    match options.to:
+        case ExportFormat.IMAGEFOLDER:
+            return ImageFolder(options.into, columns, showing)
+        case ExportFormat.WEBDATASET:
+            return WebDataset(options.into, columns)
+        case ExportFormat.PARQUET:
+            return Parquet(options.into, columns)
+        case _:
+            assert_never(options.to)

@@ -1,0 +1,302 @@
+"""A delivered picture, and its original, as they leave: file, columns, mask.
+
+Rule: paths of this machine stay here; a file is named by its place in the export, or by its name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from batcher import errors
+from batcher.job.geometry import LABEL_COLUMNS, Geometry
+from batcher.job.plan.names import safe_name
+from batcher.ledger import records
+from batcher.ledger.plan_models import PlanModels
+from batcher.ledger.records import DeliveredPicture
+from batcher.results.export.exclusion import Exclusion
+from batcher.results.export.splits import Splits
+from batcher.storage import pictures, stores
+from batcher.storage.addresses import is_stored, is_url
+from batcher.storage.destination import Destination
+from batcher.storage.pictures import has_picture_suffix
+from batcher.task import value_at
+
+PICTURE_INPUTS = ("image", "input_image", "init_image")
+"""What the source is called where no geometry says it."""
+SAYS_WHICH = "is_original"
+ORIGINALS = "originals"
+"""The folder of the sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask of the source, and where it is to be laid; `placement` None: it leaves as it is. `fitting`: one
+    of another shape than the source is not the source's."""
+
+    path: str
+    placement: Mapping[str, int] | None
+    size: tuple[int, int]
+    fitting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportItem:
+    """One picture that leaves as `folder/name`: its columns, its mask.
+
+    `address` is where it lies: a path of this disk or an object of a store. `size` is its bytes, as far as
+    they are known. `digest` is given where the file is not ours and has to be looked at. `key` is what a form
+    calls it that has no folders. `caption` is the text beside it: None where none was asked for, empty where
+    it has none.
+    """
+
+    split: str
+    folder: str
+    name: str
+    address: str
+    values: Mapping[str, Any]
+    size: int
+    mask: Mask | None = None
+    digest: str = ""
+    key: str = ""
+    caption: str | None = None
+
+
+class ExportItems:
+    """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        pictures: Destination,
+        splits: Splits,
+        exclusion: Exclusion,
+        *,
+        originals: bool,
+    ) -> None:
+        self._connection = connection
+        self._pictures = pictures
+        self._splits = splits
+        self._exclusion = exclusion
+        self._originals = _Originals() if originals else None
+        self._models = PlanModels(connection)
+        self.excluded = 0
+        self.unreadable: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._originals is not None:
+            self._originals.close()
+
+    def looked(self) -> Iterator[ExportItem]:
+        """Every variant, to be learned from."""
+        for picture in records.pictures(self._connection):
+            if self._exclusion.excludes(picture):
+                self.excluded += 1
+                continue
+            if "labels_problem" in picture.line:
+                self.unreadable.append(str(picture.line["labels_problem"]))
+            item = self._variant(picture)
+            if self._originals is not None:
+                self._originals.learn(source_of(picture, self._rule_of(picture)).group, picture, item.values)
+            yield item
+
+    def items(self) -> Iterator[ExportItem]:
+        """Every variant, and after the first of each source the source itself, where it is a file."""
+        for picture in records.pictures(self._connection):
+            if self._exclusion.excludes(picture):
+                continue
+            item = self._variant(picture)
+            yield item
+            if self._originals is not None:
+                source = source_of(picture, self._rule_of(picture))
+                if source.path is not None and self._originals.first(source.group):
+                    yield self._original(source, picture, item)
+
+    def _rule_of(self, picture: DeliveredPicture) -> Geometry | None:
+        return self._models.geometry(str(picture.line["model"]))
+
+    def _variant(self, picture: DeliveredPicture) -> ExportItem:
+        source = source_of(picture, self._rule_of(picture))
+        line = dict(picture.line)
+        name = Path(str(line.pop("file_name"))).name
+        line.pop("labels_problem", None)
+        values = {_plain(column): _here(value) for column, value in line.items()}
+        if source.path is not None:
+            values["source_sha256"] = source.group
+            if self._originals is not None:
+                values["source_image"] = f"originals/{self._originals.name(source, picture)}"
+        if self._originals is not None:
+            values[SAYS_WHICH] = False
+        size = (line["width"], line["height"])
+        path = mask_of(picture)
+        # What the model got as its mask it fitted itself; a placement that is stretched has no shape to keep.
+        rule = self._rule_of(picture)
+        fitting = "mask" not in picture.media and rule is not None and rule.fit != "stretch"
+        mask = Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
+        return ExportItem(
+            self._splits.of(source.group),
+            "images",
+            name,
+            self._pictures.address(f"images/{name}"),
+            values,
+            picture.size,
+            mask,
+        )
+
+    def _original(
+        self, source: OriginalPicture, picture: DeliveredPicture, variant: ExportItem
+    ) -> ExportItem:
+        assert source.path is not None
+        assert self._originals is not None
+        values = {
+            column: value
+            for column, value in variant.values.items()
+            if column in self._originals.common(source.group)
+        }
+        values |= {"sha256": source.group, "source_sha256": source.group, SAYS_WHICH: True}
+        for column in LABEL_COLUMNS:
+            if f"source_{column}" in picture.line:
+                values[column] = values[f"source_{column}"] = picture.line[f"source_{column}"]
+        name = self._originals.name(source, picture)
+        values["source_image"] = f"originals/{name}"
+        path = mask_of(picture)
+        mask = Mask(path, None, (0, 0)) if path else None
+        size = variant.size if is_stored(source.path) else _size_of(source.path)
+        return ExportItem(
+            variant.split, ORIGINALS, name, source.path, values, size, mask, digest=source.group
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalPicture:
+    """What a picture was made from: `group` is the same for all its variants; `path` where it is a file."""
+
+    group: str
+    path: str | None = None
+
+
+def source_of(picture: DeliveredPicture, rule: Geometry | None) -> OriginalPicture:
+    """The source of a delivered picture: the media input that the model's geometry names, or the likeliest;
+    a picture made from nothing is its own source."""
+    likely = (*((rule.input,) if rule else ()), *PICTURE_INPUTS)
+    others = sorted(picture.media, key=lambda name: ("mask" in name, name))
+    for name in (*likely, *others):
+        value = value_at(picture.params, name)
+        if name in picture.media:
+            return OriginalPicture(picture.media[name], str(value))
+        if isinstance(value, str) and is_url(value):
+            return OriginalPicture(value)
+    return OriginalPicture(str(picture.line["key"]))
+
+
+def mask_of(picture: DeliveredPicture) -> str | None:
+    """The mask of a picture's source: a file that a column or a parameter `mask` names."""
+    beside = picture.columns.get("mask")
+    if isinstance(beside, str) and (os.path.isabs(beside) or is_stored(beside)):
+        return beside
+    return str(picture.params["mask"]) if "mask" in picture.media else None
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0  # that it is not there is told when its turn comes
+
+
+def _original_name(source: OriginalPicture, picture: DeliveredPicture) -> str:
+    """After the file, with a picture's suffix, for readers go by it; where it has none, the bytes tell."""
+    path = source.path or ""
+    name = os.path.basename(path)
+    if stores.dataset_cells.is_cell(path):
+        named = picture.columns.get("name") if picture.columns.get("image") == path else None
+        name = str(named or stores.dataset_cells.name_of(path))
+    stem, suffix = os.path.splitext(name)
+    if not has_picture_suffix(name):
+        stem, suffix = name, _suffix_of(path)
+    return f"{safe_name(stem)}-{source.group[:8]}{suffix.lower()}"
+
+
+def _suffix_of(path: str) -> str:
+    """What the bytes are; nothing where they are no picture, which is told when its turn comes."""
+    try:
+        with stores.open_address(path) as file:
+            return pictures.identify(file).suffix
+    except (OSError, errors.BadDownload):
+        return ""
+
+
+def _plain(column: str) -> str:
+    """Readers of image folders take every `..._file_name` for a picture, and `mask` is the export's own."""
+    if column == "mask":
+        return "source_mask"
+    for ending in ("_file_name", "_file_names"):
+        if column.endswith(ending):
+            return f"{column.removesuffix(ending)}_file"
+    return "files" if column == "file_names" else column
+
+
+def _here(value: Any) -> Any:
+    """A path of this machine says nothing elsewhere: its last part does."""
+    names_file = isinstance(value, str) and os.path.isabs(value) and "\n" not in value
+    if names_file and (has_picture_suffix(value) or value.lower().endswith(".txt")):
+        return os.path.basename(value)
+    return value
+
+
+class _Originals:
+    """Which columns speak of a source itself: those that are the same in all its variants, for every source.
+    Kept in a temporary database, for memory does not grow with the number of pictures."""
+
+    def __init__(self) -> None:
+        self._kept = sqlite3.connect("", isolation_level=None)
+        self._kept.execute("PRAGMA synchronous=OFF")
+        self._kept.execute(
+            "CREATE TABLE sources "
+            "(name TEXT PRIMARY KEY, columns TEXT NOT NULL, taken INTEGER DEFAULT 0) WITHOUT ROWID"
+        )
+        self._kept.execute("CREATE TABLE files (name TEXT PRIMARY KEY, file TEXT NOT NULL) WITHOUT ROWID")
+        self._kept.execute("BEGIN")
+        self._varying: set[str] = set()
+
+    def close(self) -> None:
+        self._kept.close()
+
+    def name(self, source: OriginalPicture, picture: DeliveredPicture) -> str:
+        """What the source is called in the export: after the first of the files that have its content."""
+        row = self._kept.execute("SELECT file FROM files WHERE name = ?", (source.group,)).fetchone()
+        if row is not None:
+            return str(row[0])
+        name = _original_name(source, picture)
+        self._kept.execute("INSERT INTO files VALUES (?, ?)", (source.group, name))
+        return name
+
+    def learn(self, group: str, picture: DeliveredPicture, values: Mapping[str, Any]) -> None:
+        of_rows = {column for column in picture.columns if column in values}
+        mine = {column: values[column] for column in of_rows}
+        row = self._kept.execute("SELECT columns FROM sources WHERE name = ?", (group,)).fetchone()
+        if row is None:
+            self._kept.execute("INSERT INTO sources (name, columns) VALUES (?, ?)", (group, json.dumps(mine)))
+            return
+        first = json.loads(row[0])
+        self._varying |= {
+            column for column in first.keys() | mine.keys() if first.get(column) != mine.get(column)
+        }
+
+    def common(self, group: str) -> set[str]:
+        """The columns of this source that are its own."""
+        row = self._kept.execute("SELECT columns FROM sources WHERE name = ?", (group,)).fetchone()
+        return set(json.loads(row[0])) - self._varying
+
+    def first(self, group: str) -> bool:
+        """Whether nobody has asked this of the source before."""
+        cursor = self._kept.execute("UPDATE sources SET taken = 1 WHERE name = ? AND taken = 0", (group,))
+        return cursor.rowcount == 1

@@ -1,0 +1,57 @@
+"""What a form of a dataset must be able to do, and which forms there are.
+
+Rule: a new form is a member of ExportFormat, a Writer of its own and its case in exporter.py; nothing else
+knows their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+from batcher.results.export.items import ExportItem
+from batcher.results.export.loading import LoadedItem
+
+
+class ExportFormat(StrEnum):
+    """The words of `export --to`."""
+
+    IMAGEFOLDER = "imagefolder"
+    WEBDATASET = "webdataset"
+    PARQUET = "parquet"
+
+
+Write = Callable[[str, Iterator[LoadedItem]], Any]
+"""Writes the pictures of one split, and tells its Writer what came of it. It must pickle."""
+
+
+class Writer(Protocol):
+    """One form of a dataset, in the process that exports: it names and notes what was written anywhere."""
+
+    @property
+    def write(self) -> Write:
+        """The work on bytes, for whoever does it."""
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """How many pictures, and bytes, one piece of work has at most."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader should know."""
+
+    def named(self, item: ExportItem) -> ExportItem:
+        """The item as this form calls it."""
+
+    def take(self, split: str, written: Any) -> None:
+        """What `write` returned for pictures of this split, in their order."""
+
+    def files(self, split: str) -> Sequence[str]:
+        """Patterns of what lies in the split by now, relative to it, by which a reader finds all of it."""
+
+    def finish(self) -> None:
+        """All was taken: what is still unfinished takes its place."""
+
+    def close(self) -> None:
+        """Leaves nothing open, whatever happened."""

@@ -1,0 +1,172 @@
+"""Where a job stands: the one JSON object of `run --json`, `status --json` and report.json.
+
+Rule: nothing is invented. Every number is a count over the ledger's rows, and the counts add up to the total.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batcher import errors
+from batcher.ledger import controls, database, last_run, notices, picture_checks, totals
+from batcher.storage import layout, lock
+from batcher.task import IN_FLIGHT, State
+
+if TYPE_CHECKING:
+    import pandas
+
+CALLS = ("submit", "status", "result", "sync", "upload", "download", "history", "throttled")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a job, so far. Money in credits; `exit_code`, `causes` and `balance`
+    (opening, spent, closing, difference) tell how the last run ended. `per_image` is what an image costs:
+    the mean of those that were paid, else the price; `left_out` counts the rows that the plan left out.
+
+    `news` counts the troubles that came up since a run last came to its end and told of them, by kind
+    (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
+    `warned` pictures have a warning, and `warnings` counts each text.
+    Until `record_ends_at` (Unix s) the oldest request in flight can be fetched."""
+
+    job: str
+    state: str
+    total: int
+    counts: Mapping[str, int]
+    images: int
+    cost: Mapping[str, float]
+    calls: Mapping[str, int]
+    failures: Mapping[str, int]
+    rejections: Mapping[str, int]
+    updated_at: str
+    output: Path
+    exit_code: int = 0
+    causes: tuple[str, ...] = field(default=())
+    balance: Mapping[str, float] | None = None
+    unsure: Mapping[str, int] = field(default_factory=dict)
+    model: str = ""
+    per_image: float = 0.0
+    left_out: int = 0
+    news: Mapping[str, int] = field(default_factory=dict)
+    known: int = 0
+    acked: int = 0
+    unseen: int = 0
+    record_ends_at: float | None = None
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    warned: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `run --json` and `status --json`."""
+        return {
+            "job": self.job,
+            "state": self.state,
+            "total": self.total,
+            "counts": dict(self.counts),
+            "images": self.images,
+            "cost": dict(self.cost),
+            "calls": dict(self.calls),
+            "failures": dict(self.failures),
+            "rejections": dict(self.rejections),
+            "news": dict(self.news),
+            "updated_at": self.updated_at,
+        }
+
+    def pictures(self) -> Iterator[dict[str, Any]]:
+        """The metadata line of each delivered picture, in the plan's order, with its `path`: a Path, or the
+        URL (str) of one that lies in an object store. Sizes in pixels, cost in credits, times in seconds,
+        `submitted_at` in Unix seconds; a column of the source that is called `path` is `source_path`.
+
+        Read from the ledger as it is now. Raises LedgerError, DiskError.
+        """
+        from batcher.results.report.record_files import pictures
+
+        return pictures(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each delivered picture, with the columns of `pictures` (`path` as text), and no row
+        where nothing is delivered. Raises UsageError where pandas is not installed, LedgerError, DiskError.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise errors.UsageError("pandas is not installed: pip install pandas") from None
+        lines = [{**line, "path": str(line["path"])} for line in self.pictures()]
+        return pandas.DataFrame(lines, columns=None if lines else ["file_name", "path"])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the totals, and the newest pictures."""
+        from batcher.results.report.notebook_view import as_html
+
+        return as_html(self)
+
+
+def of_folder(output: Path, *, now: float, running: bool | None = None) -> Report:
+    """The report of an output folder, read beside whatever run may hold it.
+
+    `running` None: asked of the lock. Raises UsageError when nothing was ever run there, LedgerError.
+    """
+    path = layout.ledger_path(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    if running is None:
+        running = lock.holder(layout.lock_path(output)) is not None
+    with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
+        connection.execute("BEGIN")
+        return of_ledger(connection, output, now=now, running=running)
+
+
+def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
+    """The same of a ledger that is open, inside whatever transaction is."""
+    counts = totals.counts(connection)
+    price = totals.price(connection)
+    money = totals.money(connection)
+    unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
+    calls = totals.calls(connection)
+    last = last_run.last(connection)
+    troubles = notices.count(connection)
+    news = troubles.news if last.news is None else last.news
+    return Report(
+        job=database.meta(connection, "job") or output.name,
+        state=_state(running, unfinished or not counts, controls.paused_since(connection) is not None),
+        total=sum(counts.values()),
+        counts={state.value: n for state, n in counts.items()},
+        images=totals.images(connection),
+        cost=money.in_credits(price),
+        unsure=money.unsure,
+        calls={kind: calls[kind] for kind in CALLS},
+        failures=totals.failures(connection),
+        rejections=totals.rejections(connection),
+        updated_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        output=output,
+        exit_code=last.exit_code,
+        causes=last.causes,
+        balance=last.balance,
+        model=database.meta(connection, "model") or "",
+        per_image=totals.credits(money.per_image(price)),
+        left_out=totals.left_out(connection),
+        news=news,
+        known=max(0, troubles.failures - sum(news.values()) + news.get("rejected", 0)),
+        acked=troubles.acked,
+        record_ends_at=_record_ends_at(connection),
+        unseen=troubles.failures,
+        warnings=picture_checks.warnings(connection),
+        warned=picture_checks.warned(connection),
+    )
+
+
+def _state(running: bool, unfinished: bool, paused: bool) -> str:
+    """A job that is paused is so with and without a process, as long as there is something to do."""
+    if paused and unfinished:
+        return "paused"
+    return "running" if running else "idle" if unfinished else "finished"
+
+
+def _record_ends_at(connection: sqlite3.Connection) -> float | None:
+    first, ttl = totals.first_submitted(connection), database.meta(connection, "result_ttl")
+    return None if first is None or ttl is None else first + float(ttl)

@@ -1,0 +1,44 @@
+"""Addresses of files: a path of this disk, a URL, or an object of a store (`s3://bucket/a.jpg`).
+
+Rule: text alone decides; nothing is looked up.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+
+
+def is_url(text: str) -> bool:
+    """Whether the API reads this itself: http, https or a data URI."""
+    return text.startswith(("http://", "https://", "data:", "HTTP://", "HTTPS://"))
+
+
+def is_stored(text: str) -> bool:
+    """Whether it lies in an object store (`s3://bucket/a.jpg`) or a saved dataset, not on this disk."""
+    return _SCHEME.match(text) is not None and not is_url(text)
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://")
+
+
+def resolve(folder: str, path: str) -> str:
+    """`path` from `folder`, absolute, which may be a folder of an object store; `~` is the home folder."""
+    if is_stored(path):
+        return path
+    if is_stored(folder):
+        scheme, _, below = folder.partition("://")
+        return f"{scheme}:/{os.path.normpath(os.path.join('/', below, path))}"
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """By this names are in the order in which people count: `cat2` before `cat10`; numbers before letters."""
+    parts = [
+        (0, int(part), part) if part[0] in _DIGITS else (1, 0, part) for part in _PARTS.split(name) if part
+    ]
+    return tuple(parts)
+
+
+_PARTS = re.compile(r"([0-9]+)")
+_DIGITS = frozenset("0123456789")

@@ -1,0 +1,82 @@
+"""v1 answers that break off: the job is paid for, its headers name it, and the history has its link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.engine import audit
+from batcher.sandbox import Faults, faults
+from tests.support.harness import KEY, Harness
+from tests.support.sandboxes import MakeSandbox
+from tests.support.scripted_api import Api, Whole
+
+
+@pytest.mark.parametrize("policy", ["resubmit", "hold", "reconcile"])
+@pytest.mark.parametrize("late", [0, 40])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.Short(route="sync", calls=[2]),
+        faults.Truncated(route="sync", calls=[2]),
+        faults.Empty(route="sync", calls=[2]),
+    ],
+)
+async def test_a_picture_that_breaks_off_is_had_from_the_history(
+    harness: Harness, sandbox: MakeSandbox, fault: faults.Fault, late: float, policy: str
+) -> None:
+    script = Faults([fault, faults.LateRows(delay=late)])
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await harness.run(server, harness.manifest(4, api="v1", retry={"doubtful": policy}))
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
+        assert report.cost == {"spent": 0.04, "reserved": 0, "doubtful": 0, "lost": 0}
+        assert not list((harness.output / ".batcher" / "spool").iterdir())
+
+
+@pytest.mark.parametrize("history", [faults.Status(route="history", code=404), faults.LateRows(delay=1e6)])
+async def test_without_a_row_in_the_history_it_is_doubt_as_any_lost_answer(
+    harness: Harness, sandbox: MakeSandbox, history: faults.Fault
+) -> None:
+    script = Faults([faults.Short(route="sync", calls=[2]), history])
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await harness.run(server, harness.manifest(4, api="v1"))
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 5)
+        assert harness.outcomes() == {"completed": 4, "doubtful": 1}
+
+
+async def test_what_broke_off_in_one_run_is_had_by_the_next_or_by_the_audit(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    script = Faults(
+        [faults.Short(route="sync", calls=[2]), faults.Status(route="history", code=503, until=300)]
+    )
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        held = harness.manifest(4, api="v1", retry={"doubtful": "hold"})
+        report = await harness.run(server, held)
+        assert (report.exit_code, report.counts["doubtful"], server.billed) == (3, 1, 4)
+        await anyio.sleep(3600)
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+        found, _ = await audit(harness.output, warn=lambda text: None, account=account, now=harness.now)
+        assert ([orphan.cost for orphan in found.orphans], found.unexplained) == ([10_000], 0)
+        report = await harness.run(server, held)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
+
+
+async def test_an_id_that_every_answer_repeats_is_nobodys(harness: Harness) -> None:
+    """The history would name one job for all of them."""
+
+    class Repeating(Api):
+        def submitted(self, number: int) -> Any:
+            return Whole(b"HTTP/1.1 200 OK\r\nx-request-id: same\r\n", b"upstream connect: ok")
+
+    api = Repeating()
+    (report,) = await api.serve(harness, 6, api="v1", limits={"in_flight": 1})
+    assert (report.exit_code, api.submits) == (5, 2)
+    assert harness.rows("SELECT count(*) FROM submissions WHERE request_id = 'same'") == [(1,)]

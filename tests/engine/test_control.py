@@ -1,0 +1,199 @@
+"""A run is talked to: paused, resumed, given another limit, and what holds for the runs after it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import anyio
+import pytest
+import yaml
+
+from batcher.cli import ended
+from batcher.engine.control import still_held
+from batcher.job.manifest import Limits
+from batcher.ledger.controls import SetLimit
+from batcher.progress import Event, Message, Snapshot
+from batcher.results import report
+from batcher.sandbox import Sandbox
+from tests.support.harness import Harness
+from tests.support.sandboxes import MakeSandbox
+
+
+async def said(*arguments: str) -> int:
+    """A command in a thread: a run in this loop goes on meanwhile."""
+    return await asyncio.to_thread(ended, [*arguments])
+
+
+def texts(heard: list[Event]) -> list[str]:
+    return [event.text for event in heard if isinstance(event, Message)]
+
+
+def changed(harness: Harness, **limits: Any) -> Any:
+    """The manifest with other limits."""
+    path = harness.folder / "job.yaml"
+    data = yaml.safe_load(path.read_text())
+    return harness.manifest(20, limits=data["limits"] | limits)
+
+
+@pytest.mark.parametrize("rpm", [60, "none"])
+@pytest.mark.parametrize("in_flight", [1, 50])
+async def test_a_pause_lets_nothing_leave_and_everything_come_home(
+    harness: Harness, sandbox: MakeSandbox, rpm: Any, in_flight: int
+) -> None:
+    heard: list[Event] = []
+    async with sandbox(service=5) as server:
+        job = harness.manifest(20, limits={"rpm": rpm, "in_flight": in_flight})
+        if rpm == "none":
+            server_submits = 0
+
+        async def paused_for_a_while() -> None:
+            nonlocal server_submits
+            await anyio.sleep(0.2 if in_flight == 50 and rpm == "none" else 5)
+            assert await said("pause", str(harness.output)) == 0
+            await anyio.sleep(1.0)
+            server_submits = server.counts["submit"]
+            await anyio.sleep(100)
+            assert server.counts["submit"] == server_submits
+            stands = report.of_folder(harness.output, now=0.0)
+            if stands.counts["planned"]:
+                assert stands.state == "paused"
+                assert stands.counts["submitted"] == stands.counts["ready"] == 0
+                (last,) = [event for event in heard if isinstance(event, Snapshot)][-1:]
+                assert (last.paused, last.waiting[:13]) == (True, "paused since ")
+            assert await said("resume", str(harness.output)) == 0
+
+        server_submits = 0
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(paused_for_a_while)
+            result = await harness.run(server, job, heard.append)
+        harness.check(result)
+        assert (result.exit_code, result.counts["done"], server.billed) == (0, 20, 20)
+        assert "resumed: submits go on" in texts(heard) or server_submits == 20
+
+
+async def test_a_pause_survives_the_process_and_a_stop_ends_the_wait(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[Event] = []
+    async with sandbox(service=5) as server:
+        job = harness.manifest(6)
+        assert (await harness.run(server, job, limit=2)).counts["planned"] == 4
+        assert await said("pause", str(harness.output), "--json") == 0
+        assert json.loads(capsys.readouterr().out)["state"] == "paused"
+        bounded = harness.manifest(6, limits={"max_duration": "60s"})
+        waited = await harness.run(server, bounded, heard.append)
+        assert (waited.exit_code, waited.state, waited.counts["planned"]) == (10, "paused", 4)
+        assert texts(heard)[0].startswith("paused since ")
+        assert await said("resume", str(harness.output)) == 0
+        assert (await harness.run(server, job)).exit_code == 0
+
+
+async def test_a_paused_run_with_nothing_left_to_submit_ends(harness: Harness, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        job = harness.manifest(3)
+        await harness.run(server, job, limit=1)
+        assert await said("pause", str(harness.output)) == 0
+        assert (await harness.run(server, job, limit=0)).exit_code == 0
+        assert await said("resume", str(harness.output)) == 0
+        assert (await harness.run(server, job)).state == "finished"
+        assert await said("pause", str(harness.output)) == 0
+        assert (await harness.run(server, job)).state == "finished"
+
+
+async def while_it_runs(harness: Harness, server: Sandbox, job: Any, *words: str) -> tuple[Any, list[Event]]:
+    """A run to which a command is said after 10 s."""
+    heard: list[Event] = []
+
+    async def speak() -> None:
+        await anyio.sleep(10)
+        assert await said("set", str(harness.output), *words) == 0
+
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(speak)
+        result = await harness.run(server, job, heard.append)
+    return result, heard
+
+
+async def test_a_rate_that_is_set_holds_within_a_second(harness: Harness, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=1) as server:
+        job = harness.manifest(40, limits={"rpm": 60, "in_flight": 50})
+        began = asyncio.get_running_loop().time()
+        result, heard = await while_it_runs(harness, server, job, "limits.rpm=600")
+        assert (result.exit_code, server.billed) == (0, 40)
+        assert asyncio.get_running_loop().time() - began < 22
+        assert "limits.rpm: 60 -> 600, by `batcher set`" in texts(heard)
+
+
+async def test_more_money_is_taken_over_and_never_more_than_that(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=2, price=0.01) as server:
+        job = harness.manifest(40, limits={"rpm": 60, "max_cost": 0.30})
+        result, _ = await while_it_runs(harness, server, job, "limits.max_cost=0.15")
+        assert (result.exit_code, result.counts["done"], server.billed) == (4, 15, 15)
+        assert await said("set", str(harness.output), "limits.max_cost=0.20") == 0
+        result = await harness.run(server, job)
+        assert (result.exit_code, server.billed) == (4, 20)
+
+
+async def test_fewer_in_flight_are_taken_over(harness: Harness, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5, sigma=0) as server:
+        job = harness.manifest(60, limits={"rpm": 600, "in_flight": 20})
+        result, heard = await while_it_runs(harness, server, job, "limits.in_flight=2")
+        assert result.exit_code == 0
+        snapshots = [event for event in heard if isinstance(event, Snapshot) and event.elapsed > 20]
+        assert snapshots
+        assert max(snapshot.in_flight for snapshot in snapshots) <= 2
+
+
+async def test_what_was_set_holds_for_later_runs_until_the_manifest_says_another_value(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=1) as server:
+        harness.manifest(20, limits={"rpm": 60, "in_flight": 50})
+        await harness.run(server, changed(harness), limit=1)
+        assert await said("set", str(harness.output), "limits.rpm=120") == 0
+        assert capsys.readouterr().out.splitlines()[0] == "limits.rpm: 60 -> 120"
+        assert await said("set", str(harness.output), "limits.rpm=240") == 0
+        assert capsys.readouterr().out.splitlines()[0] == "limits.rpm: 120 -> 240"
+        heard: list[Event] = []
+        await harness.run(server, changed(harness), heard.append, limit=1)
+        assert texts(heard)[0] == "limits.rpm is 240, as `batcher set` said; the manifest says 60"
+        assert [event.rpm_configured for event in heard if isinstance(event, Snapshot)][-1] == 240
+        heard.clear()
+        await harness.run(server, changed(harness, rpm=90), heard.append, limit=1)
+        said_once = "limits.rpm is 90: the manifest was changed since `batcher set` said 240"
+        assert texts(heard)[0] == said_once
+        heard.clear()
+        await harness.run(server, changed(harness, rpm=90), heard.append, limit=1)
+        assert texts(heard) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("limits.rmp=9", "what can be set is limits.rpm, limits.max_cost, limits.in_flight"),
+        ("rpm=9", "what can be set is"),
+        ("limits.rpm", "what can be set is"),
+        ("limits.rpm=0", "must be above 0"),
+        ("limits.max_cost=-3", "limits.max_cost"),
+        ("limits.in_flight=many", "limits.in_flight"),
+        ("limits.rpm=[", "limits.rpm"),
+    ],
+)
+async def test_what_no_manifest_could_say_is_refused_and_changes_nothing(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str], words: str, text: str
+) -> None:
+    async with sandbox(service=1) as server:
+        await harness.run(server, harness.manifest(2), limit=1)
+    assert await said("set", str(harness.output), "limits.max_cost=5", words) == 2
+    assert text in capsys.readouterr().err
+    assert harness.rows("SELECT value FROM meta WHERE key = 'limits'") == []
+
+
+def test_a_limit_holds_while_the_manifest_says_what_it_said() -> None:
+    noted = {"rpm": SetLimit(120, 60), "max_cost": SetLimit(None, 3), "in_flight": SetLimit(4, None)}
+    assert still_held(Limits(rpm=60, max_cost=3), noted) == noted
+    assert still_held(Limits(rpm=61, max_cost=4, in_flight=9), noted) == {}

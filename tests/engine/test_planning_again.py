@@ -1,0 +1,126 @@
+"""A resume plans nothing where nothing has changed, whatever params put together; else it does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from batcher.engine import planning
+from batcher.job.manifest import Manifest
+from batcher.ledger.ledger import Ledger
+from tests.support.manifests import parse
+
+TABLE = "file,text\na,red\nb,blue\n"
+COMPOSED = 'image: "photos/{{ file }}.png", prompt: x'
+LONG_AGO = 1_600_000_000
+
+
+class Planned:
+    """A job in a folder, and its ledger."""
+
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        self.folder = folder
+        self._ledger = ledger
+
+    def manifest(self, params: str) -> Manifest:
+        name = 'output: {name: "{{ file }}"}'
+        text = f"model: sd1.5-outpaint\ninputs: {{table: t.csv}}\nparams: {{{params}}}\n{name}\n"
+        return parse(text, "job.yaml", self.folder)
+
+    def again(self, params: str) -> int | None:
+        """How many tasks the plan has now; None: it stood."""
+        plan = planning.plan_into(
+            self._ledger, self.manifest(params), warn=print, progress=lambda n: None, check=lambda c, n: None
+        )
+        return None if plan is None else plan.total
+
+    def picture(self, name: str, colour: str = "red") -> Path:
+        path = self.folder / "photos" / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64), colour).save(path)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+        return path
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Iterator[Planned]:
+    (tmp_path / "t.csv").write_text(TABLE)
+    with closing(Ledger(tmp_path / "ledger.sqlite", now=time.time)) as ledger:  # noqa: TID251
+        job = Planned(tmp_path, ledger)
+        job.picture("a.png")
+        job.picture("b.png", "blue")
+        yield job
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        COMPOSED,
+        "image: \"{{ 'photos/' ~ file }}.png\", prompt: x",
+        'image: "https://host/{{ file }}.png", prompt: "{{ text }}"',
+        'image: photos/a.png, prompt: "{{ text }}, black/white"',
+        'image: photos/a.png, prompt: "{{ text }} as in old.png"',
+    ],
+)
+async def test_what_has_not_changed_is_not_planned_again(planned: Planned, params: str) -> None:
+    assert planned.again(params) == 2
+    assert planned.again(params) is None
+    assert planned.again(params) is None
+
+
+async def test_a_changed_picture_behind_a_composed_path_is_seen(planned: Planned) -> None:
+    planned.again(COMPOSED)
+    path = planned.picture("b.png", "green")
+    os.utime(path, (LONG_AGO + 5, LONG_AGO + 5))
+    assert planned.again(COMPOSED) == 2
+    assert planned.again(COMPOSED) is None
+
+
+async def test_a_picture_that_is_gone_from_behind_a_composed_path_is_seen(planned: Planned) -> None:
+    planned.again(COMPOSED)
+    (planned.folder / "photos" / "b.png").unlink()
+    assert planned.again(COMPOSED) == 1
+    assert planned.again(COMPOSED) is None, "nor is it planned again while it is missing"
+
+
+async def test_a_picture_that_comes_where_there_was_none_is_seen(planned: Planned) -> None:
+    path = planned.folder / "photos" / "b.png"
+    path.rename(planned.folder / "aside.png")
+    assert planned.again(COMPOSED) == 1
+    assert planned.again(COMPOSED) is None
+    (planned.folder / "aside.png").rename(path)
+    assert planned.again(COMPOSED) == 2
+
+
+async def test_a_picture_that_comes_under_a_name_that_is_spelled_otherwise_is_seen(planned: Planned) -> None:
+    path = planned.folder / "photos" / "b.png"
+    path.rename(planned.folder / "aside.png")
+    assert planned.again(COMPOSED) == 1
+    (planned.folder / "aside.png").rename(path.with_name("b.png "))
+    assert planned.again(COMPOSED) == 2
+    assert planned.again(COMPOSED) is None
+
+
+async def test_half_a_picture_that_becomes_whole_is_seen(planned: Planned) -> None:
+    path = planned.folder / "photos" / "b.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60])
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    assert planned.again(COMPOSED) == 1
+    assert planned.again(COMPOSED) is None
+    path.write_bytes(whole)
+    assert planned.again(COMPOSED) == 2
+
+
+async def test_another_job_in_the_ledger_forgets_what_the_first_one_put_together(planned: Planned) -> None:
+    planned.again(COMPOSED)
+    plain = "image: photos/a.png, prompt: x"
+    assert planned.again(plain) is not None
+    (planned.folder / "photos" / "b.png").unlink()
+    assert planned.again(plain) is None
