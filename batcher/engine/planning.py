@@ -23,6 +23,7 @@ from batcher.job.catalog import Model
 from batcher.job.catalog.provider_list import kept_list, retired_text, unknown_text
 from batcher.job.diagnostics import Diagnostics, RowSink, Warn
 from batcher.job.inputs import InputsContext
+from batcher.job.labels.categories import CategoryTable
 from batcher.job.labels.label_checks import check_labels
 from batcher.job.manifest import Manifest
 from batcher.job.manifest.templates import compile_template
@@ -31,7 +32,14 @@ from batcher.job.plan import PlanContext
 from batcher.job.row import Row
 from batcher.job.sources.cell_locator import CellLocator
 from batcher.job.sources.source_kind import is_local_picture
-from batcher.ledger import composed_files, database, plan_sample, plan_writer, prompt_templates
+from batcher.ledger import (
+    composed_files,
+    database,
+    label_categories,
+    plan_sample,
+    plan_writer,
+    prompt_templates,
+)
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
@@ -159,17 +167,23 @@ def plan_into(
     sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
     digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
     duplicates = DuplicateCounter(ledger.connection)
+    categories = CategoryTable()
+
+    def at_end(connection: sqlite3.Connection, number: int) -> None:
+        check(connection, number)
+        label_categories.note(connection, categories.categories)
+
     try:
         with ComposedFiles(ledger.connection, notes) as composed:
             planned = ledger.plan(
                 OnlyNew(manifest, ledger.connection).tasks(
-                    _tasks(manifest, digests, composed, duplicates, warn, sink), warn
+                    _tasks(manifest, digests, composed, duplicates, categories, warn, sink), warn
                 ),
                 fingerprint,
                 shard=shard,
                 progress=progress,
                 settled=lambda: composed.finish() and digests.settled,
-                check=check,
+                check=at_end,
             )
     except errors.ManifestError as error:
         raise _with_lines(manifest, error) from error
@@ -217,7 +231,15 @@ def outlook(
         sink = None if strict else plan_writer.LeftOutRows(connection)
         digests, composed = DigestCache(connection, uploads.check_whole), ComposedFiles(connection, None)
         tasks = OnlyNew(manifest, own).tasks(
-            _tasks(manifest, digests, composed, DuplicateCounter(connection), warnings.append, sink),
+            _tasks(
+                manifest,
+                digests,
+                composed,
+                DuplicateCounter(connection),
+                CategoryTable(),
+                warnings.append,
+                sink,
+            ),
             warnings.append,
         )
         try:
@@ -302,16 +324,18 @@ def _tasks(
     digests: DigestCache,
     composed: ComposedFiles,
     duplicates: DuplicateCounter,
+    categories: CategoryTable,
     warn: Warn,
     sink: RowSink | None,
 ) -> Iterator[Task]:
-    """The tasks of a manifest; without a `sink` for rows that are left out, one wrong row is an error."""
+    """The tasks of a manifest; without a `sink` for rows that are left out, one wrong row is an error. The
+    classes of its objects are in `categories` in the end."""
     model = model_of(manifest)
     if manifest.pairs:
         # A row that is left out would pair the others wrongly, and after the pairing take another with it.
         sink = None
     diagnostics = Diagnostics(str(manifest.path), warn=warn, sink=sink)
-    context = InputsContext(manifest, diagnostics)
+    context = InputsContext(manifest, diagnostics, categories=categories)
     rows = inputs.rows(context)
     if model is not None and model.geometry is not None:
         rows = check_labels(rows, context)
@@ -332,6 +356,8 @@ def _tasks(
         composed=composed.note,
     )
     yield from plan.expand(manifest, model, rows, plan_context, diagnostics)
+    if conflict := categories.conflict():
+        warn(conflict)
     if note := context.near_files.note():
         warn(note)
 

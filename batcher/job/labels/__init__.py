@@ -1,6 +1,7 @@
 """Labels of source pictures: boxes in a row's columns, YOLO text files, masks. All that is read of them from
 files is read here.
 
+    categories.py     the classes of objects: ids, names, order, of all the job's data sets
     yolo_files.py     the YOLO text file that a row names
     label_checks.py   rows whose labels cannot be read, told before their picture is paid for
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from batcher.errors import Problem
 from batcher.job.diagnostics import Diagnostics
+from batcher.job.labels.categories import CategoryTable
 from batcher.job.near_files import NearFiles
 from batcher.job.row import Row
 from batcher.storage.addresses import is_url, resolve
@@ -27,7 +28,7 @@ class SourceContext:
 
     `key` is its place in the manifest (`inputs`, 0, `table`), `file` the manifest, `folder` (absolute) what
     paths start from; `near_files` finds a file whose name is spelled otherwise; `place` makes a problem at a
-    key.
+    key; `categories` takes the classes of its objects.
     """
 
     value: Any
@@ -37,6 +38,7 @@ class SourceContext:
     may_be_empty: bool
     diagnostics: Diagnostics
     near_files: NearFiles
+    categories: CategoryTable
     place: Callable[[KeyPath, str], Problem]
 
     def resolve(self, path: str) -> str:
