@@ -32,7 +32,8 @@ How a run goes, with the file that has each step:
     options.py           what a run is asked for, and the ground it starts from
     kept_rows.py         rows and pictures that Python gave, as files
     preparation.py       what a run is given, and its plan in the ledger
-    planning.py          a manifest's tasks into the ledger, or only looked at
+    planning.py          a manifest's tasks into the ledger
+    plan_outlook.py      what a run would do, looked at
     only_new.py          rows whose picture has a delivered result are left alone
     manifest_edit.py     which edited value makes delivered pictures anew
     plan_counts.py       what of a plan is done, and what a run would pay for
@@ -70,7 +71,7 @@ from __future__ import annotations
 
 from batcher.engine.audit_run import audit
 from batcher.engine.options import RunOptions, load
-from batcher.engine.planning import Outlook, outlook
+from batcher.engine.plan_outlook import Outlook, outlook
 from batcher.engine.repair_run import repair
 from batcher.engine.runner import run
 from batcher.engine.sync_run import run_sync

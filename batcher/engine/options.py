@@ -16,7 +16,7 @@ from batcher import errors
 from batcher.api import account as accounts
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
-from batcher.engine import planning
+from batcher.engine import plan_outlook, planning
 from batcher.job import manifest
 from batcher.job.manifest import Manifest
 from batcher.shard import Shard
@@ -100,7 +100,7 @@ def load(
     if job is None or problems:
         # Pictures that are still in memory lie nowhere where they could be looked at.
         held = given is not None and given.has_pictures
-        later = () if job is None or held else planning.problems(job)
+        later = () if job is None or held else plan_outlook.problems(job)
         raise errors.ManifestError(manifest.further(problems, later))
     return job
 
@@ -110,7 +110,7 @@ def account_for(job: Manifest, base_url: str | None) -> Account:
     try:
         return accounts.from_environment(base_url=base_url)
     except errors.MissingKey:
-        if problems := planning.problems(job, strict=False):
+        if problems := plan_outlook.problems(job, strict=False):
             raise errors.ManifestError(problems) from None
         raise
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from batcher.engine.planning import outlook
+from batcher.engine import outlook
 from batcher.errors import ManifestError, UsageError
 from batcher.sandbox import Faults, faults
 from tests.support.harness import Harness

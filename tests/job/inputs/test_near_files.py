@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batcher.engine import planning
+from batcher.engine import outlook
 from batcher.errors import ManifestError, Problem
 from batcher.job.near_files import NearFiles
 from tests.support.job import Job
@@ -86,7 +86,7 @@ def test_a_table_of_another_machine_plans_the_same_tasks(job: Job) -> None:
     for first, second in ((f"in\\{COMPOSED}.png", "in/b.png "), (f"in/{DECOMPOSED}.png", "in/b.png")):
         job.write("t.csv", f"image,n\n{first},1\n{second},2\n")
         manifest = parse(f"model: sd1.5-img2img\ninputs: {{table: t.csv}}\n{params}", "job.yaml", job.folder)
-        found = planning.outlook(manifest, job.folder / "out")
+        found = outlook(manifest, job.folder / "out")
         assert found.total == 2
         keys.append([sample["key"] for sample in found.sample])
         notes = [warning for warning in found.warnings if "spelled otherwise" in warning]
@@ -99,7 +99,7 @@ def test_a_picture_that_comes_near_is_asked_about(job: Job) -> None:
     job.write("t.csv", "image\nin/Cat.png\n")
     text = "model: sd1.5-img2img\ninputs: {table: t.csv}\nparams: {image: '{{ image }}', prompt: x}"
     with pytest.raises(ManifestError, match=r"there is no file 'in/Cat\.png' in .*; did you mean cat\.png\?"):
-        planning.outlook(parse(text, "job.yaml", job.folder), job.folder / "out")
+        outlook(parse(text, "job.yaml", job.folder), job.folder / "out")
 
 
 def test_companions_and_metadata_find_them_too(job: Job) -> None:
