@@ -24,10 +24,11 @@ SHOWN = 20
 @JOB
 @option(
     "--to",
-    type=click.Choice(["imagefolder", "webdataset", "parquet"]),
+    type=click.Choice(["imagefolder", "webdataset", "parquet", "coco"]),
     required=True,
     metavar="FORM",
-    help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table.",
+    help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table; coco: for "
+    "training detectors.",
 )
 @click.option(
     "-o",

@@ -10,7 +10,10 @@
     captions.py     the text beside each picture
     writer.py       which forms there are, and what each must be able to do
     batches.py      which pictures leave in one piece of work, on whatever machine
-    imagefolder.py, webdataset.py, parquet.py    the three forms
+    imagefolder.py, webdataset.py, parquet.py    the forms of columns
+    metadata_files.py, unique_stems.py    what several forms write, and how they name
+    coco.py         the forms of objects, in which detectors are trained
+    objects.py, object_names.py, class_table.py    what these share
     row_counts.py   what the rows hold, counted as they leave
     card.py         README.md, the card of the dataset
 

@@ -45,12 +45,13 @@ class SplitFacts:
 @dataclass(frozen=True, slots=True)
 class CardFacts:
     """What a card says. `prompts` are the templates of the job's prompts by parameter, `command` is what made
-    the dataset; empty where nobody knows."""
+    the dataset; empty where nobody knows. `about` says what lies where, where that is not plain."""
 
     job: str
     splits: Sequence[SplitFacts]
     prompts: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    about: str = ""
 
 
 def card(facts: CardFacts) -> str:
@@ -66,6 +67,7 @@ def card(facts: CardFacts) -> str:
         "Generated pictures and their originals (`is_original`), exported by batcher."
         if any(split.files["originals"] for split in there)
         else "Generated pictures, exported by batcher.",
+        *([facts.about] if facts.about else []),
         "## Splits",
         _table(
             ("split", "generated", "originals", "masks"),
@@ -145,11 +147,11 @@ def _head(facts: CardFacts, splits: Sequence[SplitFacts], whole: RowCounts) -> s
         "- synthetic",
         "size_categories:",
         f"- {size}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
     ]
-    for split in splits:
+    found = [split for split in splits if split.patterns]
+    if found:
+        lines += ["configs:", "- config_name: default", "  data_files:"]
+    for split in found:
         lines += [f"  - split: {_quoted(split.name)}", "    path:"]
         lines += [f"    - {_quoted(pattern)}" for pattern in split.patterns]
     return "\n".join([*lines, "---"])

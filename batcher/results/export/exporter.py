@@ -20,15 +20,19 @@ from batcher.ledger import database, prompt_templates
 from batcher.results.export.batches import WrittenBatch, batches_of, clear, longest, written
 from batcher.results.export.captions import Captions
 from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
+from batcher.results.export.class_table import ClassTable
+from batcher.results.export.coco import Coco
 from batcher.results.export.columns import Columns
 from batcher.results.export.exclusion import Exclusion
-from batcher.results.export.imagefolder import MASK, ImageFolder, write
+from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
+from batcher.results.export.metadata_files import MASK
+from batcher.results.export.objects import ObjectFacts
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits
 from batcher.results.export.webdataset import WebDataset
-from batcher.results.export.writer import ExportFormat, Writer
+from batcher.results.export.writer import OF_OBJECTS, ExportFormat, Writer
 from batcher.storage import destination, layout
 from batcher.storage.destination import disk
 from batcher.storage.workers import Threads, Workers
@@ -144,20 +148,29 @@ class _Export:
         self.files: dict[str, Counter[str]] = {name: Counter() for name in names}
         self.rows: dict[str, RowCounts] = {name: RowCounts() for name in names}
         self.missing: list[str] = []
+        self.objects = ObjectFacts()
 
     def run(self, made: _MadeBy) -> Exported:
         columns, showing = Columns(), set[str]()
+        unplaced = ""
         for item in self.leaving.looked():
+            if self.options.to in OF_OBJECTS:
+                self.objects.learn(item)
+                if item.unplaced:
+                    unplaced = unplaced or f"{item.address}: {item.unplaced}"
+                    continue
             if columns.meet(item.split, {**item.values, MASK: item.name if item.mask else None}):
                 showing.add(item.name)
         if not columns.kinds():
             raise errors.UsageError(
-                "there is nothing to export: no picture is delivered, or all are excluded"
+                f"there is nothing to export as {self.options.to} ({unplaced})"
+                if unplaced
+                else "there is nothing to export: no picture is delivered, or all are excluded"
             )
         if self.captions is not None:
             self.captions.require(columns.kinds())
-        writer = _writer(self.options, columns, showing)
-        with self._whole_or_nothing(), closing(writer):
+        writer = _writer(self.options, columns, showing, self.objects)
+        with self._whole_or_nothing(writer), closing(writer):
             self._write(writer, with_masks=MASK in columns.kinds())
             write(self.options.into / CARD, self._card(writer, made).encode())
         if self.workers.remote:
@@ -165,7 +178,7 @@ class _Export:
         return self._exported(writer)
 
     @contextmanager
-    def _whole_or_nothing(self) -> Iterator[None]:
+    def _whole_or_nothing(self, writer: Writer) -> Iterator[None]:
         """The folder is there, for all who write into it; what did not come to its end is taken away again,
         so that the same export can be asked for anew. Raises UsageError."""
         into = self.options.into
@@ -175,10 +188,10 @@ class _Export:
             self.workers.require_shared(into)
             yield
         except BaseException:
-            # The folder was empty: its splits are ours; what else lies in it by now is not.
+            # The folder was empty: what we make is ours; what else lies in it by now is not.
             clear(into)
-            for split in self.options.splits.names:
-                shutil.rmtree(into / split, ignore_errors=True)
+            for folder in writer.tops(self.options.splits.names):
+                shutil.rmtree(into / folder, ignore_errors=True)
             for path in made:
                 with suppress(OSError):
                     path.rmdir()
@@ -188,6 +201,7 @@ class _Export:
         items = (
             writer.named(self._captioned(item if with_masks else replace(item, mask=None)))
             for item in self.leaving.items()
+            if self._may_leave(item)
         )
         work = partial(written, writer.write)
         with (
@@ -197,6 +211,13 @@ class _Export:
             for batch in batches:
                 self._take(writer, batch)
             writer.finish()
+
+    def _may_leave(self, item: ExportItem) -> bool:
+        """Not as a picture without objects where it has some that nobody can place."""
+        if self.options.to not in OF_OBJECTS or not item.unplaced:
+            return True
+        self.missing.append(f"{item.address}: {item.unplaced}")
+        return False
 
     def _take(self, writer: Writer, found: WrittenBatch) -> None:
         self.missing += found.problems
@@ -209,10 +230,9 @@ class _Export:
 
     def _card(self, writer: Writer, made: _MadeBy) -> str:
         splits = [
-            SplitFacts(name, files, self.rows[name], [f"{name}/{pattern}" for pattern in writer.files(name)])
-            for name, files in self.files.items()
+            SplitFacts(name, files, self.rows[name], writer.files(name)) for name, files in self.files.items()
         ]
-        return card(CardFacts(made.job, splits, made.prompts, self.options.command))
+        return card(CardFacts(made.job, splits, made.prompts, self.options.command, writer.about))
 
     def _exported(self, writer: Writer) -> Exported:
         notes = [*writer.notes, *(self.captions.notes if self.captions else ())]
@@ -220,7 +240,9 @@ class _Export:
             one = len(unmatched) == 1
             entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
             notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
-        if unreadable := self.leaving.unreadable:
+        if self.options.to in OF_OBJECTS:
+            notes += self.objects.notes
+        elif unreadable := self.leaving.unreadable:
             leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
             notes.append(f"{leave} without boxes (first: {unreadable[0]})")
         splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
@@ -265,7 +287,9 @@ def _captions(options: ExportOptions) -> Captions | None:
     return Captions(options.captions)
 
 
-def _writer(options: ExportOptions, columns: Columns, showing: Collection[str]) -> Writer:
+def _writer(
+    options: ExportOptions, columns: Columns, showing: Collection[str], objects: ObjectFacts
+) -> Writer:
     match options.to:
         case ExportFormat.IMAGEFOLDER:
             return ImageFolder(options.into, columns, showing)
@@ -273,5 +297,7 @@ def _writer(options: ExportOptions, columns: Columns, showing: Collection[str]) 
             return WebDataset(options.into, columns)
         case ExportFormat.PARQUET:
             return Parquet(options.into, columns)
+        case ExportFormat.COCO:
+            return Coco(options.into, columns, showing, ClassTable((), objects.classes))
         case _:
             assert_never(options.to)

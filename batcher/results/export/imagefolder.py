@@ -2,83 +2,42 @@
 
     DIR/<split>/images/..., originals/..., masks/..., metadata.jsonl; captions as images/<name>.txt
 
-Rule: metadata.jsonl comes last, whole. Its readers see a column's type in its first lines, split by split,
-and want it the same in each: a line that shows one comes first, and a column of which some split has no value
-is text.
+Rule: a picture is the delivered file itself where it can be, else a copy; and has its name when it is whole.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
 
 from batcher.results.export import batches
-from batcher.results.export.columns import TEXT, Columns, ColumnType, cast
+from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.report import record_files
-
-MASK = "mask_file_name"
-MASK_AS_TEXT = "mask_file"
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataLines:
-    """How a line of metadata.jsonl is written: the columns' types; those that are text for their readers'
-    sake, and those of which dates are quoted."""
-
-    kinds: Mapping[str, ColumnType]
-    as_text: frozenset[str]
-    quoted: frozenset[str]
-
-    def of(self, item: ExportItem, mask: str | None) -> str:
-        """The line of one picture."""
-        record: dict[str, Any] = {"file_name": f"{item.folder}/{item.name}"}
-        values = {**item.values, MASK: mask}
-        for name, kind in self.kinds.items():
-            if name not in self.as_text:
-                known = cast(values.get(name), kind)
-                record[name] = json.dumps(known) if name in self.quoted and known is not None else known
-            else:
-                known = cast(values.get(name), TEXT)
-                record[MASK_AS_TEXT if name == MASK else name] = "" if known is None else known
-        return record_files.line(record)
+from batcher.results.export.metadata_files import METADATA, MetadataFiles, MetadataLines
 
 
 class ImageFolder:
     """Writes one into `target`. `showing`: names of pictures whose line shows the type of some column."""
 
+    about = ""
     largest = batches.HANDFUL_SAMPLES, batches.HANDFUL_BYTES
 
     def __init__(self, target: Path, columns: Columns, showing: Collection[str]) -> None:
         self._target = target
-        self._showing = showing
-        self._lines = MetadataLines(columns.kinds(), frozenset(columns.untold()), frozenset(columns.dated()))
-        self.write = partial(_files, target, self._lines)
-        self._first: dict[str, list[str]] = {}
-        self._rest: dict[str, IO[str]] = {}
+        lines = MetadataLines.of_columns(columns)
+        self.notes = lines.notes
+        self.write = partial(_files, target, lines)
+        self._metadata = MetadataFiles(lambda split: target / split, showing)
         self._patterns: dict[str, set[str]] = {}
 
-    @property
-    def notes(self) -> list[str]:
-        """What a reader should know."""
-        return [
-            *(
-                f"the column {name} has no value in one of the splits, and is written as text"
-                for name in sorted(self._lines.as_text)
-            ),
-            *(
-                f"the column {name} has only dates in one of the splits, and is written in quotes"
-                for name in sorted(self._lines.quoted)
-            ),
-        ]
+    def tops(self, splits: Collection[str]) -> list[str]:
+        """One for each split."""
+        return [*splits]
 
     def named(self, item: ExportItem) -> ExportItem:
         """A picture keeps its name."""
@@ -86,42 +45,24 @@ class ImageFolder:
 
     def take(self, split: str, written: list[tuple[str, str]]) -> None:
         """Where each picture lies in its split, and its line."""
-        if written and split not in self._rest:
-            self._first[split] = []
-            self._rest[split] = open(  # noqa: SIM115  # closed by finish()
-                self._target / split / ".metadata.rest", "w", encoding="utf-8"
-            )
         for place, line in written:
             folder, _, name = place.partition("/")
             self._patterns.setdefault(split, set()).add(f"{folder}/*{Path(name).suffix}")
-            if folder == "images" and name in self._showing:
-                self._first[split].append(line)
-            else:
-                self._rest[split].write(line)
+            self._metadata.add(split, name if folder == "images" else "", line)
 
     def files(self, split: str) -> list[str]:
         """By suffix: captions lie among the pictures, and are no rows."""
         masks = ["masks/*"] if (self._target / split / "masks").exists() else []
-        return ["metadata.jsonl", *sorted(self._patterns.get(split, ())), *masks]
+        found = [METADATA, *sorted(self._patterns.get(split, ())), *masks]
+        return [f"{split}/{pattern}" for pattern in found]
 
     def finish(self) -> None:
         """Every metadata.jsonl takes its place."""
-        for split, rest in self._rest.items():
-            rest.close()
-            gathered = self._target / split / ".metadata.rest"
-            unfinished = self._target / split / ".metadata.new"
-            with open(gathered, encoding="utf-8") as others, open(unfinished, "w", encoding="utf-8") as file:
-                file.writelines(self._first[split])
-                shutil.copyfileobj(others, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self._target / split / "metadata.jsonl")
-            gathered.unlink()
+        self._metadata.finish()
 
     def close(self) -> None:
         """Leaves nothing open, whatever happened."""
-        for rest in self._rest.values():
-            rest.close()
+        self._metadata.close()
 
 
 def _files(
@@ -138,7 +79,7 @@ def _files(
         if picture.mask is not None:
             named = f"masks/{picture.mask[0]}"
             write(target / split / named, picture.mask[1])
-        written.append((place, lines.of(item, named)))
+        written.append((place, lines.of(item, place, named)))
     return written
 
 

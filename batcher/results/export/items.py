@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from batcher import errors
-from batcher.job.geometry import LABEL_COLUMNS, Geometry
+from batcher.job.geometry import LABEL_COLUMNS, Geometry, are_objects
+from batcher.job.labels import names_label_file
 from batcher.job.plan.names import safe_name
 from batcher.ledger import records
 from batcher.ledger.plan_models import PlanModels
@@ -51,8 +52,9 @@ class ExportItem:
 
     `address` is where it lies: a path of this disk or an object of a store. `size` is its bytes, as far as
     they are known. `digest` is given where the file is not ours and has to be looked at. `key` is what a form
-    calls it that has no folders. `caption` is the text beside it: None where none was asked for, empty where
-    it has none.
+    calls it that has no folders, `number` what one calls it that counts. `caption` is the text beside it:
+    None where none was asked for, empty where it has none. `unplaced`: it has objects, of which nobody knows
+    where they lie in it, and why not; empty where that is known, or it has none.
     """
 
     split: str
@@ -64,7 +66,9 @@ class ExportItem:
     mask: Mask | None = None
     digest: str = ""
     key: str = ""
+    number: int = 0
     caption: str | None = None
+    unplaced: str = ""
 
 
 class ExportItems:
@@ -149,6 +153,7 @@ class ExportItems:
             values,
             picture.size,
             mask,
+            unplaced=_unplaced(picture),
         )
 
     def _original(
@@ -171,7 +176,15 @@ class ExportItems:
         mask = Mask(path, None, (0, 0)) if path else None
         size = variant.size if is_stored(source.path) else _size_of(source.path)
         return ExportItem(
-            variant.split, ORIGINALS, name, source.path, values, size, mask, digest=source.group
+            variant.split,
+            ORIGINALS,
+            name,
+            source.path,
+            values,
+            size,
+            mask,
+            digest=source.group,
+            unplaced=_wrong(picture),
         )
 
 
@@ -203,6 +216,27 @@ def mask_of(picture: DeliveredPicture) -> str | None:
     if isinstance(beside, str) and (os.path.isabs(beside) or is_stored(beside)):
         return beside
     return str(picture.params["mask"]) if "mask" in picture.media else None
+
+
+def _wrong(picture: DeliveredPicture) -> str:
+    """What is wrong with the labels of its source; empty: nothing, or it has none."""
+    return str(picture.line.get("labels_problem", ""))
+
+
+def _unplaced(picture: DeliveredPicture) -> str:
+    """Why nobody knows where the objects of its source lie in a delivered picture; empty: that is known, or
+    it has none."""
+    if wrong := _wrong(picture):
+        return wrong
+    columns = picture.columns
+    labelled = (
+        columns.get("boxes") is not None
+        or names_label_file(columns.get("labels"))
+        or are_objects(columns.get("objects"))
+    )
+    if not labelled or "boxes" in picture.line:
+        return ""
+    return "it has objects, and it is not known where they lie in it"
 
 
 def _size_of(path: str) -> int:

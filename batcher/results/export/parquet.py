@@ -8,7 +8,7 @@ Rule: every shard of every split has one schema. pyarrow is an extra, and import
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,9 +18,9 @@ from typing import Any
 from batcher import errors
 from batcher.results.export import batches
 from batcher.results.export.columns import Columns, ColumnType, cast
-from batcher.results.export.imagefolder import MASK
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
+from batcher.results.export.metadata_files import MASK
 
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20
@@ -38,6 +38,7 @@ class ParquetFile:
 class Parquet:
     """Writes one into `target`. Raises UsageError when pyarrow is not installed."""
 
+    about = ""
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
@@ -48,13 +49,17 @@ class Parquet:
         self.largest = batches.SHARD_SAMPLES, batches.SHARD_BYTES
         self.take = batches.Shards(target, ".parquet").take
 
+    def tops(self, splits: Collection[str]) -> list[str]:
+        """One for each split."""
+        return [*splits]
+
     def named(self, item: ExportItem) -> ExportItem:
         """A row is known by its file name."""
         return item
 
     def files(self, split: str) -> list[str]:
         """Every shard."""
-        return ["*.parquet"]
+        return [f"{split}/*.parquet"]
 
     def finish(self) -> None:
         """Every shard has its name."""

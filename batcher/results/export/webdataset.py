@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from batcher.results.export import batches
 from batcher.results.export.columns import Columns, ColumnType, cast
-from batcher.results.export.imagefolder import MASK
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
+from batcher.results.export.metadata_files import MASK
+from batcher.results.export.unique_stems import UniqueStems
 
 
 class WebDataset:
     """Writes one into `target`."""
 
+    about = ""
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
@@ -33,25 +34,22 @@ class WebDataset:
         self.write = partial(_shard, target, kinds)
         self.largest = batches.SHARD_SAMPLES, batches.SHARD_BYTES
         self.take = batches.Shards(target, ".tar").take
-        self._keys = sqlite3.connect("", isolation_level=None)
-        self._keys.execute("PRAGMA synchronous=OFF")
-        self._keys.execute("CREATE TABLE keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._keys.execute("BEGIN")
+        self._keys = UniqueStems()
+
+    def tops(self, splits: Collection[str]) -> list[str]:
+        """One for each split."""
+        return [*splits]
 
     def named(self, item: ExportItem) -> ExportItem:
         """With its key: the picture's name without dots; where that was there, its number is added."""
         plain = Path(item.name).stem.replace(".", "_")
         if item.folder != "images":
             plain = f"{item.folder}-{plain}"
-        key, number = plain, 1
-        while not self._keys.execute("INSERT OR IGNORE INTO keys VALUES (?)", (key.lower(),)).rowcount:
-            number += 1
-            key = f"{plain}__{number}"
-        return replace(item, key=key)
+        return replace(item, key=self._keys.take(plain))
 
     def files(self, split: str) -> list[str]:
         """Every shard."""
-        return ["*.tar"]
+        return [f"{split}/*.tar"]
 
     def finish(self) -> None:
         """Every shard has its name."""

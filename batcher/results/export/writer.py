@@ -6,7 +6,7 @@ knows their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -20,7 +20,11 @@ class ExportFormat(StrEnum):
     IMAGEFOLDER = "imagefolder"
     WEBDATASET = "webdataset"
     PARQUET = "parquet"
+    COCO = "coco"
 
+
+OF_OBJECTS = frozenset({ExportFormat.COCO})
+"""The forms in which detectors are trained: a picture's objects are what they are for."""
 
 Write = Callable[[str, Iterator[LoadedItem]], Any]
 """Writes the pictures of one split, and tells its Writer what came of it. It must pickle."""
@@ -38,8 +42,15 @@ class Writer(Protocol):
         """How many pictures, and bytes, one piece of work has at most."""
 
     @property
+    def about(self) -> str:
+        """A sentence or two for the card: what lies where. Empty where `datasets` needs none."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What a reader should know."""
+
+    def tops(self, splits: Collection[str]) -> Sequence[str]:
+        """The folders in the dataset's own that it makes for these splits."""
 
     def named(self, item: ExportItem) -> ExportItem:
         """The item as this form calls it."""
@@ -48,7 +59,8 @@ class Writer(Protocol):
         """What `write` returned for pictures of this split, in their order."""
 
     def files(self, split: str) -> Sequence[str]:
-        """Patterns of what lies in the split by now, relative to it, by which a reader finds all of it."""
+        """Patterns of what the split has by now, relative to the dataset, by which `datasets` finds it all;
+        none where it cannot."""
 
     def finish(self) -> None:
         """All was taken: what is still unfinished takes its place."""

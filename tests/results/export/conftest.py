@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.drawn import Drawn
 from tests.support.shelf import Shelf
 
 
@@ -29,3 +30,9 @@ def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return lambda form, folder, **more: datasets.load_dataset(
         form, data_dir=str(folder), cache_dir=str(tmp_path / "cache"), **more
     )
+
+
+@pytest.fixture
+def drawn(shelf: Shelf) -> Drawn:
+    """Pictures that show where their objects are."""
+    return Drawn(shelf)

@@ -1,0 +1,109 @@
+"""metadata.jsonl: what is known of each picture of a split, in lines that `datasets` reads beside them.
+
+Rule: it comes last, whole. Its readers see a column's type in its first lines, split by split, and want it
+the same in each: a line that shows one comes first, and a column of which some split has no value is text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from batcher.results.export.columns import TEXT, Columns, ColumnType, cast
+from batcher.results.export.items import ExportItem
+from batcher.results.report import record_files
+
+METADATA = "metadata.jsonl"
+MASK = "mask_file_name"
+MASK_AS_TEXT = "mask_file"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataLines:
+    """How a line of metadata.jsonl is written: the columns' types; those that are text for their readers'
+    sake, and those of which dates are quoted."""
+
+    kinds: Mapping[str, ColumnType]
+    as_text: frozenset[str]
+    quoted: frozenset[str]
+
+    @classmethod
+    def of_columns(cls, columns: Columns, *, also_text: Collection[str] = ()) -> MetadataLines:
+        """For these columns."""
+        kinds = columns.kinds()
+        as_text = frozenset({*columns.untold(), *(name for name in also_text if name in kinds)})
+        return cls(kinds, as_text, frozenset(columns.dated()))
+
+    def of(self, item: ExportItem, place: str, mask: str | None) -> str:
+        """The line of one picture, which lies at `place`."""
+        record: dict[str, Any] = {"file_name": place}
+        values = {**item.values, MASK: mask}
+        for name, kind in self.kinds.items():
+            if name not in self.as_text:
+                known = cast(values.get(name), kind)
+                record[name] = json.dumps(known) if name in self.quoted and known is not None else known
+            else:
+                known = cast(values.get(name), TEXT)
+                record[MASK_AS_TEXT if name == MASK else name] = "" if known is None else known
+        return record_files.line(record)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know."""
+        return [
+            *(
+                f"the column {name} has no value in one of the splits, and is written as text"
+                for name in sorted(self.as_text - {MASK})
+            ),
+            *(
+                f"the column {name} has only dates in one of the splits, and is written in quotes"
+                for name in sorted(self.quoted)
+            ),
+        ]
+
+
+class MetadataFiles:
+    """The metadata.jsonl of each split, in the folder that `folder` gives it. `showing`: names of pictures
+    whose line shows the type of some column."""
+
+    def __init__(self, folder: Callable[[str], Path], showing: Collection[str]) -> None:
+        self._folder = folder
+        self._showing = showing
+        self._first: dict[str, list[str]] = {}
+        self._rest: dict[str, IO[str]] = {}
+
+    def add(self, split: str, name: str, line: str) -> None:
+        """One more line. `name` is the picture's where it is a delivered one, else empty."""
+        if split not in self._rest:
+            self._first[split] = []
+            self._rest[split] = open(  # noqa: SIM115  # closed by finish()
+                self._folder(split) / ".metadata.rest", "w", encoding="utf-8"
+            )
+        if name in self._showing:
+            self._first[split].append(line)
+        else:
+            self._rest[split].write(line)
+
+    def finish(self) -> None:
+        """Every metadata.jsonl takes its place."""
+        for split, rest in self._rest.items():
+            rest.close()
+            gathered = self._folder(split) / ".metadata.rest"
+            unfinished = self._folder(split) / ".metadata.new"
+            with open(gathered, encoding="utf-8") as others, open(unfinished, "w", encoding="utf-8") as file:
+                file.writelines(self._first[split])
+                shutil.copyfileobj(others, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, self._folder(split) / METADATA)
+            gathered.unlink()
+
+    def close(self) -> None:
+        """Leaves nothing open, whatever happened."""
+        for rest in self._rest.values():
+            rest.close()
