@@ -11,6 +11,11 @@
     picture_files.py     which files of a folder are pictures
     imagefolder_rows.py  rows of an imagefolder
     stored_dataset.py    rows of a dataset with its pictures inside
+    labelled_forms.py    which form of labels a dataset has
+    coco_rows.py         rows of COCO files
+    coco_index.py        what stands where in one
+    json_members.py      a large JSON object, member by member
+    picture_root.py      where the pictures lie that an annotation file names
     dataset_columns.py   splits, and labels beside a picture's columns
     tables/              the formats of tables
     streams.py           the bytes of a file: local, in a store, standard input

@@ -1,10 +1,12 @@
-"""The kind `dataset:` of a source: a Hugging Face imagefolder, or what `datasets` saved to disk.
+"""The kind `dataset:` of a source: a Hugging Face imagefolder, what `datasets` saved to disk, or pictures
+with labels in the forms that people train with.
 
     photos/metadata.jsonl (or .csv, .parquet)    a line per picture: `file_name`, and its labels
     photos/cat/1.jpg                             without one: the folder is the `label`
     photos/train/...                             train, test, validation: the column `split`
     pets/state.json, pets/dataset_dict.json      a saved dataset: its rows, class labels by their names
     pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
+    coco/annotations/instances_val2017.json      COCO: the file, or the folder with one for each set
 
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
 these names, or one of the plan's own, is kept as `source_<name>`.
@@ -12,6 +14,7 @@ these names, or one of the plan's own, is kept as `source_<name>`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -22,6 +25,7 @@ from batcher.job.row import IMAGE_COLUMNS, Row
 from batcher.job.sources import source_kind
 from batcher.job.sources.folders import is_output, list_folder
 from batcher.job.sources.imagefolder_rows import METADATA, imagefolder_rows
+from batcher.job.sources.labelled_forms import labelled_form
 from batcher.job.sources.source_kind import Resolve, SourceContext, is_local_picture
 from batcher.job.sources.stored_dataset import parquet_rows, saved_rows
 from batcher.job.sources.streams import stamp
@@ -33,7 +37,8 @@ KEY = "dataset"
 TYPE = StrictStr
 DESCRIPTION = (
     "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
-    "column label), a dataset that `datasets` saved to disk, or Parquet with pictures inside."
+    "column label), a dataset that `datasets` saved to disk, Parquet with pictures inside, or pictures with "
+    "labels: a COCO file (.json)."
 )
 HAS_PICTURES = True
 IF_EMPTY = source_kind.HAS_NO_ROWS
@@ -50,7 +55,9 @@ def rows(source: SourceContext) -> Iterator[Row]:
     """The rows, read as they are asked for."""
     folder = _folder(source)
     try:
-        if not is_stored(folder) and dataset_cells.is_saved_dataset(folder):
+        if (form := labelled_form(folder)) is not None:
+            yield from form.rows(source)
+        elif not is_stored(folder) and dataset_cells.is_saved_dataset(folder):
             yield from saved_rows(folder, source.diagnostics)
         elif parquet_cells.is_parquet_file(folder):
             yield from parquet_rows(folder, source.diagnostics, source.error)
@@ -61,9 +68,9 @@ def rows(source: SourceContext) -> Iterator[Row]:
     except stores.MissingExtra as error:
         source.error(str(error))
     except FileNotFoundError:
-        source.error(f"there is no folder {folder}")
+        source.error(f"there is no {_what(folder)} {folder}")
     except NotADirectoryError:
-        source.error(f"{folder} is a file; a dataset is a folder")
+        source.error(f"{folder} is a file; a dataset is a folder, or a COCO file (.json)")
     except OSError as error:
         source.error(f"{error.filename or folder} cannot be read: {error.strerror or error}")
 
@@ -71,6 +78,9 @@ def rows(source: SourceContext) -> Iterator[Row]:
 def stamps(source: SourceContext) -> Iterator[str]:
     """Every file of the dataset, with its size and time."""
     folder = _folder(source)
+    if (form := labelled_form(folder)) is not None:
+        yield from form.stamps()
+        return
     if parquet_cells.is_parquet_file(folder):
         yield f"{folder}\0{stamp(folder)}\n"
         return
@@ -89,12 +99,16 @@ def stamps(source: SourceContext) -> Iterator[str]:
 
 def names_files(source: SourceContext) -> bool:
     """Whether one of the first rows names a local picture beside its own, a mask for instance."""
-    return any(
+    return labelled_form(_folder(source)) is None and any(
         is_local_picture(cell)
         for row in islice(rows(source), source_kind.PROBED)
         for name, cell in row.columns.items()
         if name not in IMAGE_COLUMNS
     )
+
+
+def _what(path: str) -> str:
+    return "file" if os.path.splitext(path)[1] else "folder"
 
 
 def _folder(source: SourceContext) -> str:

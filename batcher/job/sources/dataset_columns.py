@@ -73,3 +73,15 @@ def beside_picture(labels: Mapping[str, Any]) -> dict[str, Any]:
     for name in OWN & labels.keys():
         kept.setdefault(f"source_{name}", labels[name])
     return kept
+
+
+def set_of(name: str) -> str | None:
+    """The set that the name of an annotation file says, in the words that labels have for it: train, val,
+    test. None: it says none. `instances_val2017` is val; of `image_info_test-dev2017` the first word counts.
+    """
+    found = _SET.search(name)
+    return None if found is None else TRAINING_SETS[SPLITS[found[1].lower()]]
+
+
+TRAINING_SETS: Mapping[str, str] = {"train": "train", "validation": "val", "test": "test"}
+_SET = re.compile(rf"(?<![A-Za-z])({'|'.join(SPLITS)})(?![A-Za-z])", re.IGNORECASE)

@@ -14,11 +14,11 @@ from batcher.job.row import Row
 from batcher.job.sources.dataset_columns import beside_picture, folder_labels, split_of, splits_among
 from batcher.job.sources.folders import DirEntry, is_output, list_folder
 from batcher.job.sources.picture_files import PictureFiles
+from batcher.job.sources.picture_root import is_name, is_there, picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.stored_dataset import parquet_rows
 from batcher.job.sources.tables import TableContext, table_rows
-from batcher.storage import stores
-from batcher.storage.addresses import is_stored, is_url, resolve
+from batcher.storage.addresses import is_stored, resolve
 from batcher.storage.stores import parquet_cells
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -75,15 +75,15 @@ def _described(place: _Place, metadata: DirEntry, source: SourceContext) -> Iter
     table = TableContext(shown, metadata.path, folder, source.diagnostics, source.error)
     for row in table_rows(table):
         name = row.columns.get(FILE_NAME)
-        if not isinstance(name, str) or not name or is_url(name) or "\0" in name:
+        if not is_name(name):
             table.row(row.line, f"row {row.number} has no `{FILE_NAME}` that names its picture")
             continue
         path = resolve(folder, name)
-        if not _is_there(path):
+        if not is_there(path):
             path = source.near_files.find(path) or path
         if not f"{path}/".startswith(f"{folder}/"):
             table.row(row.line, f"row {row.number}: {name!r} lies outside the dataset")
-        elif not _is_there(path):
+        elif not is_there(path):
             hint = source.near_files.hint(path)
             table.row(row.line, f"row {row.number}: there is no picture {path}{hint}")
         else:
@@ -94,21 +94,8 @@ def _described(place: _Place, metadata: DirEntry, source: SourceContext) -> Iter
             yield row._replace(columns=columns, text=text & columns.keys())
 
 
-def _is_there(path: str) -> bool:
-    if not is_stored(path):
-        return os.path.isfile(path)
-    try:
-        stores.stat(path)
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-    return True
-
-
 def _picture(path: str, folder: str, source: SourceContext) -> Row:
-    name = path.rpartition("/")[2]
-    stem, suffix = os.path.splitext(name)
-    columns = {"image": path, "stem": stem, "name": name, "suffix": suffix, "folder": folder}
-    return Row(columns, path, folder=source.folder)
+    return Row(picture_columns(path, folder), path, folder=source.folder)
 
 
 def _split(place: _Place, name: str) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""Which form of labels a `dataset:` has: those that people train with, beside what `datasets` itself reads.
+
+Rule: a form is told by names alone, before anything is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from batcher.job.row import Row
+from batcher.job.sources import coco_rows
+from batcher.job.sources.folders import is_output, list_folder
+from batcher.job.sources.source_kind import SourceContext
+from batcher.job.sources.streams import stamp, stamped
+from batcher.storage.addresses import is_stored
+from batcher.storage.pictures import has_picture_suffix
+
+
+class LabelledForm(Protocol):
+    """A dataset of one form."""
+
+    def rows(self, source: SourceContext) -> Iterator[Row]:
+        """Its rows. Raises OSError, MissingExtra."""
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coco:
+    """COCO files, one for each set."""
+
+    files: Sequence[str]
+
+    def rows(self, source: SourceContext) -> Iterator[Row]:
+        return coco_rows.coco_rows(self.files, source)
+
+    def stamps(self) -> Iterator[str]:
+        yield from map(stamped, self.files)
+        for folder in dict.fromkeys(map(coco_rows.dataset_folder, self.files)):
+            yield from files_below(folder)
+
+
+def labelled_form(path: str) -> LabelledForm | None:
+    """The form of the dataset at an absolute path or an address; None: it is none of these."""
+    if path.endswith(coco_rows.SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
+        return Coco([path])
+    if is_stored(path):
+        return None
+    if files := coco_rows.coco_files(path):
+        return Coco(files)
+    return None
+
+
+def files_below(folder: str, *suffixes: str) -> Iterator[str]:
+    """The stamps of the pictures in a folder and below it, and of files with these suffixes. Output folders
+    are not entered. Raises OSError, MissingExtra."""
+    pending = [folder]
+    while pending:
+        for entry in list_folder(pending.pop()):
+            if entry.is_folder:
+                if not entry.name.startswith(".") and not is_output(entry.path):
+                    pending.append(entry.path)
+            elif has_picture_suffix(entry.name) or entry.name.lower().endswith(suffixes):
+                yield f"{entry.path}\0{entry.stamp or stamp(entry.path)}\n"
