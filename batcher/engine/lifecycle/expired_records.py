@@ -34,6 +34,8 @@ RUNNING_SECONDS = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 LATE_PAUSES = (0.0, 5.0, 25.0, 60.0)
 """Seconds before each look for a job that has ended just now: its row may come late."""
+LATE_SECONDS = 300.0
+"""A submission older than this has no row that is yet to come: a v1 call lasts 180 s at most."""
 KEPT_SECONDS = 7 * 86_400.0
 """So long the provider keeps the files of a result: what the history does not tell by then is lost."""
 DAY = 86_400.0
@@ -84,12 +86,13 @@ class ExpiredRecords:
         """The task as the history ends it, whose answer broke off behind the id of its job: a v1 answer comes
         when the job has ended, and its row soon after. None where the history does not tell of an end."""
         request_id = current_submission(entry).request_id
-        row = None if request_id is None else await self._late_row(request_id)
+        row = None if request_id is None else await self._late_row(entry, request_id)
         return None if row is None else await self._recorded(entry, row)
 
-    async def _late_row(self, request_id: str) -> HistoryRow | None:
-        """The row of a request that has ended just now; None where none comes that tells of its end."""
-        for pause in LATE_PAUSES:
+    async def _late_row(self, entry: TaskEntry, request_id: str) -> HistoryRow | None:
+        """The row of a request that has ended, waited for where that was just now; None where none comes that
+        tells of its end."""
+        for pause in LATE_PAUSES if self._ages.of(entry) < LATE_SECONDS else LATE_PAUSES[:1]:
             await anyio.sleep(pause)
             row = await self._history.row_of(request_id, patience=SHORT_PATIENCE)
             if row is NoAnswer.UNAVAILABLE:
@@ -116,7 +119,7 @@ class ExpiredRecords:
             return ()
         row: HistoryRow | NoAnswer | None
         if submission.api == "v1":
-            row = await self._late_row(submission.request_id)
+            row = await self._late_row(entry, submission.request_id)
         else:
             row = await self._history.row_of(submission.request_id, patience=SHORT_PATIENCE)
         if not isinstance(row, HistoryRow) or row.status != "COMPLETED" or row.url is None:
