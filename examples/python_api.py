@@ -21,7 +21,7 @@ from batcher.task import State
 MANIFEST = Path(__file__).parents[1] / "jobs" / "demo.yaml"
 OVERRIDES = [
     "inputs.0.images=[../examples/photos/cat.jpg, ../examples/photos/coffee.jpg]",
-    "seed=7",  # other pictures than `batcher demo` has: what is paid for in one folder is not paid for again in another
+    "seed=7",  # other pictures than those of `batcher demo`, which would not be paid for again here
 ]
 
 

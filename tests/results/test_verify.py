@@ -613,7 +613,8 @@ def test_a_run_that_cannot_bring_what_is_lost_ends_with_the_command_that_can(
     job, images = str(tmp_path / "job.yaml"), tmp_path / "out" / "images"
     assert ended(["run", job, "-q", "--base-url", api.url]) == 0
     with sqlite3.connect(tmp_path / "out" / ".batcher" / "ledger.sqlite") as connection:
-        connection.execute("UPDATE submissions SET submitted_at = submitted_at - 3600")  # the row is not late any more
+        # An hour later the row of its request is not late any more: nobody waits for it.
+        connection.execute("UPDATE submissions SET submitted_at = submitted_at - 3600")
     (picture,) = images.iterdir()
     picture.unlink()
     assert ended(["verify", job, "--repair"]) == 3
