@@ -24,11 +24,11 @@ SHOWN = 20
 @JOB
 @option(
     "--to",
-    type=click.Choice(["imagefolder", "webdataset", "parquet", "coco"]),
+    type=click.Choice(["imagefolder", "webdataset", "parquet", "coco", "yolo"]),
     required=True,
     metavar="FORM",
-    help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table; coco: for "
-    "training detectors.",
+    help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table; coco, "
+    "yolo: for training detectors.",
 )
 @click.option(
     "-o",

@@ -38,7 +38,7 @@ def as_json(polygons: Sequence[Polygon]) -> list[list[float]]:
 
 def area(polygons: Sequence[Polygon]) -> float:
     """Square pixels that the outlines enclose."""
-    return sum(_area(_corners(polygon)) for polygon in polygons)
+    return sum(_area(corners(polygon)) for polygon in polygons)
 
 
 def bounds(polygons: Sequence[Polygon]) -> tuple[float, float, float, float]:
@@ -50,10 +50,10 @@ def bounds(polygons: Sequence[Polygon]) -> tuple[float, float, float, float]:
 
 def moved(polygon: Polygon, scale: tuple[float, float], by: tuple[float, float], visible: Edges) -> Polygon:
     """The outline, scaled, moved and clipped; empty where nothing of it is seen."""
-    corners = [(by[0] + x * scale[0], by[1] + y * scale[1]) for x, y in _corners(polygon)]
+    placed = [(by[0] + x * scale[0], by[1] + y * scale[1]) for x, y in corners(polygon)]
     for place, edge in enumerate(visible):
-        corners = _clipped(corners, place % 2, edge, above=place < 2)
-    return tuple(part for corner in corners for part in corner) if _area(corners) > 0 else ()
+        placed = _clipped(placed, place % 2, edge, above=place < 2)
+    return tuple(part for corner in placed for part in corner) if _area(placed) > 0 else ()
 
 
 def _clipped(
@@ -76,7 +76,8 @@ def _clipped(
     return kept
 
 
-def _corners(polygon: Polygon) -> list[tuple[float, float]]:
+def corners(polygon: Polygon) -> list[tuple[float, float]]:
+    """x and y of each corner."""
     return list(zip(polygon[::2], polygon[1::2], strict=True))
 
 

@@ -63,23 +63,23 @@ def area(rle: Rle) -> int:
 
 def bounds(rle: Rle) -> tuple[int, int, int, int] | None:
     """x, y, width and height of what it covers; None: nothing."""
-    columns = _columns(rle)
-    if not columns:
+    covered = columns(rle)
+    if not covered:
         return None
-    top = min(first for runs in columns.values() for first, _ in runs)
-    bottom = max(end for runs in columns.values() for _, end in runs)
-    left, right = min(columns), max(columns) + 1
+    top = min(first for runs in covered.values() for first, _ in runs)
+    bottom = max(end for runs in covered.values() for _, end in runs)
+    left, right = min(covered), max(covered) + 1
     return left, top, right - left, bottom - top
 
 
 def carried(rle: Rle, placement: Placement, output: Size) -> Rle | None:
     """The mask of the source in pixels of the output; None where nothing of it is seen there."""
-    columns = _columns(rle)
+    covered = columns(rle)
     height = output[1]
     runs: list[tuple[int, int]] = []
     for x in range(max(0, placement.x), min(output[0], placement.x + placement.width)):
         source = (2 * (x - placement.x) + 1) * rle.width // (2 * placement.width)
-        for first, end in columns.get(source, ()):
+        for first, end in covered.get(source, ()):
             top = max(0, placement.y + _moved(first, rle.height, placement.height))
             bottom = min(height, placement.y + _moved(end, rle.height, placement.height))
             if bottom > top:
@@ -92,19 +92,19 @@ def _moved(edge: int, source: int, placed: int) -> int:
     return -((source - 2 * edge * placed) // (2 * source))
 
 
-def _columns(rle: Rle) -> dict[int, list[tuple[int, int]]]:
+def columns(rle: Rle) -> dict[int, list[tuple[int, int]]]:
     """The runs of 1 by their column: from which row to before which."""
-    columns: dict[int, list[tuple[int, int]]] = {}
+    found: dict[int, list[tuple[int, int]]] = {}
     place = 0
     for number, count in enumerate(rle.counts):
         end = place + count
         while number % 2 and place < end:
             column, first = divmod(place, rle.height)
             last = min(end, (column + 1) * rle.height)
-            columns.setdefault(column, []).append((first, first + last - place))
+            found.setdefault(column, []).append((first, first + last - place))
             place = last
         place = end
-    return columns
+    return found
 
 
 def _counts(runs: Sequence[tuple[int, int]], total: int) -> Iterator[int]:

@@ -7,9 +7,8 @@ stand in natural order, and a bare number is its own: `class_7`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
+from batcher.job.labels.categories import Category
 from batcher.storage.addresses import natural_key
 
 ObjectClass = int | str | None
@@ -20,36 +19,11 @@ MOST_NUMBERS = 10_000
 """Classes that are named by their numbers alone, the gaps between them included."""
 
 
-class KnownClass(Protocol):
-    """A class as a data set's table has it."""
-
-    @property
-    def id(self) -> int:
-        """Its number there."""
-
-    @property
-    def name(self) -> str:
-        """Its name there."""
-
-    @property
-    def supercategory(self) -> str | None:
-        """What COCO files have of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportClass:
-    """One class as it leaves."""
-
-    id: int
-    name: str
-    supercategory: str | None = None
-
-
 class ClassTable:
     """All classes, in their order: `known` are the job's own; `met` is what its rows hold."""
 
-    def __init__(self, known: Sequence[KnownClass], met: Collection[ObjectClass]) -> None:
-        classes = [ExportClass(one.id, one.name, one.supercategory) for one in known]
+    def __init__(self, known: Sequence[Category], met: Collection[ObjectClass]) -> None:
+        classes = [*known]
         self._by_word: dict[ObjectClass, int] = {}
         for place, one in enumerate(classes):
             self._by_word.setdefault(one.name, place)
@@ -57,16 +31,16 @@ class ClassTable:
         new = [word for word in met if word not in self._by_word]
         for number in sorted(word for word in new if isinstance(word, int)):
             self._by_word[number] = len(classes)
-            classes.append(ExportClass(number, f"class_{number}"))
+            classes.append(Category(number, f"class_{number}"))
         names = sorted((word for word in new if isinstance(word, str)), key=natural_key)
         free = max((one.id for one in classes), default=0) + 1
         for word in (*names, *(word for word in new if word is None)):
             self._by_word[word] = len(classes)
-            classes.append(ExportClass(free, UNNAMED if word is None else word))
+            classes.append(Category(free, UNNAMED if word is None else word))
             free += 1
         self.classes = tuple(classes)
 
-    def of(self, word: ObjectClass) -> ExportClass:
+    def of(self, word: ObjectClass) -> Category:
         """The class that a row means."""
         return self.classes[self._by_word[word]]
 

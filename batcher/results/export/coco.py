@@ -24,10 +24,10 @@ from batcher.job.geometry import polygons, rle
 from batcher.results.export import batches
 from batcher.results.export.class_table import ClassTable
 from batcher.results.export.columns import Columns
-from batcher.results.export.imagefolder import put, write
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
 from batcher.results.export.metadata_files import MASK, METADATA, MetadataFiles, MetadataLines
+from batcher.results.export.object_files import put_mask, put_picture, size_of
 from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.objects import PlacedObject, objects_of
 
@@ -161,15 +161,10 @@ def _files(
     """A handful of pictures under their names, and their entries."""
     written = []
     for picture in pictures:
-        item, mask = picture.item, None
-        name = f"{item.key}{Path(item.name).suffix}"
-        put(picture, target / split / name)
-        if item.caption:
-            write(target / split / f"{item.key}.txt", item.caption.encode())
-        if picture.mask is not None:
-            mask = f"{MASKS}/{split}/{item.key}{Path(picture.mask[0]).suffix}"
-            write(target / mask, picture.mask[1])
-        size = {"width": item.values["width"], "height": item.values["height"]}
+        item = picture.item
+        name = put_picture(picture, target / split)
+        mask = put_mask(picture, target, f"{MASKS}/{split}")
+        size = dict(zip(("width", "height"), size_of(picture), strict=True))
         written.append(
             CocoPicture(
                 item.folder == "images",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from batcher import errors
-from batcher.ledger import database, prompt_templates
+from batcher.job.labels.categories import Category
+from batcher.ledger import database, label_categories, prompt_templates
 from batcher.results.export.batches import WrittenBatch, batches_of, clear, longest, written
 from batcher.results.export.captions import Captions
 from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
@@ -27,12 +28,14 @@ from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
 from batcher.results.export.metadata_files import MASK
+from batcher.results.export.object_files import RESERVED
 from batcher.results.export.objects import ObjectFacts
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits
 from batcher.results.export.webdataset import WebDataset
 from batcher.results.export.writer import OF_OBJECTS, ExportFormat, Writer
+from batcher.results.export.yolo import Yolo
 from batcher.storage import destination, layout
 from batcher.storage.destination import disk
 from batcher.storage.workers import Threads, Workers
@@ -101,6 +104,7 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
     if not path.exists():
         raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
     captions = _captions(options)
+    _refuse_names(options)
     exclusion = Exclusion() if options.exclude is None else Exclusion.read(options.exclude)
     with (
         disk(options.into),
@@ -116,16 +120,21 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
     ):
         _refuse(options.into, output)
         connection.execute("BEGIN")  # one moment of the ledger, whatever a run beside writes
-        made = _MadeBy(database.meta(connection, "job") or "", prompt_templates.noted(connection))
+        made = _MadeBy(
+            database.meta(connection, "job") or "",
+            prompt_templates.noted(connection),
+            label_categories.read(connection),
+        )
         return _Export(options, leaving, exclusion, captions, workers or Threads()).run(made)
 
 
 @dataclass(frozen=True, slots=True)
 class _MadeBy:
-    """The job, by its name and the templates of its prompts."""
+    """The job, by its name, the templates of its prompts and the classes of its data sets."""
 
     job: str
     prompts: Mapping[str, str]
+    categories: Sequence[Category]
 
 
 class _Export:
@@ -169,7 +178,7 @@ class _Export:
             )
         if self.captions is not None:
             self.captions.require(columns.kinds())
-        writer = _writer(self.options, columns, showing, self.objects)
+        writer = _writer(self.options, columns, showing, self.objects, made.categories)
         with self._whole_or_nothing(writer), closing(writer):
             self._write(writer, with_masks=MASK in columns.kinds())
             write(self.options.into / CARD, self._card(writer, made).encode())
@@ -276,6 +285,15 @@ def _refuse(into: Path, output: Path) -> None:
         )
 
 
+def _refuse_names(options: ExportOptions) -> None:
+    """Raises UsageError where a split would lie where the form itself puts something."""
+    taken = RESERVED & {name.lower() for name in options.splits.names}
+    if options.to in OF_OBJECTS and taken:
+        raise errors.UsageError(
+            f"--split: {min(taken)} is a folder of the form {options.to}; call the split otherwise"
+        )
+
+
 def _captions(options: ExportOptions) -> Captions | None:
     """Raises UsageError."""
     if options.captions is None:
@@ -288,8 +306,13 @@ def _captions(options: ExportOptions) -> Captions | None:
 
 
 def _writer(
-    options: ExportOptions, columns: Columns, showing: Collection[str], objects: ObjectFacts
+    options: ExportOptions,
+    columns: Columns,
+    showing: Collection[str],
+    objects: ObjectFacts,
+    categories: Sequence[Category],
 ) -> Writer:
+    classes = ClassTable(categories, objects.classes)
     match options.to:
         case ExportFormat.IMAGEFOLDER:
             return ImageFolder(options.into, columns, showing)
@@ -298,6 +321,8 @@ def _writer(
         case ExportFormat.PARQUET:
             return Parquet(options.into, columns)
         case ExportFormat.COCO:
-            return Coco(options.into, columns, showing, ClassTable((), objects.classes))
+            return Coco(options.into, columns, showing, classes)
+        case ExportFormat.YOLO:
+            return Yolo(options.into, columns, showing, classes, outlined=objects.outlined)
         case _:
             assert_never(options.to)

@@ -21,9 +21,10 @@ class ExportFormat(StrEnum):
     WEBDATASET = "webdataset"
     PARQUET = "parquet"
     COCO = "coco"
+    YOLO = "yolo"
 
 
-OF_OBJECTS = frozenset({ExportFormat.COCO})
+OF_OBJECTS = frozenset({ExportFormat.COCO, ExportFormat.YOLO})
 """The forms in which detectors are trained: a picture's objects are what they are for."""
 
 Write = Callable[[str, Iterator[LoadedItem]], Any]

@@ -367,8 +367,8 @@ def _pixel(path: Path) -> Any:
 def _rows(into: Path, form: ExportFormat) -> list[dict[str, Any]]:
     """Every row of an export, and its split."""
     rows = []
-    for split in (path for path in into.iterdir() if path.is_dir()):
-        if form == "coco":
+    for split in (path for path in (into / "images" if form == "yolo" else into).iterdir() if path.is_dir()):
+        if form in ("coco", "yolo"):
             if not (split / "metadata.jsonl").exists():
                 continue
             found = [json.loads(line) for line in (split / "metadata.jsonl").read_text().splitlines()]
