@@ -91,9 +91,7 @@ class Yolo:
             notes.append(f"{several(number, 'crowd', 'crowds')} left out: YOLO has no word for them")
         if number := self._told[BOXED]:
             objects = "1 object has" if number == 1 else f"{number:,} objects have"
-            notes.append(
-                f"{objects} no outline: the corners of the box stand for it, as rows are of one kind"
-            )
+            notes.append(f"{objects} no outline: the box's corners stand for it, as rows are of one kind")
         for key, splits in self._in_place().items():
             named = " and ".join(splits)
             notes.append(f"no split is called {key}: {DATA} names {named} for it, for none trains without")
