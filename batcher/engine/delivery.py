@@ -51,14 +51,19 @@ class Delivery:
         self._gone: set[int] = set()
 
     async def spool(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
-        """Bytes that came inside an answer go to the spool, on disk before this returns."""
-        named: list[tuple[Output, str | None]] = []
-        for position, output in enumerate(outputs):
-            name = None
-            if output.data is not None:
-                name = await self._folder.keep(output.data, f"{submission}-{position}.bytes")
-            named.append((output, name))
+        """Bytes that came inside an answer go to the spool, on disk before this returns. Raises DiskError."""
+        named = self.spool_names(submission, outputs)
+        for output, name in named:
+            if output.data is not None and name is not None:
+                await self._folder.keep(output.data, name)
         return named
+
+    def spool_names(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
+        """The outputs of an answer, each with the name in the spool of the bytes that came inside it."""
+        return [
+            (output, None if output.data is None else f"{submission}-{position}.bytes")
+            for position, output in enumerate(outputs)
+        ]
 
     async def keep_answer(self, submission: int, answer: bytes) -> str:
         """An answer that is not understood, for people to read: its path below the output folder."""

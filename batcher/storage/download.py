@@ -248,10 +248,10 @@ class OutputFolder:
         """Where a file gathers until it is whole."""
         return self.parts / f"{task}-{position}.part"
 
-    async def keep(self, data: bytes, name: str) -> str:
-        """Bytes of an answer into the spool, on disk before this returns; their name there."""
+    async def keep(self, data: bytes, name: str) -> None:
+        """Bytes of an answer into the spool, under this name; on disk before this returns. Raises
+        DiskError."""
         await asyncio.to_thread(self._keep, data, self.spool / name)
-        return name
 
     def link_into_spool(self, source: Path, name: str, sha256: str) -> bool:
         """A picture of this disk into the spool: a hard link where one can be made, else a copy; whether it

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from batcher import errors
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import audit
+from batcher.ledger import group_commit
 from batcher.sandbox import Faults, faults
+from batcher.storage.download import OutputFolder
+from tests.support.crashing import Points, dies, mortal
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
 from tests.support.scripted_api import Api, Whole
@@ -67,6 +72,60 @@ async def test_what_broke_off_in_one_run_is_had_by_the_next_or_by_the_audit(
         report = await harness.run(server, held)
         harness.check(report)
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
+
+
+@pytest.mark.parametrize("offset", range(3))
+async def test_a_crash_anywhere_on_the_way_from_a_broken_answer_to_the_history_pays_nothing_twice(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """Each offset takes every third point. What was in the air when the process died may be paid for again;
+    what was recorded as broken off may not."""
+    at = offset
+    while True:
+        harness.move_to(f"out-{at}")
+        script = Faults([faults.Short(route="sync", calls=[1]), faults.LateRows(delay=20)])
+        async with sandbox(service=5, price=0.01, faults=script) as server:
+            manifest = harness.manifest(2, api="v1")
+            points = Points(at)
+            with monkeypatch.context() as patch:
+                patch.setattr(group_commit, "GroupCommit", mortal(points))
+                try:
+                    await harness.run(server, manifest)
+                except BaseException as error:
+                    if not dies(error):
+                        raise
+            if not points.dead:
+                break
+            planned = (harness.output / ".batcher" / "ledger.sqlite").exists()
+            in_the_air = harness.states()["submitting"] if planned else 0
+            report = await harness.run(server, manifest)
+            harness.check(report)
+            story = f"killed at point {at} with {in_the_air} in the air"
+            assert (report.exit_code, report.counts["done"]) == (0, 2), story
+            assert 2 <= server.billed <= 2 + in_the_air, story
+        at += 3
+    assert at > 15
+
+
+@pytest.mark.parametrize("late", [0, 40])
+async def test_an_answer_whose_bytes_the_disk_refuses_is_paid_for_and_had_from_the_history(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    def full(self: OutputFolder, data: bytes, target: Path) -> None:
+        raise errors.DiskError(f"{target}: No space left on device")
+
+    async with sandbox(service=5, price=0.01, faults=Faults([faults.LateRows(delay=late)])) as server:
+        manifest = harness.manifest(3, api="v1", limits={"in_flight": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(OutputFolder, "_keep", full)
+            report = await harness.run(server, manifest)
+        assert report.exit_code == 5
+        assert harness.states() == {"ready": 1, "planned": 2}
+        assert server.billed == 1
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 3, 3)
+        assert report.cost == {"spent": 0.03, "reserved": 0, "doubtful": 0, "lost": 0}
 
 
 async def test_an_id_that_every_answer_repeats_is_nobodys(harness: Harness) -> None:

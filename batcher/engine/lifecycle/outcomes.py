@@ -16,6 +16,7 @@ from batcher.engine.uploads import Uploads
 from batcher.job.manifest import Manifest
 from batcher.ledger.entries import TaskEntry, current_submission
 from batcher.ledger.ledger import Ledger
+from batcher.task import State
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 120.0
 """Seconds for which an upload waits after a 429, whatever its stamp says."""
@@ -67,11 +68,22 @@ class Outcomes:
         pictures = self._bounded(entry, result.outputs)
         outputs: Sequence[tuple[wire.Output, str | None]] = [(output, None) for output in pictures]
         if any(output.data is not None for output in pictures):
-            with anyio.CancelScope(shield=True):
-                outputs = await self._delivery.spool(current_submission(entry).id, pictures)
+            try:
+                with anyio.CancelScope(shield=True):
+                    outputs = await self._delivery.spool(current_submission(entry).id, pictures)
+            except errors.DiskError:
+                self._without_bytes(entry, result, pictures)
+                raise
         entry = self._ledger.ready(entry, result, outputs)
         await self._ledger.committed()
         return entry
+
+    def _without_bytes(self, entry: TaskEntry, result: wire.Result, pictures: Sequence[wire.Output]) -> None:
+        """The disk takes no pictures. A v1 answer comes once: that it is paid for is recorded all the same,
+        and the next run has its files from the history. A v2 record tells it again."""
+        if entry.state is State.SUBMITTING:
+            outputs = self._delivery.spool_names(current_submission(entry).id, pictures)
+            self._ledger.ready(entry, result, outputs)
 
     def _bounded(self, entry: TaskEntry, pictures: Sequence[wire.Output]) -> Sequence[wire.Output]:
         """What is fetched of a result: all that is paid for, but no flood. Other than was asked for, it is
