@@ -112,16 +112,18 @@ def read_text(path: Path, what: str = "manifest") -> str:
     raise ManifestError([problem])
 
 
-def read_yaml(text: str, file: str, *, when_too_large: str = "") -> YamlDocument:
+def read_yaml(
+    text: str, file: str, *, when_too_large: str = "", numbers_as_keys: bool = False
+) -> YamlDocument:
     """The document that `text` holds; `file` names it in problems, `when_too_large` ends the sentence of one
-    that is too large.
+    that is too large. `numbers_as_keys`: a whole number may stand as a key, and is its text.
 
     Raises ManifestError where nothing can be read: it is not YAML, too large or too deep.
     """
     if len(text) > MAX_BYTES:
         raise ManifestError([Problem(f"is larger than {MAX_BYTES // 1_000_000} MB{when_too_large}", file)])
     lines = text.splitlines()
-    walker = _Walker(file, lines)
+    walker = _Walker(file, lines, numbers_as_keys=numbers_as_keys)
     data = walker.walk(_compose(text, file, lines))
     return YamlDocument(file, data, walker.positions, lines, tuple(walker.problems))
 
@@ -215,7 +217,8 @@ _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<\Z"), ["<"])
 class _Walker:
     """Turns nodes into plain data and notes where each key stands."""
 
-    def __init__(self, file: str, lines: Sequence[str]) -> None:
+    def __init__(self, file: str, lines: Sequence[str], *, numbers_as_keys: bool = False) -> None:
+        self._keys = {f"{_TAG}str", *([f"{_TAG}int"] if numbers_as_keys else [])}
         self.positions: dict[KeyPath, Position] = {}
         self.problems: list[Problem] = []
         self._document = YamlDocument(file, None, lines=lines)
@@ -260,7 +263,7 @@ class _Walker:
             if key_node.tag == f"{_TAG}merge":
                 merged |= self._merged(child, path)
                 continue
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != f"{_TAG}str":
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in self._keys:
                 self._problem(path, _bad_key(key_node), key_node)
                 continue
             key = str(key_node.value)

@@ -29,9 +29,9 @@ def label_file(columns: Mapping[str, Any], picture: str) -> str | None:
     return resolve(os.path.dirname(picture), named) if names_label_file(named) else None
 
 
-def read_label_file(path: str, size: Size) -> Labels:
-    """The labels of a picture of `size`, in its pixels. Raises LabelError."""
-    return geometry.from_yolo(_text(path), size)
+def read_label_file(path: str, size: Size, *, points: int = 0) -> Labels:
+    """The labels of a picture of `size`, in its pixels; `points` as of `from_yolo`. Raises LabelError."""
+    return geometry.from_yolo(_text(path), size, points=points)
 
 
 def _text(path: str) -> str:

@@ -14,6 +14,7 @@
     labelled_forms.py    which form of labels a dataset has
     coco_rows.py         rows of COCO files
     coco_index.py        what stands where in one
+    ultralytics_rows.py  rows of a data.yaml of ultralytics
     json_members.py      a large JSON object, member by member
     picture_root.py      where the pictures lie that an annotation file names
     dataset_columns.py   splits, and labels beside a picture's columns

@@ -7,6 +7,7 @@ with labels in the forms that people train with.
     pets/state.json, pets/dataset_dict.json      a saved dataset: its rows, class labels by their names
     pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
     coco/annotations/instances_val2017.json      COCO: the file, or the folder with one for each set
+    pets/data.yaml                               ultralytics, YOLO
 
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
 these names, or one of the plan's own, is kept as `source_<name>`.
@@ -38,7 +39,7 @@ TYPE = StrictStr
 DESCRIPTION = (
     "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
     "column label), a dataset that `datasets` saved to disk, Parquet with pictures inside, or pictures with "
-    "labels: a COCO file (.json)."
+    "labels: a COCO file (.json), or a data.yaml of ultralytics (YOLO)."
 )
 HAS_PICTURES = True
 IF_EMPTY = source_kind.HAS_NO_ROWS
@@ -70,7 +71,7 @@ def rows(source: SourceContext) -> Iterator[Row]:
     except FileNotFoundError:
         source.error(f"there is no {_what(folder)} {folder}")
     except NotADirectoryError:
-        source.error(f"{folder} is a file; a dataset is a folder, or a COCO file (.json)")
+        source.error(f"{folder} is a file; a dataset is a folder, a COCO file (.json) or a data.yaml")
     except OSError as error:
         source.error(f"{error.filename or folder} cannot be read: {error.strerror or error}")
 
@@ -79,7 +80,7 @@ def stamps(source: SourceContext) -> Iterator[str]:
     """Every file of the dataset, with its size and time."""
     folder = _folder(source)
     if (form := labelled_form(folder)) is not None:
-        yield from form.stamps()
+        yield from form.stamps(source)
         return
     if parquet_cells.is_parquet_file(folder):
         yield f"{folder}\0{stamp(folder)}\n"

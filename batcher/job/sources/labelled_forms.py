@@ -15,6 +15,7 @@ from batcher.job.sources import coco_rows
 from batcher.job.sources.folders import is_output, list_folder
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import stamp, stamped
+from batcher.job.sources.ultralytics_rows import SUFFIXES, ultralytics_rows, ultralytics_stamps
 from batcher.storage.addresses import is_stored
 from batcher.storage.pictures import has_picture_suffix
 
@@ -25,8 +26,8 @@ class LabelledForm(Protocol):
     def rows(self, source: SourceContext) -> Iterator[Row]:
         """Its rows. Raises OSError, MissingExtra."""
 
-    def stamps(self) -> Iterator[str]:
-        """What changes when it does."""
+    def stamps(self, source: SourceContext) -> Iterator[str]:
+        """What changes when it does. Raises OSError, MissingExtra."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,31 @@ class Coco:
     def rows(self, source: SourceContext) -> Iterator[Row]:
         return coco_rows.coco_rows(self.files, source)
 
-    def stamps(self) -> Iterator[str]:
+    def stamps(self, source: SourceContext) -> Iterator[str]:
         yield from map(stamped, self.files)
         for folder in dict.fromkeys(map(coco_rows.dataset_folder, self.files)):
             yield from files_below(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Ultralytics:
+    """A data.yaml."""
+
+    file: str
+
+    def rows(self, source: SourceContext) -> Iterator[Row]:
+        return ultralytics_rows(self.file, source)
+
+    def stamps(self, source: SourceContext) -> Iterator[str]:
+        return ultralytics_stamps(self.file, source)
 
 
 def labelled_form(path: str) -> LabelledForm | None:
     """The form of the dataset at an absolute path or an address; None: it is none of these."""
     if path.endswith(coco_rows.SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
         return Coco([path])
+    if path.lower().endswith(SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
+        return Ultralytics(path)
     if is_stored(path):
         return None
     if files := coco_rows.coco_files(path):
