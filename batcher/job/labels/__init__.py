@@ -3,6 +3,7 @@ files is read here.
 
     categories.py     the classes of objects: ids, names, order, of all the job's data sets
     yolo_files.py     the YOLO text file that a row names
+    voc_file.py       a Pascal VOC annotation
     label_checks.py   rows whose labels cannot be read, told before their picture is paid for
 
 Rule: what a label means in a delivered picture is computed in `geometry`, which reads nothing.

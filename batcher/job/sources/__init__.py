@@ -15,6 +15,7 @@
     coco_rows.py         rows of COCO files
     coco_index.py        what stands where in one
     ultralytics_rows.py  rows of a data.yaml of ultralytics
+    voc_rows.py          rows of a Pascal VOC folder
     json_members.py      a large JSON object, member by member
     picture_root.py      where the pictures lie that an annotation file names
     dataset_columns.py   splits, and labels beside a picture's columns

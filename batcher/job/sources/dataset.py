@@ -8,6 +8,7 @@ with labels in the forms that people train with.
     pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
     coco/annotations/instances_val2017.json      COCO: the file, or the folder with one for each set
     pets/data.yaml                               ultralytics, YOLO
+    VOC2012/JPEGImages, VOC2012/Annotations      Pascal VOC
 
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
 these names, or one of the plan's own, is kept as `source_<name>`.
@@ -39,7 +40,7 @@ TYPE = StrictStr
 DESCRIPTION = (
     "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
     "column label), a dataset that `datasets` saved to disk, Parquet with pictures inside, or pictures with "
-    "labels: a COCO file (.json), or a data.yaml of ultralytics (YOLO)."
+    "labels: a COCO file (.json), a data.yaml of ultralytics (YOLO), a Pascal VOC folder."
 )
 HAS_PICTURES = True
 IF_EMPTY = source_kind.HAS_NO_ROWS

@@ -16,6 +16,7 @@ from batcher.job.sources.folders import is_output, list_folder
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import stamp, stamped
 from batcher.job.sources.ultralytics_rows import SUFFIXES, ultralytics_rows, ultralytics_stamps
+from batcher.job.sources.voc_rows import is_voc_folder, voc_rows
 from batcher.storage.addresses import is_stored
 from batcher.storage.pictures import has_picture_suffix
 
@@ -58,6 +59,19 @@ class Ultralytics:
         return ultralytics_stamps(self.file, source)
 
 
+@dataclass(frozen=True, slots=True)
+class Voc:
+    """A Pascal VOC folder."""
+
+    folder: str
+
+    def rows(self, source: SourceContext) -> Iterator[Row]:
+        return voc_rows(self.folder, source)
+
+    def stamps(self, source: SourceContext) -> Iterator[str]:
+        return files_below(self.folder, ".xml", ".txt")
+
+
 def labelled_form(path: str) -> LabelledForm | None:
     """The form of the dataset at an absolute path or an address; None: it is none of these."""
     if path.endswith(coco_rows.SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
@@ -66,6 +80,8 @@ def labelled_form(path: str) -> LabelledForm | None:
         return Ultralytics(path)
     if is_stored(path):
         return None
+    if is_voc_folder(path):
+        return Voc(path)
     if files := coco_rows.coco_files(path):
         return Coco(files)
     return None

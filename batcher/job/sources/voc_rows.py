@@ -1,0 +1,198 @@
+"""Rows of a Pascal VOC folder: its pictures with their annotations and masks.
+
+    Annotations/1.xml               the objects of a picture
+    JPEGImages/1.jpg                the picture
+    SegmentationClass/1.png         the class of each pixel (the column `mask`)
+    SegmentationObject/1.png        the object of each pixel (`instance_mask`)
+    ImageSets/Main/train.txt        the names of a set: train, val or test (`split`); Segmentation/ as well
+    labelmap.txt                    the classes in their order, where a tool wrote them
+
+Form: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, the development kit.
+
+Rule: a picture that has neither annotation nor mask is not of the dataset, and is told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from batcher.errors import Problem
+from batcher.job import geometry
+from batcher.job.geometry import LabelError
+from batcher.job.labels import categories
+from batcher.job.labels.voc_file import SUFFIX, VocAnnotation, read_voc_file
+from batcher.job.row import Row
+from batcher.job.sources.picture_root import picture_columns
+from batcher.job.sources.source_kind import SourceContext
+from batcher.storage.addresses import natural_key
+from batcher.storage.pictures import has_picture_suffix
+
+ANNOTATIONS, PICTURES = "Annotations", "JPEGImages"
+MASKS = {"mask": "SegmentationClass", "instance_mask": "SegmentationObject"}
+LISTS = ("Main", "Segmentation")
+"""Folders of `ImageSets`; what both say, the first says."""
+SETS = ("train", "val", "test")
+CLASS_LIST = "labelmap.txt"
+LARGEST_LIST = 64 << 20
+_LINE = re.compile(r"line ([0-9]+): (.*)", re.DOTALL)
+
+
+def is_voc_folder(folder: str) -> bool:
+    """Whether a folder of this disk is laid out so."""
+    beside = (ANNOTATIONS, *MASKS.values())
+    return os.path.isdir(f"{folder}/{PICTURES}") and any(os.path.isdir(f"{folder}/{one}") for one in beside)
+
+
+def voc_rows(folder: str, source: SourceContext) -> Iterator[Row]:
+    """The rows of the folder. Raises OSError."""
+    voc = _VocFolder(folder, source)
+    voc.note_classes()
+    yield from voc.rows()
+
+
+class _VocFolder:
+    """One folder, with the names that lie in it, by their stems."""
+
+    def __init__(self, folder: str, source: SourceContext) -> None:
+        self._folder = folder
+        self._source = source
+        self._pictures = _by_stem(f"{folder}/{PICTURES}", has_picture_suffix)
+        self._annotations = _by_stem(f"{folder}/{ANNOTATIONS}", lambda name: name.lower().endswith(SUFFIX))
+        self._masks = {
+            column: _by_stem(f"{folder}/{below}", has_picture_suffix) for column, below in MASKS.items()
+        }
+        self._listed: list[str] = []
+        self._splits = self._read_splits()
+
+    def note_classes(self) -> None:
+        """The classes of all annotations, before the first row: whoever takes a few has all of them."""
+        listed = _class_list(f"{self._folder}/{CLASS_LIST}")
+        names: set[str] = set()
+        for name in self._annotations.values():
+            try:
+                found = read_voc_file(f"{self._folder}/{ANNOTATIONS}/{name}")
+                names |= {str(one) for one in found.labels.classes or ()}
+            except (LabelError, OSError):
+                continue  # told with its row
+        self._source.categories.add(categories.of_voc(names, listed), self._shown(self._folder))
+
+    def rows(self) -> Iterator[Row]:
+        """Raises OSError."""
+        parts = False
+        without: list[str] = []
+        for stem in sorted({*self._pictures, *self._annotations, *self._listed}, key=natural_key):
+            masks = {
+                column: f"{self._folder}/{MASKS[column]}/{names[stem]}"
+                for column, names in self._masks.items()
+                if stem in names
+            }
+            if stem in self._pictures and stem not in self._annotations and not masks:
+                without.append(stem)
+                continue
+            found = self._annotation(stem) if stem in self._annotations else None
+            if stem in self._annotations and found is None:
+                continue
+            picture = self._picture(stem, found)
+            if picture is None:
+                continue
+            parts |= found is not None and found.parts
+            split = {"split": self._splits[stem]} if stem in self._splits else {}
+            columns = {**picture_columns(picture, PICTURES), **split, **_labels(found), **masks}
+            yield Row(columns, picture, folder=self._source.folder)
+        if parts:
+            self._warn("the parts of objects (<part>) are not carried, and left out")
+        if without:
+            these = "1 picture has" if len(without) == 1 else f"{len(without):,} pictures have"
+            self._warn(f"{these} neither annotation nor mask, and is no row (first: {without[0]})")
+
+    def _annotation(self, stem: str) -> VocAnnotation | None:
+        path = f"{self._folder}/{ANNOTATIONS}/{self._annotations[stem]}"
+        try:
+            return read_voc_file(path)
+        except LabelError as error:
+            placed = _LINE.fullmatch(str(error))
+            line, message = (int(placed[1]), placed[2]) if placed else (0, str(error))
+            self._source.diagnostics.row(Problem(message, self._shown(path), line))
+            return None
+
+    def _picture(self, stem: str, found: VocAnnotation | None) -> str | None:
+        """The picture of that name, or the one that its annotation names; None where there is neither, and
+        that is told."""
+        if (name := self._pictures.get(stem)) is not None:
+            return f"{self._folder}/{PICTURES}/{name}"
+        named = os.path.basename(found.filename) if found is not None else ""
+        if named and os.path.isfile(f"{self._folder}/{PICTURES}/{named}"):
+            return f"{self._folder}/{PICTURES}/{named}"
+        path = f"{self._folder}/{PICTURES}/{stem}.jpg"
+        named_in = self._annotations.get(stem)
+        where = "ImageSets" if named_in is None else f"{ANNOTATIONS}/{named_in}"
+        hint = self._source.near_files.hint(path)
+        problem = Problem(f"there is no picture {path}{hint}", self._shown(f"{self._folder}/{where}"))
+        self._source.diagnostics.row(problem)
+        return None
+
+    def _read_splits(self) -> dict[str, str]:
+        """The set of each picture that `ImageSets` names."""
+        splits: dict[str, str] = {}
+        differ = 0
+        for below in LISTS:
+            of_folder: dict[str, str] = {}
+            for name in SETS:
+                for stem in _set(f"{self._folder}/ImageSets/{below}/{name}.txt"):
+                    of_folder.setdefault(stem, name)
+            differ += sum(splits.get(stem, name) != name for stem, name in of_folder.items())
+            splits = {**of_folder, **splits}
+        if differ:
+            these = "1 picture is" if differ == 1 else f"{differ:,} pictures are"
+            self._warn(f"{these} in another set of {LISTS[1]} than of {LISTS[0]}; that of {LISTS[0]} counts")
+        self._listed = list(splits)
+        return splits
+
+    def _shown(self, path: str) -> str:
+        return os.path.relpath(path, self._source.folder)
+
+    def _warn(self, sentence: str) -> None:
+        self._source.diagnostics.warn(f"{self._shown(self._folder)}: {sentence}")
+
+
+def _labels(found: VocAnnotation | None) -> dict[str, Any]:
+    """The columns of the objects; of a picture without an annotation nothing is known."""
+    if found is None:
+        return {}
+    facts = {} if found.segmented is None else {"segmented": found.segmented}
+    return {**facts, **geometry.as_columns(found.labels)}
+
+
+def _by_stem(folder: str, takes: Any) -> dict[str, str]:
+    """The files of a folder by their names without suffix; none where there is no such folder."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {os.path.splitext(name)[0]: name for name in names if takes(name) and not name.startswith(".")}
+
+
+def _text(path: str) -> str:
+    """A text file of the folder; nothing where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(LARGEST_LIST).decode("utf-8-sig", "replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
+
+
+def _set(path: str) -> Iterator[str]:
+    """The names in the list of a set: the first word of each line."""
+    for line in _text(path).splitlines():
+        if words := line.split():
+            yield words[0]
+
+
+def _class_list(path: str) -> Sequence[str]:
+    """The classes that a labelmap.txt names (`cat:128,0,0::`), but for the background."""
+    lines = (line for line in _text(path).splitlines() if not line.startswith("#"))
+    names = [line.partition(":")[0].strip() for line in lines]
+    return [name for name in names if name and name.lower() != "background"]
