@@ -33,8 +33,9 @@ def schema_version() -> int:
     return len(MIGRATIONS) + 1
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path, *, checked: bool = False) -> sqlite3.Connection:
     """Opens the ledger at `path` for writing; creates it, whole or not at all, when it is missing.
+    `checked`: this process has read it through before, and need not again.
 
     Raises LedgerError when the file is not ours, damaged or newer; DiskError when the disk refuses.
     """
@@ -42,7 +43,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         if not path.exists():
             _create(path)
         # Looked at without the right to write: a file that is refused stays as it is, to the byte.
-        _read_only(path, quick=True).close()
+        _read_only(path, quick=not checked).close()
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")

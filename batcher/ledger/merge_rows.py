@@ -25,8 +25,8 @@ SHARED_NOTES = ("job", "model", "price", "geometry", "origin", prompt_templates.
 """Notes that the merged ledger has of its shares."""
 
 TABLES = (
-    "runs", "tasks", "submissions", "files", "source_pictures", "picture_checks", "calls", "left_out",
-    "passed_over", "task_notices", "row_notices", "uploads", "digests",
+    "runs", "tasks", "submissions", "files", "source_pictures", "picture_checks", "reviews", "calls",
+    "left_out", "passed_over", "task_notices", "row_notices", "uploads", "digests",
 )  # fmt: skip
 """In the order in which their rows refer to each other. What is not here is the merged ledger's own."""
 
@@ -38,6 +38,7 @@ ROW_NUMBERS: Mapping[str, tuple[str, ...]] = {
     "source_pictures": ("task",),
     "task_notices": ("task",),
     "picture_checks": ("id", "task"),
+    "reviews": ("task",),
 }
 """Columns that hold the number of a row, which is another one in the merged ledger."""
 

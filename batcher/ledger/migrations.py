@@ -145,6 +145,24 @@ def _picture_checks(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+REVIEWS_GO = """
+CREATE TRIGGER a_review_goes_with_its_picture
+AFTER UPDATE OF state ON tasks
+WHEN NEW.state = 'planned' AND OLD.state = 'done'
+BEGIN
+  DELETE FROM reviews WHERE task = NEW.id;
+END;
+"""
+
+
+def _reviews(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE reviews (task INTEGER PRIMARY KEY REFERENCES tasks (id), looked_at REAL NOT NULL, "
+        "by TEXT NOT NULL) STRICT"
+    )
+    connection.execute(REVIEWS_GO)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _source_pictures,
     _left_out,
@@ -152,5 +170,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     _rejected,
     _notices,
     _picture_checks,
+    _reviews,
 )
 """MIGRATIONS[n] brings schema n+1 to n+2; `schema.sql` is always the newest."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batcher import errors
 from batcher.job.plan import name_key
-from batcher.ledger import picture_checks
+from batcher.ledger import picture_checks, reviews, stale_records
 from batcher.ledger.database import folder_of_files, transaction
+from batcher.ledger.reviews import Look
 from batcher.storage.destination import IMAGES, REJECTED, Destination
 
 PERSON = "person"
@@ -40,6 +42,14 @@ TAKEN_BACK = """
 UPDATE tasks SET state = 'done', reason = NULL, rejected_by = NULL, rejected_at = NULL
 WHERE id = ? AND state = 'rejected'
 """
+OTHER_REASON = """
+UPDATE tasks SET reason = ?, rejected_by = ?, rejected_at = ? WHERE id = ? AND state = 'rejected'
+"""
+STANDS = "SELECT state, reason, rejected_by, rejected_at FROM tasks WHERE id = ?"
+REJECTED_PICTURES = """
+SELECT position, rejected_by, reason FROM picture_checks WHERE task = ? AND rejected_by IS NOT NULL
+"""
+NOT_FORGIVEN = "UPDATE picture_checks SET rejected_by = ?, reason = ? WHERE task = ? AND position = ?"
 FILES = """
 SELECT f.position, f.name, f.sha256, t.name, t.key, (SELECT count(*) FROM files o WHERE o.task = t.id)
 FROM files f JOIN tasks t ON t.id = f.task WHERE t.id = ? ORDER BY f.position
@@ -71,31 +81,124 @@ def named(connection: sqlite3.Connection, entry: str) -> list[NamedTask]:
     return [NamedTask(*row) for row in rows]
 
 
-def reject(connection: sqlite3.Connection, tasks: Iterable[int], *, reason: str, by: str, at: float) -> int:
-    """These tasks, as far as they are done, are rejected, and their files are to move; how many tasks."""
-    with transaction(connection):
-        return sum(_reject(connection, task, reason, by, at) for task in tasks)
+def reject(
+    connection: sqlite3.Connection,
+    tasks: Iterable[int],
+    *,
+    reason: str,
+    by: str,
+    at: float,
+    look: Look | None = None,
+) -> int:
+    """These tasks, as far as they are done, are rejected, and their files are to move; how many tasks.
+    `look`: who looked at them for that."""
+    with _deciding(connection) as changed:
+        changed += [task for task in tasks if _reject(connection, task, reason, by, at)]
+        _note_looks(connection, changed, look)
+    return len(changed)
 
 
-def _reject(connection: sqlite3.Connection, task: int, reason: str, by: str, at: float) -> int:
+def _reject(connection: sqlite3.Connection, task: int, reason: str, by: str, at: float) -> bool:
     changed = connection.execute(SET_ASIDE, (reason, by, at, task)).rowcount
     if changed:
         _to_move(connection, task, REJECTED)
-    return changed
+    return bool(changed)
 
 
-def keep(connection: sqlite3.Connection, tasks: Iterable[int]) -> int:
-    """These tasks, as far as they are rejected, are done again, and their files are to move; how many."""
-    with transaction(connection):
-        return sum(_keep(connection, task) for task in tasks)
+def keep(connection: sqlite3.Connection, tasks: Iterable[int], *, look: Look | None = None) -> int:
+    """These tasks, as far as they are rejected, are done again, and their files are to move; how many.
+    `look`: who looked at them for that."""
+    with _deciding(connection) as changed:
+        changed += [task for task in tasks if _keep(connection, task)]
+        _note_looks(connection, changed, look)
+    return len(changed)
 
 
-def _keep(connection: sqlite3.Connection, task: int) -> int:
+def _keep(connection: sqlite3.Connection, task: int) -> bool:
     changed = connection.execute(TAKEN_BACK, (task,)).rowcount
     if changed:
         connection.execute(picture_checks.FORGIVEN, (task,))
         _to_move(connection, task, IMAGES)
-    return changed
+    return bool(changed)
+
+
+def give_reason(
+    connection: sqlite3.Connection, task: int, *, reason: str, by: str, at: float, look: Look
+) -> bool:
+    """A task that is rejected is so for another reason, and by somebody else; whether it is rejected."""
+    with _deciding(connection) as changed:
+        if connection.execute(OTHER_REASON, (reason, by, at, task)).rowcount:
+            changed.append(task)
+        _note_looks(connection, changed, look)
+    return bool(changed)
+
+
+# --- a decision is taken back
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a task stands for a review: its state, who rejected it (`by` a check or a person), when (Unix s)
+    and why; of its pictures those that a check rejected, by position; and who looked at it last."""
+
+    task: int
+    state: str
+    reason: str | None
+    by: str | None
+    at: float | None
+    verdicts: tuple[tuple[int, str, str], ...]
+    look: Look | None
+
+    @property
+    def decision(self) -> tuple[object, ...]:
+        """What the records tell of it."""
+        return self.state, self.reason, self.by, self.at
+
+
+def standing(connection: sqlite3.Connection, task: int) -> Standing | None:
+    """How a task stands now; None: there is none of this number."""
+    row = connection.execute(STANDS, (task,)).fetchone()
+    if row is None:
+        return None
+    state, reason, by, at = row
+    verdicts = tuple(connection.execute(REJECTED_PICTURES, (task,)).fetchall())
+    return Standing(task, state, reason, by, at, verdicts, reviews.look_of(connection, task))
+
+
+def restore(connection: sqlite3.Connection, before: Standing, after: Standing) -> bool:
+    """The task stands as before a decision, if it still stands as that left it (`after`); whether it does."""
+    task = before.task
+    with _deciding(connection) as changed:
+        if standing(connection, task) != after:
+            return False
+        if before.decision != after.decision:
+            changed.append(task)
+        if before.state == "done":
+            _keep(connection, task)
+        elif not connection.execute(OTHER_REASON, (before.reason, before.by, before.at, task)).rowcount:
+            connection.execute(SET_ASIDE, (before.reason, before.by, before.at, task))
+            _to_move(connection, task, REJECTED)
+        for position, by, reason in before.verdicts:
+            connection.execute(NOT_FORGIVEN, (by, reason, task, position))
+        reviews.forget(connection, task)
+        _note_looks(connection, [task], before.look)
+    return True
+
+
+@contextmanager
+def _deciding(connection: sqlite3.Connection) -> Iterator[list[int]]:
+    """One transaction, after which the records are stale if the block changed any of these tasks."""
+    with transaction(connection):
+        changed: list[int] = []
+        yield changed
+        if changed:
+            stale_records.note_decision(connection)
+
+
+def _note_looks(connection: sqlite3.Connection, tasks: Iterable[int], look: Look | None) -> None:
+    if look is not None:
+        for task in tasks:
+            reviews.note(connection, task, look)
 
 
 def _to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:

@@ -141,6 +141,14 @@ CREATE INDEX checks_by_band2 ON picture_checks (band2) WHERE is_compared;
 CREATE INDEX checks_by_band3 ON picture_checks (band3) WHERE is_compared;
 CREATE INDEX checks_with_warnings ON picture_checks (task) WHERE warnings IS NOT NULL;
 
+-- What a person has looked at in a review: what was rejected there, and what was kept. A row goes with its
+-- picture.
+CREATE TABLE reviews (
+  task      INTEGER PRIMARY KEY REFERENCES tasks (id),
+  looked_at REAL NOT NULL,
+  by        TEXT NOT NULL                -- the name of an account of the machine on which it was
+) STRICT;
+
 -- Rows that the present plan left out: where they stand, and why.
 CREATE TABLE left_out (
   id     INTEGER PRIMARY KEY,
@@ -243,4 +251,11 @@ WHEN NEW.state <> OLD.state
   AND (OLD.state = 'failed' OR OLD.state = 'doubtful' OR OLD.state = 'rejected' OR OLD.state = 'done')
 BEGIN
   DELETE FROM task_notices WHERE task = NEW.id;
+END;
+
+CREATE TRIGGER a_review_goes_with_its_picture
+AFTER UPDATE OF state ON tasks
+WHEN NEW.state = 'planned' AND OLD.state = 'done'
+BEGIN
+  DELETE FROM reviews WHERE task = NEW.id;
 END;

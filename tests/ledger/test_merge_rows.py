@@ -64,6 +64,7 @@ async def test_a_column_that_a_newer_schema_adds_is_copied_with_the_rest(
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("INSERT INTO source_pictures VALUES (1, '{}')")
         raw.execute("INSERT INTO picture_checks (task, position, sha256, is_compared) VALUES (1, 0, 'd', 0)")
+        raw.execute("INSERT INTO reviews VALUES (1, 1, 'r')")
         raw.execute("INSERT INTO left_out VALUES (1, 'f', 1, 'r')")
         raw.execute("INSERT INTO passed_over VALUES (1, 'f', 1, 'r')")
         raw.execute("INSERT INTO task_notices VALUES (1, 1, 'r')")

@@ -91,6 +91,8 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_and_migrated_when_it_is_o
         raw.execute("DROP TABLE left_out")
         raw.execute("DROP TABLE passed_over")
         raw.execute("DROP TABLE picture_checks")
+        raw.execute("DROP TRIGGER a_review_goes_with_its_picture")
+        raw.execute("DROP TABLE reviews")
         raw.execute("DROP INDEX file_moves")
         raw.execute("DROP INDEX file_names")
         raw.execute("ALTER TABLE files DROP COLUMN folder")

@@ -22,7 +22,7 @@ from batcher.results.report.status import CALLS, Report, of_folder, of_ledger
 if TYPE_CHECKING:
     from batcher.storage.workers import Workers
 
-__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write"]
+__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write", "write_records"]
 
 
 def write(report: Report, workers: Workers | None = None) -> None:

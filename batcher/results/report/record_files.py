@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from batcher.ledger import database, records, totals
+from batcher.ledger import database, records, stale_records, totals
 from batcher.progress.printable import json_text
 from batcher.results.report.status import Report
 from batcher.storage import destination, layout
@@ -25,6 +25,7 @@ def write_records(report: Report) -> None:
     """Writes report.json, metadata.jsonl and errors.jsonl anew, and rejected.jsonl where pictures are, or
     were, rejected. Raises DiskError, LedgerError."""
     with _reading(report) as (connection, where):
+        decision = stale_records.last_unwritten(connection)
         where.replace("metadata.jsonl", map(line, records.delivered(connection)))
         if report.counts[State.REJECTED] or _is_there(where, REJECTED):
             where.replace(REJECTED, map(line, records.rejected(connection)))
@@ -32,6 +33,14 @@ def write_records(report: Report) -> None:
         wrong = chain(records.left_out(connection), records.missed(connection, each))
         where.replace("errors.jsonl", map(line, wrong))
         where.replace("report.json", [_facts(report)])
+    if decision:
+        _note_written(report, decision)
+
+
+def _note_written(report: Report, decision: int) -> None:
+    path = layout.ledger_path(report.output)
+    with database.disk_errors(path), closing(database.open_file(path)) as connection:
+        stale_records.note_written(connection, decision)
 
 
 def pictures(report: Report) -> Iterator[dict[str, Any]]:

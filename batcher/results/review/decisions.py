@@ -1,7 +1,7 @@
 """Pictures are rejected and taken back, by name, beside a run or without one.
 
 Rule: a name that means no picture changes nothing at all. Where no run goes on, the records are written anew;
-else the run does that at its end.
+else the run does that at its end. Who is killed between the two leaves them stale: the ledger knows that.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from batcher import errors
-from batcher.ledger import database, rejections
+from batcher.ledger import database, rejections, stale_records
 from batcher.ledger.rejections import PERSON, NamedTask
+from batcher.ledger.reviews import Look
 from batcher.results import report
+from batcher.results.review import who
 from batcher.storage import destination, layout, lock
 from batcher.task import State
 
@@ -51,14 +53,19 @@ def reject(
     """
 
     def decide(connection: sqlite3.Connection, tasks: list[int]) -> int:
-        return rejections.reject(connection, tasks, reason=reason, by=by, at=now())
+        look = Look(now(), who.reviewer()) if by == PERSON else None
+        return rejections.reject(connection, tasks, reason=reason, by=by, at=now(), look=look)
 
     return _decide(output, entries, State.DONE, decide, now)
 
 
 def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> Decisions:
     """Takes rejected pictures back. Raises as `reject`."""
-    return _decide(output, entries, State.REJECTED, rejections.keep, now)
+
+    def decide(connection: sqlite3.Connection, tasks: list[int]) -> int:
+        return rejections.keep(connection, tasks, look=Look(now(), who.reviewer()))
+
+    return _decide(output, entries, State.REJECTED, decide, now)
 
 
 def _decide(
@@ -85,7 +92,8 @@ def _decide(
             changed = decide(connection, [task.id for task in tasks if task.state == state])
             lost = rejections.end_moves(connection, where)
             job = database.meta(connection, "job") or output.name
-        if changed and not running:
+            stale = stale_records.last_unwritten(connection)
+        if stale and not running:
             report.write(report.of_folder(output, now=now(), running=False))
     skipped = tuple(task for task in tasks if task.state != state)
     return Decisions(job, changed, skipped, running, tuple(lost))

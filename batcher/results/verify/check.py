@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 
 from batcher import errors
-from batcher.ledger import database, rejections, repairs
+from batcher.ledger import database, rejections, repairs, stale_records
 from batcher.ledger.repairs import DeliveredFile, UndeliveredFile
 from batcher.results.verify.metadata_check import contradictions, disagreements
 from batcher.storage import destination, layout, lock, pictures
@@ -44,7 +44,7 @@ class FindingKind(StrEnum):
     LEFTOVER = "leftover"
     """Named by nothing in the ledger, needed by nothing."""
     RECORD = "record"
-    """metadata.jsonl says otherwise than the ledger."""
+    """metadata.jsonl or rejected.jsonl says otherwise than the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,12 @@ def _settled(
             )
         elif kept is None or not repairs.needs_spool(connection, name, int(kept[1]), lost):
             yield Finding(FindingKind.LEFTOVER, f".batcher/spool/{name}", "are bytes that nobody waits for")
-    yield from _records(disagreements(connection, folder.destination))
+    told = True
+    for finding in _records(disagreements(connection, folder.destination)):
+        told = False
+        yield finding
+    if told and stale_records.last_unwritten(connection):
+        yield Finding(FindingKind.RECORD, "rejected.jsonl", "does not tell of the last decision")
 
 
 def missing(file: UndeliveredFile, why: str) -> Finding:
