@@ -12,7 +12,9 @@
     ├── DiskError                     5   full, read-only: stop cleanly, run again later
     │   ├── LockLost                  5   the job's lock or its ledger was taken away
     │   ├── SourceGone                5   the folder, mount or store of the input pictures is gone
-    │   └── TooManyOpenFiles          5   no file descriptor is left
+    │   ├── TooManyOpenFiles          5   no file descriptor is left
+    │   └── AccountFileError          5   the account's file cannot be used: costs a run the sharing alone
+    │       └── AccountFileBusy       5   not at this moment
     ├── MissingKey                    5   no API key to be found
     ├── Incomplete                    3   shares that are not all there, or not finished
     └── TaskError                         what happened to one task
@@ -35,6 +37,7 @@
         │       ├── OutOfCredits      4   402, or 406 by its text: credits or a spend limit
         │       ├── StorageFull       5   the storage takes no upload any more: a quota
         │       ├── BudgetSpent       4   max_cost is used up
+        │       │   └── PeriodSpent   4   the account's budget of a day or a month is
         │       ├── ApiDown           5   no submit came through for ten minutes
         │       ├── NoStatement       5   the provider's request history cannot be had
         │       ├── AnswersUnread     5   answers to submits are not understood: each may be a paid job
@@ -72,7 +75,7 @@ class BatcherError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
 
     def __init__(self, *lines: str) -> None:
         self.lines = lines
@@ -176,6 +179,14 @@ class TooManyOpenFiles(DiskError):
     """The system gives this process no further file descriptor."""
 
     remedy = "allow more open files (ulimit -n), or lower limits.in_flight and limits.downloads"
+
+
+class AccountFileError(DiskError):
+    """The file that all runs of an account share cannot be used. A run goes on by itself."""
+
+
+class AccountFileBusy(AccountFileError):
+    """Somebody else writes to it at this moment."""
 
 
 class MissingKey(BatcherError):
@@ -369,6 +380,14 @@ class BudgetSpent(FatalForRun):
     exit_code = 4
     label = "BUDGET"
     remedy = "raise max_cost"
+
+
+class PeriodSpent(BudgetSpent):
+    """`max_cost_per` leaves no room today, or this month; `remedy` says when there is again."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class ApiDown(FatalForRun):

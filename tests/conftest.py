@@ -6,6 +6,7 @@ Every async test runs in a loop whose clock jumps (`support/virtualtime.py`), un
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from batcher.sandbox import Options, Sandbox
 from tests.support.loopback import stay
 from tests.support.sandboxes import START, MakeSandbox
 from tests.support.virtualtime import VirtualTimeLoop
+
+STATES = itertools.count()
 
 pytest_plugins = ["tests.support.buckets", "tests.support.harness"]
 
@@ -82,7 +85,8 @@ def nothing_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No key, no address, no default and no state of the person who runs the tests reaches them."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
+    state = tmp_path_factory.getbasetemp() / f"state-{next(STATES)}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
     for name in os.environ:
         if name.startswith(("SEGMIND_", "BATCHER_")):
             monkeypatch.delenv(name)

@@ -5,6 +5,8 @@ Rule: the key is in one place, in memory, and never in anything that is written 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 from collections.abc import Mapping
@@ -32,6 +34,12 @@ class Account:
     def has_usual_key(self) -> bool:
         """Whether the key has the documented form: SG_ and 16 hex digits."""
         return re.fullmatch(r"SG_[0-9A-Fa-f]{16}", self.key) is not None
+
+    @property
+    def name(self) -> str:
+        """16 hex digits, the same for every run of this account: a hash of the API's address, keyed by the
+        key. Neither can be had from it."""
+        return hmac.new(self.key.encode(), self.endpoints.api.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, *, base_url: str | None = None) -> Account:

@@ -66,12 +66,13 @@ def resume_command(job: Path, shard: Shard | None, output: Path | None, sandbox:
 def set_command(
     job: Path, limits: Sequence[str], shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool
 ) -> int:
-    """Change limits.rpm, limits.max_cost or limits.in_flight; a run takes it over within a second.
+    """Change limits.rpm, max_cost, max_cost_per.day, max_cost_per.month or in_flight; a run takes it over
+    within a second.
 
     It holds for later runs until the manifest says another value than it says now.
     """
     from batcher import errors
-    from batcher.engine.control import limit_text, still_held
+    from batcher.engine.control import limit_text, limit_value, still_held
     from batcher.job import manifest
     from batcher.ledger import controls
 
@@ -91,7 +92,7 @@ def set_command(
         held = still_held(before.limits, controls.limits(connection))
         changes = {}
         for name in names:
-            says, value = getattr(before.limits, name), getattr(after.limits, name)
+            says, value = limit_value(before.limits, name), limit_value(after.limits, name)
             changes[name] = (held[name].value if name in held else says, value)
             held[name] = controls.SetLimit(value, says)
         controls.set_limits(connection, held)

@@ -41,6 +41,7 @@ How a run goes, with the file that has each step:
     reuse.py             what other folders have of a task is taken over
     estimate.py          how long a job takes, as far as is known before its first task
     wiring.py            who is wired to whom
+    account_membership.py  this run among the other runs of its account on this machine
     scheduler.py         all tasks: which one is next, and when a run ends
     lifecycle/           one task's way, step by step
     admission/           what a submit must pass: the money, and the expiry guard

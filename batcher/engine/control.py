@@ -29,9 +29,17 @@ def limit_text(key: str, value: Any) -> str:
     return f"{value:g}"
 
 
+def limit_value(limits: Limits, key: str) -> Any:
+    """The value of a key in `limits`, dotted where it lies deeper."""
+    value: Any = limits
+    for step in key.split("."):
+        value = getattr(value, step)
+    return value
+
+
 def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
     """What was set and still holds: where the manifest says of it what it said then."""
-    return {key: one for key, one in noted.items() if getattr(limits, key) == one.manifest}
+    return {key: one for key, one in noted.items() if limit_value(limits, key) == one.manifest}
 
 
 def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
@@ -42,7 +50,7 @@ def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
     for key, one in noted.items():
         if one.value == one.manifest:
             continue
-        says = limit_text(key, getattr(context.manifest.limits, key))
+        says = limit_text(key, limit_value(context.manifest.limits, key))
         told = limit_text(key, one.value)
         if key in held:
             text = f"limits.{key} is {told}, as `batcher set` said; the manifest says {says}"
@@ -56,7 +64,12 @@ def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
 
 def with_values(context: RunContext, values: Mapping[str, Any]) -> RunContext:
     """The run with these of `limits` in place of its own."""
-    limits = context.job.limits.model_copy(update=dict(values))
+    limits = context.job.limits
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        if section:
+            value, name = getattr(limits, section).model_copy(update={name: value}), section
+        limits = limits.model_copy(update={name: value})
     return replace(context, job=context.job.model_copy(update={"limits": limits}))
 
 
@@ -78,7 +91,7 @@ class Control:
         self._budget = budget
         self._in_flight = in_flight
         self._changed = changed
-        self._values = {key: getattr(context.job.limits, key) for key in controls.SETTABLE}
+        self._values = {key: limit_value(context.job.limits, key) for key in controls.SETTABLE}
         self.paused_since: float | None = None
         self._look_at_pause()
 
@@ -124,6 +137,10 @@ class Control:
             self._pacing.configure(value)
         elif key == "max_cost":
             self._budget.configure(None if value is None else micro(value))
+        elif key == "max_cost_per.day":
+            self._budget.configure_period("day", None if value is None else micro(value))
+        elif key == "max_cost_per.month":
+            self._budget.configure_period("month", None if value is None else micro(value))
         else:
             self._in_flight.configure(value, in_flight_need.most_of(value, self._context.api))
         self._changed()

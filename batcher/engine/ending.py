@@ -44,7 +44,9 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     ledger.end_run(held=ledger.holds_doubtful(context.job.retry.doubtful))
     texts = tuple(cause.text for cause in causes.values())
     news = ledger.read(notices.count).news
-    ledger.end_start(LastRun(_exit_code(prepared, parts), texts, parts.balance.facts(), news))
+    last = LastRun(_exit_code(prepared, parts), texts, parts.balance.facts(), news)
+    ledger.end_start(last)
+    parts.membership.leave(last.exit_code, texts)
     return Ending(
         snapshot,
         slowest=ledger.read(totals.slowest, ledger.run, SLOWEST),

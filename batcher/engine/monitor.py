@@ -218,7 +218,7 @@ class RunMonitor:
         if self._pacing.reason:
             return self._pacing.reason
         if self._budget.waiting or (full and bound == "cost"):
-            return "waiting for bills: the rest of max_cost is reserved"
+            return f"waiting for bills: the rest of {self._budget.waits_for} is reserved"
         if full:
             return f"waiting for results: {self._in_flight.size} tasks are in flight, as many as may be"
         return ""

@@ -68,7 +68,13 @@ def share_of(manifest: Manifest, shard: Shard | None) -> Manifest:
     limits = manifest.limits
     rpm = None if limits.rpm is None else limits.rpm / shard.of
     most = None if limits.max_cost is None else credits(micro(limits.max_cost) // shard.of)
-    return manifest.model_copy(update={"limits": limits.model_copy(update={"rpm": rpm, "max_cost": most})})
+    per = limits.max_cost_per
+    parts = {
+        name: None if value is None else credits(micro(value) // shard.of)
+        for name, value in (("day", per.day), ("month", per.month))
+    }
+    changed = {"rpm": rpm, "max_cost": most, "max_cost_per": per.model_copy(update=parts)}
+    return manifest.model_copy(update={"limits": limits.model_copy(update=changed)})
 
 
 def plan_into(

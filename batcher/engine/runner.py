@@ -21,6 +21,7 @@ from batcher.api.account import Account
 from batcher.api.client import Client
 from batcher.api.pacing import CallKind
 from batcher.engine import control, monitor, planning
+from batcher.engine.account_membership import AccountMembership
 from batcher.engine.ending import Ending, keep_ending, report_ending
 from batcher.engine.kept_rows import keep_rows
 from batcher.engine.options import (
@@ -143,7 +144,10 @@ async def run(
             jitter=jitter,
         )
         transitions = Transitions()
-        with closing(Ledger(layout.ledger_path(path), now=now, lock=job_lock, moved=transitions)) as ledger:
+        with (
+            closing(Ledger(layout.ledger_path(path), now=now, lock=job_lock, moved=transitions)) as ledger,
+            closing(AccountMembership(context, ledger)) as membership,
+        ):
             prepared = prepare(control.with_set_limits(context, ledger), ledger, transitions)
             transfers = await stack.enter_async_context(
                 open_transfers(
@@ -151,7 +155,7 @@ async def run(
                 )
             )
             try:
-                ending = await _work(prepared, transfers)
+                ending = await _work(prepared, transfers, membership)
             except anyio.get_cancelled_exc_class() as error:
                 note = summary.cancelled(ledger.counts)
                 error.add_note(note)
@@ -160,15 +164,17 @@ async def run(
         return report_ending(context, ending, transfers)
 
 
-async def _work(prepared: Prepared, transfers: Transfers) -> Ending:
+async def _work(prepared: Prepared, transfers: Transfers, membership: AccountMembership) -> Ending:
     """Everything that calls the API, from the opening balance to the closing one."""
+    membership.enter()
     context, ledger, stopping = prepared.context, prepared.ledger, Stopping()
     pacing = pacing_of(prepared, stopping)
     endpoints, key = context.account.endpoints, context.account.key
     async with Client(endpoints, key, pacing=pacing, now=context.now, called=ledger.count_call) as client:
-        parts = wire(prepared, client, transfers, stopping)
+        parts = wire(prepared, client, transfers, stopping, membership)
         with closing(parts.records):
             snapshot = await _run_tasks(context, ledger, parts, client)
+        await parts.budget.refresh()
     return keep_ending(prepared, parts, snapshot)
 
 
@@ -178,6 +184,7 @@ async def _run_tasks(context: RunContext, ledger: Ledger, parts: RunParts, clien
         beside.start_soon(parts.pacing.run)
         beside.start_soon(parts.poller.run)
         beside.start_soon(parts.in_flight.run)
+        beside.start_soon(parts.membership.run, parts.budget.refresh)
         beside.start_soon(parts.records.run)
         beside.start_soon(run_monitor.notice_other_processes)
         beside.start_soon(run_monitor.send_snapshots, context.log, monitor.LOGGED_SECONDS)

@@ -14,7 +14,16 @@ from batcher.api.client import Client
 from batcher.api.pacing import Pacing, PacingEvent
 from batcher.api.polling import PollTiming
 from batcher.api.signal import Signal
-from batcher.engine.admission import Budget, ExpiryGuard, InFlight, InFlightLimit, in_flight_need
+from batcher.engine.account_membership import AccountMembership
+from batcher.engine.admission import (
+    Budget,
+    ExpiryGuard,
+    InFlight,
+    InFlightLimit,
+    PeriodBudget,
+    PeriodLimits,
+    in_flight_need,
+)
 from batcher.engine.balance_check import BalanceCheck
 from batcher.engine.control import Control
 from batcher.engine.delivery import Delivery
@@ -44,6 +53,7 @@ class RunParts:
     """What moves during a run."""
 
     context: RunContext
+    membership: AccountMembership
     control: Control
     pacing: Pacing
     polling: PollTiming
@@ -80,16 +90,21 @@ class RunParts:
             )
 
 
-def wire(prepared: Prepared, client: Client, transfers: Transfers, stopping: Stopping) -> RunParts:
-    """The parts of a prepared run, which calls through `client` and its gate, and moves bytes by `transfers`.
-    From here on they hear of every move of a task."""
+def wire(
+    prepared: Prepared,
+    client: Client,
+    transfers: Transfers,
+    stopping: Stopping,
+    membership: AccountMembership,
+) -> RunParts:
+    """The parts of a prepared run, which calls through `client` and its gate, moves bytes by `transfers`, and
+    shares by `membership`. From here on they hear of every move of a task."""
     context, ledger, pacing = prepared.context, prepared.ledger, client.pacing
     job, warn, jitter = context.job, context.warn, context.jitter
     room = Signal()
     polling = _polling_of(prepared)
     limit = InFlightLimit(job.result_ttl, in_flight_need.most_of(job.limits.in_flight, context.api))
-    most = job.limits.max_cost
-    budget = Budget(ledger, limit=None if most is None else micro(most), price=context.price)
+    budget = _budget_of(prepared, membership)
     uploads = Uploads(client, ledger, pacing, transfers, mode=job.uploads)
     in_flight = InFlight(
         job.limits.in_flight,
@@ -170,6 +185,7 @@ def wire(prepared: Prepared, client: Client, transfers: Transfers, stopping: Sto
     control = Control(context, ledger, pacing, budget, in_flight, changed=room.notify)
     parts = RunParts(
         context=context,
+        membership=membership,
         control=control,
         pacing=pacing,
         polling=polling,
@@ -198,6 +214,20 @@ def wire(prepared: Prepared, client: Client, transfers: Transfers, stopping: Sto
     )
     prepared.transitions.subscribe(parts.task_moved)
     return parts
+
+
+def _budget_of(prepared: Prepared, membership: AccountMembership) -> Budget:
+    context, limits = prepared.context, prepared.context.job.limits
+    periods = PeriodBudget(
+        prepared.ledger,
+        membership,
+        limits=PeriodLimits.of_credits(limits.max_cost_per.day, limits.max_cost_per.month),
+        price=context.price,
+        now=context.now,
+        clock=asyncio.get_running_loop().time,
+    )
+    most = None if limits.max_cost is None else micro(limits.max_cost)
+    return Budget(prepared.ledger, limit=most, price=context.price, periods=periods)
 
 
 PACING_NOTE = "pacing"

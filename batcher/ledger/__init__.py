@@ -28,6 +28,8 @@
     adoption.py       a billed job whose answer was lost becomes its task's result
     repairs.py        what `batcher verify` asks and corrects
     totals.py         what it adds up to, also for readers beside a run
+    spending.py       what it adds up to by day, for the budgets of a day and a month
+    account_file.py   the file of an account: its jobs, who runs, and what each spent by day
     last_run.py       how the last run ended
     controls.py       what a person asks of its runs: pause, resume, set
     notices.py        what is news, and what a person has seen of it

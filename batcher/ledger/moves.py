@@ -74,6 +74,8 @@ class TaskMoves(LedgerReads):
             reserved,
         )
         self.money = self.money.with_opened(reserved)
+        if self.daily is not None:
+            self.daily.opened(submitted_at, reserved)
         return self._move(entry, State.SUBMITTING, submission)
 
     def submitted(self, entry: TaskEntry, accepted: Accepted) -> TaskEntry:
@@ -329,9 +331,10 @@ class TaskMoves(LedgerReads):
     def _count_money(self, submission: Submission, outcome: str, cost: int | None = None) -> None:
         """The running totals follow every change of an outcome."""
         if submission.outcome != outcome:
-            self.money = self.money.with_outcome(
-                submission.outcome, outcome, submission.images, submission.reserved, cost
-            )
+            move = (submission.outcome, outcome, submission.images, submission.reserved, cost)
+            self.money = self.money.with_outcome(*move)
+            if self.daily is not None:
+                self.daily.moved(submission.submitted_at, *move)
 
     def _move(
         self,

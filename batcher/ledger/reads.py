@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from batcher import errors
 from batcher.ledger import database, plan_sample, records, totals
 from batcher.ledger.entries import SELECT, SELECT_SUBMISSIONS, OutputFile, Submission, TaskEntry, entries
+from batcher.ledger.spending import DailyMoney
 from batcher.ledger.totals import Money
 from batcher.task import State
 
@@ -27,7 +28,8 @@ Result = TypeVar("Result")
 class LedgerReads:
     """What can be read of one job's ledger.
 
-    `counts`, `calls`, `images` and `money` are running totals, equal to what a count over the rows gives.
+    `counts`, `calls`, `images` and `money` are running totals, equal to what a count over the rows gives;
+    `daily` is the money by day, once `count_days` was called.
     `plan_number` is the present plan's, `run` that of the run that is going on (0: none has begun).
     """
 
@@ -36,6 +38,7 @@ class LedgerReads:
     calls: Counter[str]
     images: int
     money: Money
+    daily: DailyMoney | None = None
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -53,6 +56,14 @@ class LedgerReads:
             self.calls = totals.calls(self.connection)
             self.images = totals.images(self.connection)
             self.money = totals.money(self.connection)
+            if self.daily is not None:
+                self.daily.recount()
+
+    def count_days(self, since: int) -> DailyMoney:
+        """The money of each day from the day `since` on, which is kept right from now on."""
+        with database.disk_errors(self.path):
+            self.daily = DailyMoney(self.connection, since)
+        return self.daily
 
     def __repr__(self) -> str:
         counts = " ".join(f"{state}={n}" for state, n in self.counts.items() if n)

@@ -13,3 +13,19 @@ def user_state(environment: Mapping[str, str] = os.environ) -> Path:
     if os.path.isabs(named):
         return Path(named) / "batcher"
     return Path(os.path.expanduser("~")) / ".local" / "state" / "batcher"
+
+
+def account_path(name: str) -> Path:
+    """The file of the account of this name (`Account.name`), which may not be there yet."""
+    return user_state() / "accounts" / f"{name}.sqlite"
+
+
+def account_paths() -> list[Path]:
+    """The files of all accounts that have run on this machine; none where they cannot be looked at."""
+    folder = user_state() / "accounts"
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(one.name for one in entries if one.name.endswith(".sqlite"))
+    except OSError:
+        return []
+    return [folder / name for name in names]

@@ -1,6 +1,7 @@
 """What a submit must pass before it may leave: the money and the expiry guard.
 
 budget.py            Budget: spent + reserved + doubtful + lost never exceed max_cost
+period_budget.py     PeriodBudget: nor the account's budgets of a day and a month, whatever runs beside
 in_flight.py         InFlight: the jobs in flight, a slot each, and how many there may be
 in_flight_need.py    how many use the rate up: `limits.in_flight: auto` (pure)
 in_flight_limit.py   InFlightLimit: no more in flight than can be fetched before their records end (pure)
@@ -13,5 +14,6 @@ from batcher.engine.admission.budget import Budget
 from batcher.engine.admission.expiry_guard import ExpiryGuard
 from batcher.engine.admission.in_flight import InFlight
 from batcher.engine.admission.in_flight_limit import InFlightLimit
+from batcher.engine.admission.period_budget import PeriodBudget, PeriodLimits
 
-__all__ = ["Budget", "ExpiryGuard", "InFlight", "InFlightLimit"]
+__all__ = ["Budget", "ExpiryGuard", "InFlight", "InFlightLimit", "PeriodBudget", "PeriodLimits"]

@@ -12,6 +12,7 @@ import math
 
 from batcher import errors
 from batcher.api.signal import Signal
+from batcher.engine.admission.period_budget import Period, PeriodBudget
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
 
@@ -24,11 +25,15 @@ UNTOLD = 3
 
 
 class Budget:
-    """What may still be spent in this run. `limit` and `price` (of an image) in micro-credits or None."""
+    """What may still be spent in this run. `limit` and `price` (of an image) in micro-credits or None;
+    `periods`: today and this month, by all jobs of the account."""
 
-    def __init__(self, ledger: Ledger, *, limit: int | None, price: int | None) -> None:
+    def __init__(
+        self, ledger: Ledger, *, limit: int | None, price: int | None, periods: PeriodBudget | None = None
+    ) -> None:
         self._ledger = ledger
         self._limit = limit
+        self._periods = periods
         self._price = price
         self._reserved: dict[int, int] = {}
         self._known = max(price or 0, ledger.money.dearest)
@@ -42,6 +47,12 @@ class Budget:
         self._limit = limit
         self._changed.notify()
 
+    def configure_period(self, period: Period, limit: int | None) -> None:
+        """The same of the account's budget of a day or a month."""
+        if self._periods is not None:
+            self._periods.configure(period, limit)
+        self._changed.notify()
+
     async def reserve(self, task: int, images: int) -> int:
         """Waits until the budget has room for `images` more; the amount set aside, micro-credits.
 
@@ -51,25 +62,53 @@ class Budget:
         while True:
             amount = self._estimate(images)
             self._check_told()
-            if self._limit is None or self._fits(amount):
-                self._reserved[task] = amount
+            if self._fits(amount) and await self._set_aside(task, amount):
                 return amount
             if not self._outstanding:
-                raise errors.BudgetSpent(self._spent_text(self._limit, amount))
+                raise self._refusal(amount)
             self.waiting += 1
             try:
                 await self._changed.wait()
             finally:
                 self.waiting -= 1
 
+    async def _set_aside(self, task: int, amount: int) -> bool:
+        """In memory first: while the account's file is asked, nobody else of this run takes the same room."""
+        self._reserved[task] = amount
+        if self._periods is None:
+            return True
+        try:
+            taken = await self._periods.reserve(task, amount)
+        except BaseException:
+            self.released(task)
+            raise
+        if not taken:
+            self.released(task)
+        return taken
+
+    def is_current(self, task: int) -> bool:
+        """Whether what was reserved is still of the day on which it would be spent."""
+        return self._periods is None or self._periods.is_current(task)
+
     def recorded(self, task: int) -> None:
         """The ledger has the reservation now."""
         self._reserved.pop(task, None)
+        if self._periods is not None:
+            self._periods.dropped(task)
 
     def released(self, task: int) -> None:
         """The task was not submitted after all."""
+        if self._periods is not None:
+            self._periods.dropped(task)
         if self._reserved.pop(task, None) is not None:
             self._changed.notify()
+
+    async def refresh(self) -> None:
+        """Hears what the account's other jobs have spent meanwhile."""
+        if self._periods is not None:
+            await self._periods.refresh()
+            if self.waiting:
+                self._changed.notify()
 
     def notify(self) -> None:
         """A request ended: whoever waits for room may have it."""
@@ -78,14 +117,21 @@ class Budget:
     def _check_told(self) -> None:
         """Raises BudgetSpent where results come without a cost and nobody says a price."""
         money = self._ledger.money
-        if self._limit is None or self._price is not None or money.dearest:
+        if not self._is_bounded or self._price is not None or money.dearest:
             return
         untold = money.paid_images + money.unpriced_images
         if untold >= UNTOLD and not self._outstanding:
+            name = "max_cost_per" if self._limit is None else f"max_cost of {credits(self._limit)} credits"
             raise errors.BudgetSpent(
-                f"max_cost of {credits(self._limit)} credits cannot be kept: {untold} pictures came and the "
+                f"{name} cannot be kept: {untold} pictures came and the "
                 "provider told no cost; say what one costs in the manifest, as in `price: 0.02`"
             )
+
+    def _refusal(self, amount: int) -> errors.BudgetSpent:
+        if self._limit is not None and (self._periods is None or self._left_of_run() < amount):
+            return errors.BudgetSpent(self._spent_text(self._limit, amount))
+        assert self._periods is not None
+        return self._periods.refusal(amount)
 
     def _spent_text(self, limit: int, amount: int) -> str:
         """Why there is no room, in figures that add up; the span is the run's, which resumes continue."""
@@ -104,15 +150,35 @@ class Budget:
     def room(self) -> float:
         """So many requests of one image may be out at a time, those that are included; inf: no money bounds
         them."""
-        amount = self._estimate(1)
-        if self._limit is None or amount <= 0:
+        amount, left = self._estimate(1), self._left()
+        if math.isinf(left) or amount <= 0:
             return math.inf
-        left = max(0, self._limit - self._committed()) // amount
-        return len(self._reserved) + self._ledger.money.open + left
+        return len(self._reserved) + self._ledger.money.open + max(0, left) // amount
+
+    @property
+    def waits_for(self) -> str:
+        """The key of `limits` whose rest is reserved."""
+        run, periods = self._left_of_run(), self._periods
+        if periods is None or periods.left() >= run:
+            return "max_cost"
+        return f"max_cost_per.{periods.narrowest}"
+
+    @property
+    def _is_bounded(self) -> bool:
+        return self._limit is not None or (self._periods is not None and self._periods.is_bounded)
 
     @property
     def _outstanding(self) -> bool:
-        return bool(self._reserved) or self._ledger.money.open > 0
+        own = bool(self._reserved) or self._ledger.money.open > 0
+        return own or (self._periods is not None and self._periods.waits_for_others)
+
+    def _left_of_run(self) -> float:
+        return math.inf if self._limit is None else self._limit - self._committed()
+
+    def _left(self) -> float:
+        """Micro-credits that are neither spent nor reserved; inf: no money bounds the run."""
+        run = self._left_of_run()
+        return run if self._periods is None else min(run, self._periods.left())
 
     def _committed(self) -> int:
         money = self._ledger.money_of_run()
@@ -121,10 +187,12 @@ class Budget:
         return money.spent + money.reserved + unsure + sum(self._reserved.values())
 
     def _fits(self, amount: int) -> bool:
-        committed, others = self._committed(), len(self._reserved) + self._ledger.money.open
-        if committed + amount > (self._limit or 0):
+        left, others = self._left(), len(self._reserved) + self._ledger.money.open
+        if math.isinf(left):
+            return True
+        if amount > left:
             return False
-        roomy = amount > 0 and committed + PRICE_MARGIN * amount * (others + 1) <= (self._limit or 0)
+        roomy = amount > 0 and PRICE_MARGIN * amount * (others + 1) <= left
         return others <= self._confirmed() or (roomy and self._confirmed() > 0)
 
     def _confirmed(self) -> int:

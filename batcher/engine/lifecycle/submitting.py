@@ -128,6 +128,11 @@ class Submitting:
             await self._in_flight.acquire(entry.id)
             await self._cold.enter(entry.id)
             sent_at = await self._acquire(kind)
+            while not self._budget.is_current(entry.id):
+                # Midnight passed while it waited for its turn: the new day's budget decides.
+                self._budget.released(entry.id)
+                reserved = await self._budget.reserve(entry.id, entry.task.images)
+                sent_at = await self._acquire(kind)
         if waiting.cancelled_caught or self._stopping.requested:
             self._budget.released(entry.id)
             return entry

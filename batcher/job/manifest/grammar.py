@@ -151,6 +151,15 @@ class Checks(Section):
         return self.command != "off" or "reject" in (self.blank, self.size, self.unchanged, self.duplicate)
 
 
+class MaxCostPer(Section):
+    """Credits that all jobs of the account on this machine may spend together, by UTC day and month."""
+
+    day: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
+    """Credits of one day (UTC)."""
+    month: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
+    """Credits of one month (UTC)."""
+
+
 class Limits(Section):
     """What a run may use: calls per minute (None: unpaced), numbers in flight (None: auto), credits,
     seconds."""
@@ -167,6 +176,9 @@ class Limits(Section):
     max_cost: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
     """Credits that a run may spend, from its first start until nothing is left, resumes included; it stops
     before."""
+    max_cost_per: MaxCostPer = MaxCostPer()
+    """Credits that all jobs of the account on this machine may spend in a day or a month (UTC); the run stops
+    before, and says when it goes on."""
     max_duration: PositiveSeconds | None = None
     """Stops submitting in time to be done after so long."""
     patience: PositiveSeconds = 3600.0

@@ -1,0 +1,219 @@
+"""This run among the other runs of its account on this machine, through the account's file.
+
+Rule: whatever is wrong with the file costs the sharing and one sentence, never the run. A run that cannot be
+heard goes on by itself, and looks for the others again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from batcher import errors
+from batcher.engine.admission.period_budget import Own
+from batcher.engine.preparation import RunContext
+from batcher.ledger import database, spending
+from batcher.ledger.account_file import AccountFile, Amounts
+from batcher.ledger.ledger import Ledger
+from batcher.ledger.spending import day_of, month_of
+from batcher.progress import Message
+from batcher.storage import layout, lock, user_state
+from batcher.task import State
+
+JOB_NOTE = "account_job"
+"""The job's id in the account's file, among the ledger's notes."""
+LOOK_SECONDS = 1.0
+"""Between two signs of life."""
+PATIENCE = 5.0
+"""A file that is locked for longer is given up..."""
+AGAIN_SECONDS = 30.0
+"""...and tried again after so long."""
+RETRY_SECONDS = 0.05
+
+Result = TypeVar("Result")
+
+
+class AccountMembership:
+    """This run's part of the account's file. A run against the sandbox, and a share of a plan, have none, and
+    say nothing."""
+
+    def __init__(self, context: RunContext, ledger: Ledger) -> None:
+        self._context = context
+        self._ledger = ledger
+        self._file: AccountFile | None = None
+        self._job = ""
+        self._entered = False
+        self._told = False
+        self._next_try = 0.0
+        self._path: Path | None = None
+        if not context.is_sandbox and context.options.shard is None:
+            self._path = user_state.account_path(context.account.name)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the account's other runs can be heard."""
+        return self._file is not None
+
+    def enter(self) -> None:
+        """The run begins: from now on the others hear of it."""
+        self._entered = True
+        if self._path is None:
+            return
+        try:
+            self._file = AccountFile(self._path)
+            self._job = self._job_id(self._file)
+            self._file.enter(
+                self._job,
+                folder=self._context.folder.path,
+                name=self._context.manifest.name,
+                manifest=str(self._context.manifest.path),
+                at=_clock(),
+                now=self._context.now(),
+            )
+        except errors.AccountFileError as error:
+            self._unshare(error)
+
+    def _job_id(self, file: AccountFile) -> str:
+        """The id that the ledger notes. A copy of an output folder is a job of its own."""
+        noted = self._ledger.meta(JOB_NOTE)
+        if noted is not None:
+            there = file.folder_of(noted)
+            here = self._context.folder.path
+            if there in (None, here) or _job_in(there) != noted:
+                return noted
+        new = uuid.uuid4().hex
+        self._ledger.set_meta(JOB_NOTE, new)
+        return new
+
+    async def run(self, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Signs of life until cancelled; `refresh` is what else there is to tell and to hear."""
+        while True:
+            await self.look()
+            await refresh()
+            await anyio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """One sign of life; what runs that ended without a word have left is settled."""
+        if self._file is None:
+            if self._path is not None and _clock() >= self._next_try:
+                self.enter()
+            return
+        if not self._file.is_there:
+            self._file.close()
+            self._file = None
+            self.enter()
+        await self._attempt(self._beat)
+        for job, folder, beat in await self._attempt(lambda file: file.silent(_clock())) or ():
+            await self._settle(job, folder, beat)
+
+    def _beat(self, file: AccountFile) -> None:
+        counts = self._ledger.counts
+        file.beat(
+            self._job,
+            total=sum(counts.values()),
+            done=counts[State.DONE],
+            spent=self._ledger.money.spent,
+            at=_clock(),
+            now=self._context.now(),
+        )
+
+    async def _settle(self, job: str, folder: Path, beat: float) -> None:
+        """What a killed run has in its ledger is what it spent; where that cannot be read, what it said last
+        stays counted."""
+        if job == self._job:
+            return
+        month = month_of(day_of(self._context.now()))
+        days = await asyncio.to_thread(_left_by, folder, month)
+        if days is not None:
+            await self._attempt(lambda file: file.settle(job, beat, days))
+
+    async def exchange(self, today: int, month: int, own: Own) -> None:
+        """As `SharedSpending.exchange`."""
+
+        def both(file: AccountFile) -> bool:
+            file.exchange(self._job, today=today, month=month, at=_clock(), own=own)
+            return True
+
+        if not await self._attempt(both):
+            own(None)
+
+    def leave(self, exit_code: int | None, causes: tuple[str, ...]) -> None:
+        """The run is over, for this reason; said once."""
+        if self._file is None or not self._entered:
+            return
+        self._entered = False
+        try:
+            self._beat(self._file)
+            self._file.leave(
+                self._job, ended_at=self._context.now(), exit_code=exit_code, why="; ".join(causes)
+            )
+        except errors.AccountFileError as error:
+            self._unshare(error)
+
+    def close(self) -> None:
+        """Lets go of the file; a run that was cancelled is over without having said how."""
+        self.leave(None, ())
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def _attempt(self, use: Callable[[AccountFile], Result]) -> Result | None:
+        """Uses the file, once it is free; None where it cannot be had."""
+        until = _clock() + PATIENCE
+        while self._file is not None:
+            try:
+                return use(self._file)
+            except errors.AccountFileBusy as error:
+                if _clock() >= until:
+                    self._unshare(error)
+                else:
+                    await anyio.sleep(RETRY_SECONDS)
+            except errors.AccountFileError as error:
+                self._unshare(error)
+        return None
+
+    def _unshare(self, error: errors.AccountFileError) -> None:
+        self._next_try = _clock() + AGAIN_SECONDS
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if not self._told:
+            self._told = True
+            self._context.tell(
+                Message(
+                    f"what this account's jobs on this machine share cannot be used ({error}): this run goes "
+                    "on by itself, and neither `batcher jobs` nor max_cost_per of other jobs sees it",
+                    "info",
+                )
+            )
+
+
+def _clock() -> float:
+    """Seconds of the machine's steady clock, which is the loop's."""
+    return asyncio.get_running_loop().time()
+
+
+def _job_in(folder: Path | None) -> str | None:
+    """The id that the ledger of an output folder notes; None where there is none, or it cannot be read."""
+    if folder is None:
+        return None
+    try:
+        return database.read_meta(layout.ledger_path(folder), JOB_NOTE)
+    except errors.BatcherError:
+        return None
+
+
+def _left_by(folder: Path, since: int) -> Mapping[int, Amounts] | None:
+    """What a run that is over has spent by day, as its ledger says; None: it goes on, or nobody knows."""
+    path = layout.ledger_path(folder)
+    if not path.exists() or lock.holder(layout.lock_path(folder)) is not None:
+        return None
+    try:
+        return spending.of_ledger(path, since)
+    except errors.BatcherError:
+        return None

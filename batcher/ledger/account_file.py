@@ -1,0 +1,302 @@
+"""The account's file: one small SQLite database for all runs of an account on this machine.
+
+It knows the account's jobs, who of them is running, and what each spent by UTC day. What a job spent stands
+in its ledger; here it is copied, so that the others see it. Whoever submits has its reservation here first.
+
+Rule: the file is a convenience. Whatever is wrong with it is an AccountFileError, which costs a run the
+sharing and nothing else. Each change is one short transaction, and what a job says of itself replaces what it
+said before, so that a write which is done twice, or lost, does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from batcher import errors
+
+APPLICATION_ID = 0x62746361
+VERSION = 1
+OPENING_SECONDS = 2.0
+BUSY_SECONDS = 0.02
+"""A transaction waits so long for another one's end, and the run's loop with it; then it is busy."""
+ALIVE_SECONDS = 5.0
+"""A run that gave no sign of life for so long is counted as running no more."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+  id        TEXT PRIMARY KEY,             -- noted in the job's ledger too
+  folder    TEXT NOT NULL,                -- its output folder
+  name      TEXT NOT NULL,
+  manifest  TEXT NOT NULL,                -- the path of its file
+  pid       INTEGER,                      -- the process that runs it; NULL: none does
+  beat      REAL NOT NULL,                -- its last sign of life: seconds of the machine's steady clock
+  seen_at   REAL NOT NULL,                -- the same in Unix seconds
+  total     INTEGER NOT NULL,
+  done      INTEGER NOT NULL,
+  spent     INTEGER NOT NULL,             -- in all, micro-credits
+  ended_at  REAL,                         -- how its last run ended; NULL: it did not say
+  exit_code INTEGER,
+  why       TEXT NOT NULL DEFAULT '',
+  forgotten INTEGER NOT NULL DEFAULT 0    -- not to be listed; what it spent counts all the same
+) STRICT;
+
+-- By the UTC day on which a request was submitted, as days since 1970-01-01. Micro-credits.
+CREATE TABLE IF NOT EXISTS spending (
+  day      INTEGER NOT NULL,
+  job      TEXT    NOT NULL REFERENCES jobs (id),
+  spent    INTEGER NOT NULL,              -- as the provider billed it
+  reserved INTEGER NOT NULL,              -- about to be submitted, or in flight
+  unsure   INTEGER NOT NULL,              -- doubtful, lost, or paid without a bill; at the dearest price
+  PRIMARY KEY (day, job)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Amounts(NamedTuple):
+    """What a job spent on one day, in micro-credits."""
+
+    spent: int = 0
+    reserved: int = 0
+    unsure: int = 0
+
+
+class Others(NamedTuple):
+    """What the account's other jobs have committed (spent, reserved or unsure) today and this month, in
+    micro-credits, and how much of that runs which go on have `open`: some of it may come back."""
+
+    day: int = 0
+    month: int = 0
+    open: int = 0
+
+
+class JobRow(NamedTuple):
+    """A job as the file knows it; `spent_today` and `spent_month` are what was billed."""
+
+    id: str
+    folder: Path
+    name: str
+    manifest: str
+    pid: int | None
+    beat: float
+    seen_at: float
+    total: int
+    done: int
+    spent: int
+    ended_at: float | None
+    exit_code: int | None
+    why: str
+    spent_today: int
+    spent_month: int
+
+
+class account_errors:  # noqa: N801  # used as a function, like contextlib.suppress
+    """SQLite's and the system's errors become ours here."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+        ):
+            raise errors.AccountFileBusy(f"{self._path}: {error}") from error
+        if isinstance(error, sqlite3.Error):
+            raise errors.AccountFileError(f"{self._path}: {error}") from error
+        if isinstance(error, OSError):
+            raise errors.AccountFileError(
+                f"{error.filename or self._path}: {error.strerror or error}"
+            ) from error
+
+
+class AccountFile:
+    """The open file of an account; made, for its user alone, where it is missing. Raises AccountFileError, as
+    all that follows. Times called `at` are seconds of the machine's steady clock, which the loop's is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with account_errors(path):
+            _make(path)
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._prepare()
+                self._file = _identity(path)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        execute(f"PRAGMA busy_timeout={round(OPENING_SECONDS * 1000)}")
+        (version,) = execute("PRAGMA user_version").fetchone()
+        (application,) = execute("PRAGMA application_id").fetchone()
+        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version > VERSION:
+            raise errors.AccountFileError(f"{self.path} was written by a newer batcher")
+        if (tables or application) and application != APPLICATION_ID:
+            raise errors.AccountFileError(f"{self.path} is a database of something else")
+        execute("PRAGMA journal_mode=WAL")
+        # A commit that a power cut takes back is read again from the job's ledger, which syncs each.
+        execute("PRAGMA synchronous=NORMAL")
+        if version < VERSION:
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
+                f"PRAGMA user_version={VERSION}; COMMIT"
+            )
+        execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000)}")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still lies at its place, where the others find it."""
+        return _identity(self.path) == self._file
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with account_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    # --- a run among the others
+
+    def folder_of(self, job: str) -> Path | None:
+        """Where the job of this id was last run; None: it is not known here."""
+        with account_errors(self.path):
+            row = self._connection.execute("SELECT folder FROM jobs WHERE id = ?", (job,)).fetchone()
+        return None if row is None else Path(row[0])
+
+    def enter(self, job: str, *, folder: Path, name: str, manifest: str, at: float, now: float) -> None:
+        """A run of this job begins, in this process."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, folder, name, manifest, pid, beat, seen_at, total, done, spent) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO UPDATE SET folder = excluded.folder, "
+                "name = excluded.name, manifest = excluded.manifest, pid = excluded.pid, "
+                "beat = excluded.beat, seen_at = excluded.seen_at, "
+                "ended_at = NULL, exit_code = NULL, why = '', forgotten = 0",
+                (job, str(folder), name, manifest, os.getpid(), at, now),
+            )
+
+    def beat(self, job: str, *, total: int, done: int, spent: int, at: float, now: float) -> None:
+        """A sign of life, and how far the job is."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET total = ?, done = ?, spent = ?, beat = ?, seen_at = ? WHERE id = ?",
+                (total, done, spent, at, now, job),
+            )
+
+    def leave(self, job: str, *, ended_at: float, exit_code: int | None, why: str) -> None:
+        """The run of this job is over; `exit_code` None: it did not say how."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET pid = NULL, ended_at = ?, exit_code = ?, why = ?, seen_at = ? WHERE id = ?",
+                (ended_at, exit_code, why, ended_at, job),
+            )
+
+    def exchange(
+        self, job: str, *, today: int, month: int, at: float, own: Callable[[Others], Mapping[int, Amounts]]
+    ) -> Others:
+        """What the other jobs have committed on the day `today`, and since the day `month` began; `own` hears
+        it and says, by day, what this job has: both in one transaction, so that no two runs take the same
+        room."""
+        with self._transaction() as connection:
+            row = connection.execute(OTHERS, (today, month, job, at, ALIVE_SECONDS)).fetchone()
+            others = Others(*(int(value) for value in row))
+            connection.executemany(PUT, ((day, job, *amounts) for day, amounts in own(others).items()))
+        return others
+
+    # --- runs that ended without a word
+
+    def silent(self, at: float) -> list[tuple[str, Path, float]]:
+        """Jobs whose run gave no sign of life for long: id, folder, and the last sign."""
+        with account_errors(self.path):
+            rows = self._connection.execute(
+                f"SELECT id, folder, beat FROM jobs WHERE pid IS NOT NULL AND NOT ({ALIVE})",
+                {"at": at, "alive": ALIVE_SECONDS},
+            ).fetchall()
+        return [(str(job), Path(folder), float(beat)) for job, folder, beat in rows]
+
+    def settle(self, job: str, beat: float, days: Mapping[int, Amounts]) -> None:
+        """Such a run is over: what its ledger says of these days holds, unless it was heard of since."""
+        with self._transaction() as connection:
+            updated = connection.execute(
+                "UPDATE jobs SET pid = NULL WHERE id = ? AND beat = ? AND pid IS NOT NULL", (job, beat)
+            )
+            if updated.rowcount:
+                connection.executemany(PUT, ((day, job, *amounts) for day, amounts in days.items()))
+
+    # --- for people
+
+    def jobs(self, *, today: int, month: int) -> list[JobRow]:
+        """Every job that is not forgotten, the one that was seen last at the head."""
+        with account_errors(self.path):
+            rows: Sequence[tuple[object, ...]] = self._connection.execute(JOBS, (today, month)).fetchall()
+        return [JobRow(str(row[0]), Path(str(row[1])), *row[2:]) for row in rows]  # type: ignore[arg-type]
+
+    def spent(self, *, today: int, month: int) -> tuple[int, int]:
+        """What all jobs were billed today and this month, forgotten ones included: micro-credits."""
+        with account_errors(self.path):
+            row = self._connection.execute(
+                "SELECT total(CASE WHEN day = ?1 THEN spent END), total(spent) FROM spending WHERE day >= ?2",
+                (today, month),
+            ).fetchone()
+        return int(row[0]), int(row[1])
+
+    def forget(self, job: str) -> None:
+        """The job is listed no more; what it spent today and this month counts all the same."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE jobs SET forgotten = 1 WHERE id = ?", (job,))
+
+
+ALIVE = "beat <= :at + 1 AND beat > :at - :alive"
+"""Of a job's row: a run of it goes on. A sign of life from ahead is one from before the last boot."""
+OTHERS = """
+SELECT total(CASE WHEN s.day = ?1 THEN s.spent + s.reserved + s.unsure END),
+       total(s.spent + s.reserved + s.unsure),
+       total(CASE WHEN j.pid IS NOT NULL AND j.beat <= ?4 + 1 AND j.beat > ?4 - ?5 THEN s.reserved END)
+FROM spending s LEFT JOIN jobs j ON j.id = s.job WHERE s.day >= ?2 AND s.job <> ?3
+"""
+PUT = """
+INSERT INTO spending (day, job, spent, reserved, unsure) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, unsure = excluded.unsure
+"""
+JOBS = """
+SELECT id, folder, name, manifest, pid, beat, seen_at, total, done, spent, ended_at, exit_code, why,
+       (SELECT CAST(total(spent) AS INTEGER) FROM spending s WHERE s.job = jobs.id AND s.day = ?1),
+       (SELECT CAST(total(spent) AS INTEGER) FROM spending s WHERE s.job = jobs.id AND s.day >= ?2)
+FROM jobs WHERE NOT forgotten ORDER BY seen_at DESC, folder
+"""
+
+
+def _make(path: Path) -> None:
+    """An empty file that nobody else may read, where there is none."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

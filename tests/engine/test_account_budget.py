@@ -1,0 +1,190 @@
+"""A budget of a day or a month: of all jobs of the account on this machine, billed to the credit."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.results.report import Report
+from batcher.sandbox import Faults, Sandbox, faults
+from batcher.storage import user_state
+from tests.support.harness import KEY, Harness
+from tests.support.sandboxes import START, MakeSandbox
+
+DAY = 86_400.0
+"""2026-01-05 12:00 UTC is 12 hours from midnight, and 27 days from the end of its month."""
+
+
+def several(harness: Harness, number: int) -> list[Harness]:
+    """So many jobs, each in a folder of its own."""
+    jobs = []
+    for n in range(number):
+        jobs.append(Harness(harness.folder / f"job-{n}", harness.now))
+        jobs[-1].folder.mkdir()
+    return jobs
+
+
+def account_file(server: Sandbox) -> Path:
+    return user_state.account_path(Account(Endpoints(server.url, server.url, server.url), KEY).name)
+
+
+def committed(server: Sandbox) -> int:
+    """Micro-credits that the account's file has as spent, reserved or unsure."""
+    with sqlite3.connect(account_file(server)) as connection:
+        (sums,) = connection.execute("SELECT total(spent + reserved + unsure) FROM spending").fetchone()
+    connection.close()
+    return int(sums)
+
+
+async def together(
+    server: Sandbox, jobs: list[Harness], *, tasks: int, per: dict[str, float]
+) -> list[Report]:
+    reports: list[Report] = []
+
+    async def one(job: Harness) -> None:
+        reports.append(await job.run(server, job.manifest(tasks, limits={"max_cost_per": per})))
+
+    async with anyio.create_task_group() as group:
+        for job in jobs:
+            group.start_soon(one, job)
+    return reports
+
+
+@pytest.mark.parametrize("period", ["day", "month"])
+async def test_a_budget_of_three_concurrent_jobs_is_billed_to_the_credit(
+    harness: Harness, sandbox: MakeSandbox, period: str
+) -> None:
+    jobs = several(harness, 3)
+    async with sandbox(service=5, price=0.01) as server:
+        reports = await together(server, jobs, tasks=30, per={period: 0.355})
+        assert server.spent == pytest.approx(0.35)
+        assert committed(server) == 350_000
+        assert {report.exit_code for report in reports} == {4}
+        assert sum(report.counts["done"] for report in reports) == 35
+        for job, report in zip(jobs, sorted(reports, key=lambda one: one.output), strict=True):
+            job.check(report)
+
+
+async def test_what_failed_or_was_perhaps_paid_counts_right_over_several_jobs(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    script = Faults(
+        [
+            faults.Cut(route="submit", accepted=True, calls=[3, 9]),
+            faults.Failed(error="oh", calls=[2, 5, 11]),
+        ]
+    )
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        reports = await together(server, several(harness, 3), tasks=30, per={"day": 0.40})
+        assert server.spent <= 0.40 + 1e-9
+        cost = sum(report.cost["spent"] + report.cost["doubtful"] for report in reports)
+        assert cost == pytest.approx(0.40)
+        assert committed(server) == 400_000
+
+
+async def test_it_ends_with_the_time_at_which_it_goes_on_and_goes_on_then(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        manifest = harness.manifest(10, limits={"max_cost_per": {"day": 0.04}})
+        first = await harness.run(server, manifest)
+        assert (first.exit_code, first.counts["done"]) == (4, 4)
+        (cause,) = first.causes
+        assert "max_cost_per.day allows 0.04 credits a day to all jobs of this account" in cause
+        assert cause.endswith("it goes on at 00:00 UTC, in 12 h")
+        assert (await harness.run(server, manifest)).counts["done"] == 4
+        await anyio.sleep(START + 12 * 3600 - harness.now())
+        assert (await harness.run(server, manifest)).counts["done"] == 8
+        await anyio.sleep(DAY)
+        assert (await harness.run(server, manifest)).exit_code == 0
+        month = harness.manifest(20, limits={"max_cost_per": {"month": 0.1}})
+        (cause,) = (await harness.run(server, month)).causes
+        assert "max_cost_per.month" in cause
+        assert cause.endswith("it goes on at 2026-02-01 00:00 UTC, in 25 days")
+        assert server.spent == pytest.approx(0.1)
+
+
+async def test_a_run_that_goes_on_over_midnight_spends_the_new_days_budget(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=20, sigma=0, price=0.01) as server:
+        # A call every 10 s: the first of the new day waited for its turn before midnight.
+        await anyio.sleep(START + 12 * 3600 - 35 - harness.now())
+        limits = {"max_cost_per": {"day": 0.06}, "rpm": 6, "metered": "submits"}
+        report = await harness.run(server, harness.manifest(20, limits=limits))
+        days = harness.rows(
+            "SELECT CAST(submitted_at AS INTEGER) / 86400, count(*) FROM submissions GROUP BY 1"
+        )
+        (before, after) = (number for _, number in days)
+        assert 3 <= before <= 4
+        assert (after, report.exit_code) == (6, 4)
+
+
+async def test_what_a_killed_run_had_in_flight_stays_counted_until_its_ledger_tells(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    killed, other = several(harness, 2)
+    per = {"max_cost_per": {"day": 0.1}}
+    async with sandbox(service=60, sigma=0, price=0.01) as server:
+        with anyio.move_on_after(30):
+            await killed.run(server, killed.manifest(6, limits={**per, "rpm": "none"}))
+        paid = len(server.jobs)
+        assert 0 < paid <= 6
+        report = await other.run(server, other.manifest(20, limits=per))
+        assert (report.exit_code, report.counts["done"]) == (4, 10 - paid)
+        await killed.run(server, killed.manifest(6, limits=per))
+        assert server.spent <= 0.1 + 1e-9
+
+
+async def test_what_is_wrong_with_the_file_costs_the_sharing_and_one_sentence(
+    harness: Harness, sandbox: MakeSandbox, hostile_file: Callable[[Path], None]
+) -> None:
+    heard: list[str] = []
+
+    def hear(event: object) -> None:
+        text = getattr(event, "text", "")
+        if "share" in text:
+            heard.append(text)
+
+    async with sandbox(service=5, price=0.01) as server:
+        hostile_file(account_file(server))
+        report = await harness.run(server, harness.manifest(10, limits={"max_cost_per": {"day": 0.04}}), hear)
+        assert (report.exit_code, report.counts["done"]) == (4, 4), "its own budget is kept"
+    (text,) = heard
+    assert "this run goes on by itself" in text
+
+
+def _damaged(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a database at all" * 100)
+
+
+def _of_something_else(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+
+
+def _no_folder(path: Path) -> None:
+    path.parents[1].parent.mkdir(parents=True)
+    path.parents[1].write_text("a file where the folder should be")
+
+
+@pytest.fixture(params=[_damaged, _of_something_else, _newer, _no_folder])
+def hostile_file(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    """What makes an account's file that cannot be used."""
+    return request.param  # type: ignore[no-any-return]
