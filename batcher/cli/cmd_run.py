@@ -36,6 +36,7 @@ from batcher.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
+    from batcher.api.account import Account
     from batcher.engine import Outlook
     from batcher.job.manifest import Manifest
     from batcher.progress import Listener
@@ -402,6 +403,17 @@ def _repair(where: Path, base_url: str | None) -> str:
     return shlex.join(["batcher", "verify", str(where), *address, "--repair", "--repay"])
 
 
+def _account(base_url: str | None) -> Account | None:
+    """The environment's account; None where there is no key."""
+    from batcher.api import account
+    from batcher.errors import MissingKey
+
+    try:
+        return account.from_environment(base_url=base_url)
+    except MissingKey:
+        return None
+
+
 def _show_plan(
     manifest: Manifest,
     output: Path | None,
@@ -434,6 +446,7 @@ def _show_plan(
         pay_again=pay_again,
         limit=limit,
         sample=sample,
+        account=_account(base_url),
     )
     if as_json:
         echo_json(plan.as_json())

@@ -48,6 +48,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
             **({"this run": _this_run(counts)} if counts.submits < counts.new else {}),
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
             "cost": _cost(counts),
+            **{f"budget of a {one.period}": one.sentence for one in found.budgets},
             "calls": f"about {found.calls:,}",
             "limits": _limits(manifest, found.in_flight),
             "time": f"about {summary.duration(found.seconds)}",

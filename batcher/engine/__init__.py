@@ -36,6 +36,7 @@ How a run goes, with the file that has each step:
     plan_outlook.py      what a run would do, looked at
     only_new.py          rows whose picture has a delivered result are left alone
     manifest_edit.py     which edited value makes delivered pictures anew
+    period_outlook.py    what is left of the account's budgets of a day and a month
     plan_counts.py       what of a plan is done, and what a run would pay for
     paid_elsewhere.py    whether another folder has what a plan would pay for
     reuse.py             what other folders have of a task is taken over

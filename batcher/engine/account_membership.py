@@ -18,15 +18,13 @@ from batcher import errors
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import database, spending
-from batcher.ledger.account_file import AccountFile, Amounts
+from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
 from batcher.progress import Message
 from batcher.storage import layout, lock, user_state
 from batcher.task import State
 
-JOB_NOTE = "account_job"
-"""The job's id in the account's file, among the ledger's notes."""
 LOOK_SECONDS = 1.0
 """Between two signs of life."""
 PATIENCE = 5.0

@@ -7,9 +7,9 @@ or failed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batcher.ledger import database, plan_sample, totals
@@ -54,6 +54,11 @@ class Prices:
 
     per_image: float | None
     budget: float | None
+
+    def within(self, further: Iterable[float]) -> Prices:
+        """The same under further budgets, of which so much is left."""
+        bounds = [*further, *([] if self.budget is None else [self.budget])]
+        return replace(self, budget=min(bounds, default=None))
 
 
 def mark_failed(connection: sqlite3.Connection) -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batcher import errors
+from batcher.api.account import Account
 from batcher.engine import manifest_edit, paid_elsewhere, plan_counts, reuse, uploads
 from batcher.engine.estimate import estimate
 from batcher.engine.only_new import OnlyNew
+from batcher.engine.period_outlook import PeriodLeft, left_of
 from batcher.engine.plan_counts import PlanCounts
 from batcher.engine.planning import (
     NAMED_BY,
@@ -48,7 +51,7 @@ SHOWN_LEFT_OUT = 20
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What a run would do; `seconds` until all is delivered; `in_flight` is how many tasks will be side by
-    side, as far as is known before the first."""
+    side, as far as is known before the first; `budgets`: what is left today and this month."""
 
     job: str
     counts: PlanCounts
@@ -58,6 +61,7 @@ class Outlook:
     warnings: tuple[str, ...] = field(default=())
     left_out: tuple[errors.Problem, ...] = field(default=())
     in_flight: int = 0
+    budgets: tuple[PeriodLeft, ...] = ()
 
     @property
     def total(self) -> int:
@@ -94,6 +98,7 @@ class Outlook:
             "failed": counts.failed,
             "submits": counts.submits,
             "estimate": estimate,
+            **({"budget": {one.period: one.as_json() for one in self.budgets}} if self.budgets else {}),
             "sample": list(self.sample),
             "warnings": list(self.warnings),
         }
@@ -110,11 +115,14 @@ def outlook(
     pay_again: bool = False,
     limit: int | None = None,
     sample: int | None = None,
+    account: Account | None = None,
+    now: Callable[[], float] = time.time,  # noqa: TID251  # the wall clock of one look
 ) -> Outlook:
     """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
     without the rows that would be left out. `sandbox`: nothing of it would be paid for; `origin`: at this
     API, and unless it may `pay_again`, other folders are asked what they have of it; `limit`: at most so many
-    tasks this time; `sample`: only so many that stand for the plan, the same each time.
+    tasks this time; `sample`: only so many that stand for the plan, the same each time; `account`: the one
+    whose jobs share its budgets of a day and a month.
     Raises ManifestError, LedgerError."""
     retired = retired_text(manifest.model, kept_list())
     warnings = [retired] if retired else []
@@ -165,8 +173,16 @@ def outlook(
         reused = reuse.look(connection, 1, folders)
         warnings += reused.sentences()
         with database.disk_errors(path):
+            budgets = left_of(share.limits, path, None if shard or sandbox else account, now())
             prices = plan_counts.prices(path, price_of(manifest, model_of(manifest)), share.limits.max_cost)
-            counts = plan_counts.count(connection, planned.total, reused.ids, prices, limit, chosen)
+            counts = plan_counts.count(
+                connection,
+                planned.total,
+                reused.ids,
+                prices.within(one.left for one in budgets),
+                limit,
+                chosen,
+            )
         number, left_out = plan_writer.left_out(connection, SHOWN_LEFT_OUT)
         if path.exists():
             edit = manifest_edit.edit_beside(connection, path, manifest, counts.new)
@@ -186,6 +202,7 @@ def outlook(
         warnings=tuple(warnings),
         left_out=tuple(left_out),
         in_flight=known.in_flight,
+        budgets=budgets,
     )
 
 

@@ -21,6 +21,8 @@ from batcher import errors
 
 APPLICATION_ID = 0x62746361
 VERSION = 1
+JOB_NOTE = "account_job"
+"""The job's id in the file, among its ledger's notes."""
 OPENING_SECONDS = 2.0
 BUSY_SECONDS = 0.02
 """A transaction waits so long for another one's end, and the run's loop with it; then it is busy."""
@@ -217,10 +219,14 @@ class AccountFile:
         it and says, by day, what this job has: both in one transaction, so that no two runs take the same
         room."""
         with self._transaction() as connection:
-            row = connection.execute(OTHERS, (today, month, job, at, ALIVE_SECONDS)).fetchone()
-            others = Others(*(int(value) for value in row))
+            others = _others(connection, job, today, month, at)
             connection.executemany(PUT, ((day, job, *amounts) for day, amounts in own(others).items()))
         return others
+
+    def others(self, job: str, *, today: int, month: int, at: float) -> Others:
+        """The same for whoever only looks."""
+        with account_errors(self.path):
+            return _others(self._connection, job, today, month, at)
 
     # --- runs that ended without a word
 
@@ -283,6 +289,11 @@ SELECT id, folder, name, manifest, pid, beat, seen_at, total, done, spent, ended
        (SELECT CAST(total(spent) AS INTEGER) FROM spending s WHERE s.job = jobs.id AND s.day >= ?2)
 FROM jobs WHERE NOT forgotten ORDER BY seen_at DESC, folder
 """
+
+
+def _others(connection: sqlite3.Connection, job: str, today: int, month: int, at: float) -> Others:
+    row = connection.execute(OTHERS, (today, month, job, at, ALIVE_SECONDS)).fetchone()
+    return Others(*(int(value) for value in row))
 
 
 def _make(path: Path) -> None:

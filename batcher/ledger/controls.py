@@ -15,7 +15,7 @@ from batcher.ledger.database import meta, set_meta, transaction
 
 PAUSED, LIMITS = "paused", "limits"
 """Their keys among the ledger's notes."""
-SETTABLE = ("rpm", "max_cost", "max_cost_per.day", "max_cost_per.month", "in_flight")
+SETTABLE = ("rpm", "max_cost", "in_flight", "max_cost_per.day", "max_cost_per.month")
 """The keys of `limits` that a run takes over while it goes on."""
 
 

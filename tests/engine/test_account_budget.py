@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
+from batcher.cli import ended
+from batcher.engine import Outlook, outlook
+from batcher.ledger import spending
+from batcher.ledger.account_file import AccountFile, Others
+from batcher.ledger.ledger import Ledger
 from batcher.results.report import Report
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.storage import user_state
@@ -140,6 +147,93 @@ async def test_what_a_killed_run_had_in_flight_stays_counted_until_its_ledger_te
         assert (report.exit_code, report.counts["done"]) == (4, 10 - paid)
         await killed.run(server, killed.manifest(6, limits=per))
         assert server.spent <= 0.1 + 1e-9
+
+
+async def test_a_plan_tells_what_is_left_of_the_day_and_of_the_month(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    first, second = several(harness, 2)
+    per = {"max_cost_per": {"day": 0.1, "month": 0.5}}
+    async with sandbox(service=5, price=0.01) as server:
+        await first.run(server, first.manifest(4))
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+
+        def planned(account: Account | None) -> Outlook:
+            return outlook(second.manifest(30, limits=per), second.output, account=account, now=harness.now)
+
+        found = planned(account)
+        assert found.as_json()["budget"] == {
+            "day": {"limit": 0.1, "committed": 0.04, "left": 0.06, "shared": True},
+            "month": {"limit": 0.5, "committed": 0.04, "left": 0.46, "shared": True},
+        }
+        assert (found.counts.submits, found.cost) == (6, 0.06)
+        assert found.budgets[0].sentence == (
+            "0.06 of 0.1 credits are left today (UTC), for all jobs of this account on this machine"
+        )
+        await second.run(server, second.manifest(30, limits=per))
+        spent = planned(account)
+        assert (spent.counts.submits, spent.budgets[0].left) == (0, 0)
+        assert spent.budgets[0].sentence.endswith("; it goes on at 00:00 UTC, in 12 h")
+        assert planned(None).as_json()["budget"]["day"] == {
+            "limit": 0.1,
+            "committed": 0.06,
+            "left": 0.04,
+            "shared": False,
+        }
+
+
+async def test_a_budget_that_is_set_holds_within_a_second_and_for_later_runs(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str] = []
+    per = {"max_cost_per": {"day": 0.04}, "rpm": 60, "metered": "submits"}
+
+    async with sandbox(service=5, price=0.01) as server:
+        await harness.run(server, harness.manifest(2, limits=per))
+        assert ended(["set", str(harness.output), "limits.max_cost_per.day=0.08"]) == 0
+        assert "limits.max_cost_per.day: 0.04 -> 0.08" in capsys.readouterr().out
+        report = await harness.run(
+            server, harness.manifest(20, limits=per), lambda event: heard.append(getattr(event, "text", ""))
+        )
+        assert (report.exit_code, report.counts["done"]) == (4, 8)
+        assert "limits.max_cost_per.day is 0.08, as `batcher set` said; the manifest says 0.04" in heard
+
+
+async def test_the_money_of_each_day_is_a_count_over_the_rows_at_every_moment(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    exchange = AccountFile.exchange
+    ledgers: list[Ledger] = []
+    made = Ledger.__init__
+
+    def note(ledger: Ledger, *args: Any, **more: Any) -> None:
+        made(ledger, *args, **more)
+        ledgers.append(ledger)
+
+    def look(file: AccountFile, job: str, **more: Any) -> Others:
+        nonlocal looks
+        daily = ledgers[-1].daily
+        assert daily is not None
+        counted = spending.by_day(ledgers[-1].connection, daily.since)
+        blank = {"paid_images": 0, "dearest": 0}
+        assert {day: replace(money, **blank) for day, money in daily.days.items()} == counted
+        looks += 1
+        return exchange(file, job, **more)
+
+    monkeypatch.setattr(Ledger, "__init__", note)
+    monkeypatch.setattr(AccountFile, "exchange", look)
+    script = Faults(
+        [
+            faults.Cut(route="submit", accepted=True, calls=[3, 9]),
+            faults.Failed(error="oh", calls=[2, 5, 11]),
+            faults.Status(route="submit", code=502, calls=[4]),
+        ]
+    )
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await harness.run(server, harness.manifest(20))
+    assert report.exit_code in (0, 3)
+    assert looks > 20
 
 
 async def test_what_is_wrong_with_the_file_costs_the_sharing_and_one_sentence(

@@ -96,6 +96,7 @@ class PeriodBudget:
         if not (self.is_bounded or self._account.is_shared):
             return True
         today = day_of(self._now())
+        self._count()
         fits = False
 
         def own(others: Others | None) -> Mapping[int, Amounts]:
@@ -128,6 +129,7 @@ class PeriodBudget:
         if not (self.is_bounded or self._account.is_shared):
             return
         today = day_of(self._now())
+        self._count()
 
         def own(others: Others | None) -> Mapping[int, Amounts]:
             self._hear(others, today)
@@ -179,11 +181,16 @@ class PeriodBudget:
             self._changed_at = self._clock()
         self._others, self._heard_on = others, today
 
+    def _count(self) -> None:
+        """The money of this job by day is counted once, and not while others wait for the account's file."""
+        if self._ledger.daily is None:
+            self._ledger.count_days(month_of(day_of(self._now())))
+
     @property
     def _days(self) -> Mapping[int, Money]:
-        """The money of this job by day, counted once it is asked for."""
-        daily = self._ledger.daily or self._ledger.count_days(month_of(day_of(self._now())))
-        return daily.days
+        self._count()
+        assert self._ledger.daily is not None
+        return self._ledger.daily.days
 
     def _own_of(self, period: Period, today: int) -> Amounts:
         if period == "day":

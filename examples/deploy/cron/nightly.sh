@@ -112,7 +112,7 @@ case $code in
     2) why="the command, the manifest or the key file needs a change; nothing was called" ;;
     3) why="finished, but some tasks failed or are held as doubtful, or some rows were left out" ;;
     10) why="its time is over, and some tasks failed or some rows were left out; the next night goes on" ;;
-    4) why="stopped by max_cost, or by the account's credits" ;;
+    4) why="stopped by max_cost or max_cost_per, or by the account's credits" ;;
     5) why="stopped by the key, the model, the API or the disk; running again may help" ;;
     *) why="it was killed, or is not installed" ;;
 esac
