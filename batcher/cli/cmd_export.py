@@ -24,11 +24,11 @@ SHOWN = 20
 @JOB
 @option(
     "--to",
-    type=click.Choice(["imagefolder", "webdataset", "parquet", "coco", "yolo"]),
+    type=click.Choice(["imagefolder", "webdataset", "parquet", "coco", "yolo", "voc"]),
     required=True,
     metavar="FORM",
     help="imagefolder: beside a metadata.jsonl; webdataset: tar shards; parquet: inside the table; coco, "
-    "yolo: for training detectors.",
+    "yolo, voc: for training detectors.",
 )
 @click.option(
     "-o",
@@ -54,6 +54,12 @@ SHOWN = 20
     metavar="[TEMPLATE]",
     help="A text file beside each picture: its prompt, or a template over its columns.",
 )
+@option(
+    "--mask-outside",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="What masks say where the source does not lie; else 255, where they have it for no class, or 0.",
+)
 @on_ray
 @SHARD_OF_JOB
 @SANDBOX
@@ -66,6 +72,7 @@ def export_command(
     with_originals: bool,
     exclude: Path | None,
     captions: str | None,
+    mask_outside: int | None,
     on: str | None,
     address: str | None,
     workers: int | None,
@@ -94,6 +101,7 @@ def export_command(
         originals=with_originals,
         exclude=exclude,
         captions=captions,
+        mask_outside=mask_outside,
         command=_command(
             job,
             {
@@ -102,6 +110,7 @@ def export_command(
                 "--with-originals": with_originals,
                 "--exclude": exclude and exclude.name,
                 "--captions": captions,
+                "--mask-outside": None if mask_outside is None else str(mask_outside),
                 "--shard": shard,
                 "--sandbox": sandbox,
             },

@@ -27,7 +27,7 @@ from batcher.job.plan import PlanContext
 from batcher.job.row import Row
 from batcher.job.sources.cell_locator import CellLocator
 from batcher.job.sources.source_kind import is_local_picture
-from batcher.ledger import composed_files, label_categories, plan_writer, prompt_templates
+from batcher.ledger import composed_files, label_categories, mask_outside, plan_writer, prompt_templates
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
@@ -130,6 +130,8 @@ def plan_into(
     for warning in of_names(manifest, ledger.meta(NAMED_BY), paid):
         warn(warning)
     ledger.set_meta(NAMED_BY, manifest.output.name or "")
+    outside = manifest.output.mask_outside
+    ledger.set_meta(mask_outside.NOTE, "" if outside is None else str(outside))
     ledger.set_meta(prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
     return planned
 

@@ -16,6 +16,7 @@
     plan_models.py    which model made a task's picture
     prompt_templates.py  the templates of its prompts
     label_categories.py  the classes of its objects
+    mask_outside.py   what its masks say beside their source
     shard_plan.py     a share of a plan enters
     merge_rows.py     ledgers of shares come together
     other_ledgers.py  what those of other folders have paid for

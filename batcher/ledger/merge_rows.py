@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.ledger import label_categories, prompt_templates, totals
+from batcher.ledger import label_categories, mask_outside, prompt_templates, totals
 from batcher.ledger.database import columns, copy_statement, meta, set_meta, transaction
 from batcher.shard import Shard
 from batcher.task import IN_FLIGHT, State
 
-SHARED_NOTES = ("job", "model", "price", "geometry", "origin", prompt_templates.NOTE, label_categories.NOTE)
+SHARED_NOTES = (
+    "job", "model", "price", "geometry", "origin", prompt_templates.NOTE, label_categories.NOTE,
+    mask_outside.NOTE,
+)  # fmt: skip
 """Notes that the merged ledger has of its shares."""
 
 TABLES = (

@@ -16,7 +16,7 @@ from batcher.results.export.writer import ExportFormat
 from tests.support.bookkeeping import NOW, a_result, a_task, in_virtual_time
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)]
-FORMS: tuple[ExportFormat, ...] = ("imagefolder", "webdataset", "parquet", "coco", "yolo")
+FORMS: tuple[ExportFormat, ...] = ("imagefolder", "webdataset", "parquet", "coco", "yolo", "voc")
 
 
 class Shelf:

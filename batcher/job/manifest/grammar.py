@@ -122,6 +122,9 @@ class OutputSettings(Section):
     """Where pictures go, from the manifest's folder; default out/<name>."""
     name: Annotated[StrictStr, Field(min_length=1, examples=["{{ stem }}-{{ season }}"])] | None = None
     """The name of each picture, without suffix; default: the stem and every axis."""
+    mask_outside: Annotated[int, Field(strict=True, ge=0, le=65_535, examples=[255])] | None = None
+    """What exported masks say where the source does not lie; default: 255 where the mask has it for no class,
+    else 0."""
 
 
 CheckAction = Literal["reject", "warn", "off"]

@@ -12,7 +12,7 @@
     batches.py      which pictures leave in one piece of work, on whatever machine
     imagefolder.py, webdataset.py, parquet.py    the forms of columns
     metadata_files.py, unique_stems.py    what several forms write, and how they name
-    coco.py, yolo.py    the forms of objects, in which detectors are trained
+    coco.py, yolo.py, voc.py, voc_masks.py    the forms of objects, in which detectors are trained
     objects.py, object_names.py, object_files.py, class_table.py    what these share
     row_counts.py   what the rows hold, counted as they leave
     card.py         README.md, the card of the dataset

@@ -27,6 +27,8 @@ HANDFUL_BYTES = 64 << 20
 SLOWEST = 2 << 20
 """Bytes a second that even a slow machine writes."""
 UNFINISHED = ".new"
+OUTSIDE = "outside "
+"""Before a value: how many masks say it beside their source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +67,22 @@ def batches_of(items: Iterable[ExportItem], largest: tuple[int, int]) -> Iterato
         yield Batch(split, tuple(held), size)
 
 
-def written(write: Write, batch: Batch) -> WrittenBatch:
-    """Does the work: every picture of the parcel that can leave is written."""
+def written(write: Write, outside: int | None, batch: Batch) -> WrittenBatch:
+    """Does the work: every picture of the parcel that can leave is written. `outside` is what masks say
+    beside their source; None: each as it says itself."""
     counts: Counter[str] = Counter()
     problems: list[str] = []
     rows = RowCounts()
 
     def ready() -> Iterator[LoadedItem]:
         for item in batch.items:
-            loaded_item = loaded(item, problems.append)
+            loaded_item = loaded(item, problems.append, outside)
             if loaded_item is not None:
                 counts[item.folder] += 1
                 counts["masks"] += loaded_item.mask is not None
+                counts["instance_masks"] += loaded_item.instance_mask is not None
+                if loaded_item.outside is not None:
+                    counts[f"{OUTSIDE}{loaded_item.outside}"] += 1
                 rows.add(loaded_item.item.values, original=item.folder == ORIGINALS)
                 yield loaded_item
 

@@ -19,6 +19,8 @@ from batcher.progress.summary import credits, several
 from batcher.results.export.row_counts import RowCounts
 
 CARD = "README.md"
+OWN_METADATA = "metadata_"
+"""How the metadata of one split begins that lie beside those of others."""
 SHOWN = 200
 """Classes that the table lists; LVIS has 1203."""
 LONGEST = 120
@@ -150,7 +152,12 @@ def _head(facts: CardFacts, splits: Sequence[SplitFacts], whole: RowCounts) -> s
     ]
     found = [split for split in splits if split.patterns]
     if found:
-        lines += ["configs:", "- config_name: default", "  data_files:"]
+        lines += ["configs:", "- config_name: default"]
+        # Where all splits share one folder, their metadata have names that readers have to be told.
+        named = [pattern for split in found for pattern in split.patterns if pattern.startswith(OWN_METADATA)]
+        if named:
+            lines += ["  metadata_filenames:", *(f"  - {_quoted(name)}" for name in named)]
+        lines.append("  data_files:")
     for split in found:
         lines += [f"  - split: {_quoted(split.name)}", "    path:"]
         lines += [f"    - {_quoted(pattern)}" for pattern in split.patterns]

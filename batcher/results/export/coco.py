@@ -2,7 +2,7 @@
 
     DIR/<split>/*.jpg, metadata.jsonl
     DIR/annotations/instances_<split>.json      file_name is relative to DIR/<split>
-    DIR/masks/<split>/*.png
+    DIR/masks/<split>/*.png, instance_masks/<split>/*.png
 
 Rule: ids are the same in every export: a picture's comes from its key and content, an object's from its
 picture and its place there, a category's from its data set. Objects are written as they come: memory does not
@@ -26,12 +26,12 @@ from batcher.results.export.class_table import ClassTable
 from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import MASK, METADATA, MetadataFiles, MetadataLines
-from batcher.results.export.object_files import put_mask, put_picture, size_of
+from batcher.results.export.metadata_files import INSTANCE_MASK, MASK, METADATA, MetadataFiles, MetadataLines
+from batcher.results.export.object_files import put_masks, put_picture, size_of
 from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.objects import PlacedObject, objects_of
 
-ANNOTATIONS, MASKS = "annotations", "masks"
+ANNOTATIONS = "annotations"
 OBJECT_BITS = 16
 """Of an object's number within its picture."""
 OWN_KEYS = frozenset({"id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"})
@@ -62,16 +62,16 @@ class Coco:
         self._target = target
         self._classes = classes
         self._names = ObjectNames()
-        lines = MetadataLines.of_columns(columns, also_text=[MASK])
+        lines = MetadataLines.of_columns(columns, also_text=[MASK, INSTANCE_MASK])
         self.notes = lines.notes
         self.write = partial(_files, target, lines, classes)
-        self._metadata = MetadataFiles(lambda split: target / split, showing)
+        self._metadata = MetadataFiles(lambda split: target / split / METADATA, showing)
         self._parts: dict[str, dict[str, IO[str]]] = {}
         self._patterns: dict[str, set[str]] = {}
 
     def tops(self, splits: Collection[str]) -> list[str]:
         """The splits' folders, and those of what belongs to their pictures."""
-        return [*splits, ANNOTATIONS, MASKS]
+        return [*splits, ANNOTATIONS, "masks", "instance_masks"]
 
     def named(self, item: ExportItem) -> ExportItem:
         """With a stem and a number of its own."""
@@ -163,13 +163,13 @@ def _files(
     for picture in pictures:
         item = picture.item
         name = put_picture(picture, target / split)
-        mask = put_mask(picture, target, f"{MASKS}/{split}")
+        masks = put_masks(picture, target, split)
         size = dict(zip(("width", "height"), size_of(picture), strict=True))
         written.append(
             CocoPicture(
                 item.folder == "images",
                 item.name,
-                lines.of(item, name, mask),
+                lines.of(item, name, *masks),
                 json.dumps({"id": item.number, "file_name": name, **size}, ensure_ascii=False),
                 tuple(
                     json.dumps(annotation(one, item.number, number, classes.of(one.kind).id))

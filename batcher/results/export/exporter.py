@@ -17,8 +17,9 @@ from typing import Any, assert_never
 
 from batcher import errors
 from batcher.job.labels.categories import Category
-from batcher.ledger import database, label_categories, prompt_templates
-from batcher.results.export.batches import WrittenBatch, batches_of, clear, longest, written
+from batcher.ledger import database, label_categories, mask_outside, prompt_templates
+from batcher.progress.summary import several
+from batcher.results.export.batches import OUTSIDE, WrittenBatch, batches_of, clear, longest, written
 from batcher.results.export.captions import Captions
 from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
 from batcher.results.export.class_table import ClassTable
@@ -27,12 +28,13 @@ from batcher.results.export.columns import Columns
 from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
-from batcher.results.export.metadata_files import MASK
+from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
 from batcher.results.export.object_files import RESERVED
 from batcher.results.export.objects import ObjectFacts
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits
+from batcher.results.export.voc import Voc
 from batcher.results.export.webdataset import WebDataset
 from batcher.results.export.writer import OF_OBJECTS, ExportFormat, Writer
 from batcher.results.export.yolo import Yolo
@@ -45,6 +47,7 @@ from batcher.storage.workers import Threads, Workers
 class ExportOptions:
     """What is asked for: the form, the folder, the splits; `originals`: the sources beside their variants;
     `exclude`: a file that names rejected pictures; `captions`: the template of the text beside each picture;
+    `mask_outside`: what masks say where the source does not lie, None: as the job, or the mask itself, says;
     `command`: what asked for it, for the card."""
 
     to: ExportFormat
@@ -53,6 +56,7 @@ class ExportOptions:
     originals: bool = False
     exclude: Path | None = None
     captions: str | None = None
+    mask_outside: int | None = None
     command: str = ""
 
 
@@ -123,6 +127,7 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
         made = _MadeBy(
             database.meta(connection, "job") or "",
             prompt_templates.noted(connection),
+            mask_outside.noted(connection),
             label_categories.read(connection),
         )
         return _Export(options, leaving, exclusion, captions, workers or Threads()).run(made)
@@ -130,10 +135,12 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
 
 @dataclass(frozen=True, slots=True)
 class _MadeBy:
-    """The job, by its name, the templates of its prompts and the classes of its data sets."""
+    """The job, by its name, the templates of its prompts, what its masks say beside the source, and the
+    classes of its data sets."""
 
     job: str
     prompts: Mapping[str, str]
+    mask_outside: int | None
     categories: Sequence[Category]
 
 
@@ -158,8 +165,11 @@ class _Export:
         self.rows: dict[str, RowCounts] = {name: RowCounts() for name in names}
         self.missing: list[str] = []
         self.objects = ObjectFacts()
+        self.outside = options.mask_outside
 
     def run(self, made: _MadeBy) -> Exported:
+        if self.outside is None:
+            self.outside = made.mask_outside
         columns, showing = Columns(), set[str]()
         unplaced = ""
         for item in self.leaving.looked():
@@ -168,7 +178,11 @@ class _Export:
                 if item.unplaced:
                     unplaced = unplaced or f"{item.address}: {item.unplaced}"
                     continue
-            if columns.meet(item.split, {**item.values, MASK: item.name if item.mask else None}):
+            masks = {
+                MASK: item.name if item.mask else None,
+                INSTANCE_MASK: item.name if item.instance_mask else None,
+            }
+            if columns.meet(item.split, {**item.values, **masks}):
                 showing.add(item.name)
         if not columns.kinds():
             raise errors.UsageError(
@@ -180,7 +194,7 @@ class _Export:
             self.captions.require(columns.kinds())
         writer = _writer(self.options, columns, showing, self.objects, made.categories)
         with self._whole_or_nothing(writer), closing(writer):
-            self._write(writer, with_masks=MASK in columns.kinds())
+            self._write(writer, columns)
             write(self.options.into / CARD, self._card(writer, made).encode())
         if self.workers.remote:
             clear(self.options.into)
@@ -206,13 +220,17 @@ class _Export:
                     path.rmdir()
             raise
 
-    def _write(self, writer: Writer, *, with_masks: bool) -> None:
-        items = (
-            writer.named(self._captioned(item if with_masks else replace(item, mask=None)))
-            for item in self.leaving.items()
-            if self._may_leave(item)
-        )
-        work = partial(written, writer.write)
+    def _write(self, writer: Writer, columns: Columns) -> None:
+        kinds = columns.kinds()
+
+        def offered(item: ExportItem) -> ExportItem:
+            # Masks that no variant has are none of the dataset.
+            mask = item.mask if MASK in kinds else None
+            instances = item.instance_mask if INSTANCE_MASK in kinds else None
+            return self._captioned(replace(item, mask=mask, instance_mask=instances))
+
+        items = (writer.named(offered(item)) for item in self.leaving.items() if self._may_leave(item))
+        work = partial(written, writer.write, self.outside)
         with (
             disk(self.options.into),  # a disk that is full is this one, not the ledger's
             closing(self.workers.map(work, batches_of(items, writer.largest), longest=longest)) as batches,
@@ -256,6 +274,7 @@ class _Export:
             notes.append(f"{leave} without boxes (first: {unreadable[0]})")
         splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
         counts = sum(self.files.values(), Counter[str]())
+        notes += _notes_of_masks(counts, self.leaving.unplaced_masks)
         notes += [
             f"the split {name} is empty: too few source pictures for its share"
             for name in self.options.splits.names
@@ -273,6 +292,19 @@ class _Export:
             missing=tuple(self.missing),
             notes=tuple(notes),
         )
+
+
+def _notes_of_masks(counts: Mapping[str, int], unplaced: int) -> Iterator[str]:
+    """What a reader should know of the masks, where there are some."""
+    said = {name.removeprefix(OUTSIDE): number for name, number in counts.items() if name.startswith(OUTSIDE)}
+    if said:
+        values = " and ".join(
+            f"{value} ({several(number, 'mask', 'masks')})" for value, number in sorted(said.items())
+        )
+        yield f"where the source does not lie, masks say {values}; --mask-outside N says it otherwise"
+    if unplaced:
+        leave = "1 mask is" if unplaced == 1 else f"{unplaced:,} masks are"
+        yield f"{leave} left out: where the source lies in the picture is not known"
 
 
 def _refuse(into: Path, output: Path) -> None:
@@ -324,5 +356,7 @@ def _writer(
             return Coco(options.into, columns, showing, classes)
         case ExportFormat.YOLO:
             return Yolo(options.into, columns, showing, classes, outlined=objects.outlined)
+        case ExportFormat.VOC:
+            return Voc(options.into, columns, showing, classes)
         case _:
             assert_never(options.to)

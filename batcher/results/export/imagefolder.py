@@ -32,7 +32,7 @@ class ImageFolder:
         lines = MetadataLines.of_columns(columns)
         self.notes = lines.notes
         self.write = partial(_files, target, lines)
-        self._metadata = MetadataFiles(lambda split: target / split, showing)
+        self._metadata = MetadataFiles(lambda split: target / split / METADATA, showing)
         self._patterns: dict[str, set[str]] = {}
 
     def tops(self, splits: Collection[str]) -> list[str]:
@@ -52,7 +52,11 @@ class ImageFolder:
 
     def files(self, split: str) -> list[str]:
         """By suffix: captions lie among the pictures, and are no rows."""
-        masks = ["masks/*"] if (self._target / split / "masks").exists() else []
+        masks = [
+            f"{folder}/*"
+            for folder in ("masks", "instance_masks")
+            if (self._target / split / folder).exists()
+        ]
         found = [METADATA, *sorted(self._patterns.get(split, ())), *masks]
         return [f"{split}/{pattern}" for pattern in found]
 
@@ -71,15 +75,17 @@ def _files(
     """A handful of pictures under their names; their places and lines."""
     written = []
     for picture in pictures:
-        item, named = picture.item, None
+        item = picture.item
         place = f"{item.folder}/{item.name}"
         put(picture, target / split / place)
         if item.caption:
             write((target / split / place).with_suffix(".txt"), item.caption.encode())
-        if picture.mask is not None:
-            named = f"masks/{picture.mask[0]}"
-            write(target / split / named, picture.mask[1])
-        written.append((place, lines.of(item, place, named)))
+        masks: list[str | None] = []
+        for folder, mask in (("masks", picture.mask), ("instance_masks", picture.instance_mask)):
+            masks.append(None if mask is None else f"{folder}/{mask[0]}")
+            if mask is not None:
+                write(target / split / folder / mask[0], mask[1])
+        written.append((place, lines.of(item, place, *masks)))
     return written
 
 

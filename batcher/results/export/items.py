@@ -48,7 +48,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class ExportItem:
-    """One picture that leaves as `folder/name`: its columns, its mask.
+    """One picture that leaves as `folder/name`: its columns, its mask of classes and that of instances.
 
     `address` is where it lies: a path of this disk or an object of a store. `size` is its bytes, as far as
     they are known. `digest` is given where the file is not ours and has to be looked at. `key` is what a form
@@ -64,6 +64,7 @@ class ExportItem:
     values: Mapping[str, Any]
     size: int
     mask: Mask | None = None
+    instance_mask: Mask | None = None
     digest: str = ""
     key: str = ""
     number: int = 0
@@ -91,6 +92,7 @@ class ExportItems:
         self._models = PlanModels(connection)
         self.excluded = 0
         self.unreadable: list[str] = []
+        self.unplaced_masks = 0
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +109,7 @@ class ExportItems:
                 continue
             if "labels_problem" in picture.line:
                 self.unreadable.append(str(picture.line["labels_problem"]))
+            self.unplaced_masks += "placement" not in picture.line and mask_of(picture) is not None
             item = self._variant(picture)
             if self._originals is not None:
                 self._originals.learn(source_of(picture, self._rule_of(picture)).group, picture, item.values)
@@ -140,11 +143,13 @@ class ExportItems:
         if self._originals is not None:
             values[SAYS_WHICH] = False
         size = (line["width"], line["height"])
-        path = mask_of(picture)
         # What the model got as its mask it fitted itself; a placement that is stretched has no shape to keep.
         rule = self._rule_of(picture)
         fitting = "mask" not in picture.media and rule is not None and rule.fit != "stretch"
-        mask = Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
+        masks = [
+            Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
+            for path in (mask_of(picture), instance_mask_of(picture))
+        ]
         return ExportItem(
             self._splits.of(source.group),
             "images",
@@ -152,7 +157,8 @@ class ExportItems:
             self._pictures.address(f"images/{name}"),
             values,
             picture.size,
-            mask,
+            mask=masks[0],
+            instance_mask=masks[1],
             unplaced=_unplaced(picture),
         )
 
@@ -172,8 +178,10 @@ class ExportItems:
                 values[column] = values[f"source_{column}"] = picture.line[f"source_{column}"]
         name = self._originals.name(source, picture)
         values["source_image"] = f"originals/{name}"
-        path = mask_of(picture)
-        mask = Mask(path, None, (0, 0)) if path else None
+        masks = [
+            Mask(path, None, (0, 0)) if path else None
+            for path in (mask_of(picture), instance_mask_of(picture))
+        ]
         size = variant.size if is_stored(source.path) else _size_of(source.path)
         return ExportItem(
             variant.split,
@@ -182,7 +190,8 @@ class ExportItems:
             source.path,
             values,
             size,
-            mask,
+            mask=masks[0],
+            instance_mask=masks[1],
             digest=source.group,
             unplaced=_wrong(picture),
         )
@@ -212,10 +221,19 @@ def source_of(picture: DeliveredPicture, rule: Geometry | None) -> OriginalPictu
 
 def mask_of(picture: DeliveredPicture) -> str | None:
     """The mask of a picture's source: a file that a column or a parameter `mask` names."""
-    beside = picture.columns.get("mask")
-    if isinstance(beside, str) and (os.path.isabs(beside) or is_stored(beside)):
+    if (beside := _file_in(picture, "mask")) is not None:
         return beside
     return str(picture.params["mask"]) if "mask" in picture.media else None
+
+
+def instance_mask_of(picture: DeliveredPicture) -> str | None:
+    """The mask of a source in which each object has a number of its own: a file that a column names."""
+    return _file_in(picture, "instance_mask")
+
+
+def _file_in(picture: DeliveredPicture, column: str) -> str | None:
+    named = picture.columns.get(column)
+    return named if isinstance(named, str) and (os.path.isabs(named) or is_stored(named)) else None
 
 
 def _wrong(picture: DeliveredPicture) -> str:
@@ -269,9 +287,9 @@ def _suffix_of(path: str) -> str:
 
 
 def _plain(column: str) -> str:
-    """Readers of image folders take every `..._file_name` for a picture, and `mask` is the export's own."""
-    if column == "mask":
-        return "source_mask"
+    """Readers of image folders take every `..._file_name` for a picture, and masks are the export's own."""
+    if column in ("mask", "instance_mask"):
+        return f"source_{column}"
     for ending in ("_file_name", "_file_names"):
         if column.endswith(ending):
             return f"{column.removesuffix(ending)}_file"

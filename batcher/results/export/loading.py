@@ -13,28 +13,31 @@ from typing import IO
 
 from batcher import errors
 from batcher.results.export import masks
-from batcher.results.export.items import ExportItem
+from batcher.results.export.items import ExportItem, Mask
+from batcher.results.export.masks import LaidMask
 from batcher.storage import pictures, stores
 from batcher.storage.addresses import is_stored
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedItem:
-    """A picture that may be written, and its mask (name, bytes). `content` is its bytes where it does not lie
-    on a disk."""
+    """A picture that may be written, and its masks (name, bytes). `content` is its bytes where it does not
+    lie on a disk, `outside` what its mask of classes says beside the source, where there is such a place."""
 
     item: ExportItem
     mask: tuple[str, bytes] | None = None
     content: bytes | None = None
+    instance_mask: tuple[str, bytes] | None = None
+    outside: int | None = None
 
     def data(self) -> bytes:
         """Its bytes. Raises OSError."""
         return Path(self.item.address).read_bytes() if self.content is None else self.content
 
 
-def loaded(item: ExportItem, problem: Callable[[str], None]) -> LoadedItem | None:
-    """Looks at the picture, wherever it lies, and lays its mask, if it has one; None: it cannot leave.
-    `problem` is told why, and what is wrong with a mask."""
+def loaded(item: ExportItem, problem: Callable[[str], None], outside: int | None = None) -> LoadedItem | None:
+    """Looks at the picture, wherever it lies, and lays its masks, if it has some; None: it cannot leave.
+    `problem` is told why, and what is wrong with a mask; `outside` is what masks say beside the source."""
     try:
         content = _content(item)
         if item.digest:
@@ -42,11 +45,16 @@ def loaded(item: ExportItem, problem: Callable[[str], None]) -> LoadedItem | Non
     except errors.BadDownload as error:
         problem(f"{item.address}: {error}")
         return None
-    try:
-        return LoadedItem(item, _mask(item), content)
-    except errors.BadDownload as error:
-        problem(str(error))
-        return LoadedItem(item, None, content)
+    laid: list[LaidMask | None] = []
+    for mask in (item.mask, item.instance_mask):
+        try:
+            laid.append(None if mask is None else _laid(mask, outside))
+        except errors.BadDownload as error:
+            problem(str(error))
+            laid.append(None)
+    name = f"{Path(item.name).stem}.png"
+    of_classes, of_instances = (None if one is None else (name, one.content) for one in laid)
+    return LoadedItem(item, of_classes, content, of_instances, None if laid[0] is None else laid[0].outside)
 
 
 def _content(item: ExportItem) -> bytes | None:
@@ -83,16 +91,15 @@ def _opened(item: ExportItem, content: bytes | None) -> IO[bytes]:
     return open(item.address, "rb") if content is None else io.BytesIO(content)
 
 
-def _mask(item: ExportItem) -> tuple[str, bytes] | None:
-    """The name and the bytes of the picture's mask. Raises BadDownload."""
-    if item.mask is None:
-        return None
-    beside = item.mask.path
-    if item.mask.placement is not None:
-        laid = masks.laid(beside, item.mask.placement, item.mask.size, fitting=item.mask.fitting)
-        return f"{Path(item.name).stem}.png", laid
+def _laid(mask: Mask, outside: int | None) -> LaidMask:
+    """The mask where it belongs; a source's own as it is, in the one form that all of them have. Raises
+    BadDownload."""
+    if mask.placement is not None:
+        return masks.laid(mask.path, mask.placement, mask.size, fitting=mask.fitting, outside=outside)
+    if not mask.path.lower().endswith(".png"):
+        return LaidMask(masks.as_png(mask.path), None)
     try:
-        with stores.open_address(beside) as file:
-            return f"{Path(item.name).stem}{Path(beside).suffix.lower()}", file.read()
+        with stores.open_address(mask.path) as file:
+            return LaidMask(file.read(), None)
     except OSError as error:
-        raise errors.BadDownload(f"{beside}: {error.strerror}") from error
+        raise errors.BadDownload(f"{mask.path}: {error.strerror}") from error

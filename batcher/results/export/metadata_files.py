@@ -20,7 +20,9 @@ from batcher.results.report import record_files
 
 METADATA = "metadata.jsonl"
 MASK = "mask_file_name"
-MASK_AS_TEXT = "mask_file"
+INSTANCE_MASK = "instance_mask_file_name"
+AS_TEXT = {MASK: "mask_file", INSTANCE_MASK: "instance_mask_file"}
+"""What these columns are called where they are no pictures to their reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,17 @@ class MetadataLines:
         as_text = frozenset({*columns.untold(), *(name for name in also_text if name in kinds)})
         return cls(kinds, as_text, frozenset(columns.dated()))
 
-    def of(self, item: ExportItem, place: str, mask: str | None) -> str:
-        """The line of one picture, which lies at `place`."""
+    def of(self, item: ExportItem, place: str, mask: str | None, instance_mask: str | None) -> str:
+        """The line of one picture, which lies at `place`, and its masks likewise."""
         record: dict[str, Any] = {"file_name": place}
-        values = {**item.values, MASK: mask}
+        values = {**item.values, MASK: mask, INSTANCE_MASK: instance_mask}
         for name, kind in self.kinds.items():
             if name not in self.as_text:
                 known = cast(values.get(name), kind)
                 record[name] = json.dumps(known) if name in self.quoted and known is not None else known
             else:
                 known = cast(values.get(name), TEXT)
-                record[MASK_AS_TEXT if name == MASK else name] = "" if known is None else known
+                record[AS_TEXT.get(name, name)] = "" if known is None else known
         return record_files.line(record)
 
     @property
@@ -58,7 +60,7 @@ class MetadataLines:
         return [
             *(
                 f"the column {name} has no value in one of the splits, and is written as text"
-                for name in sorted(self.as_text - {MASK})
+                for name in sorted(self.as_text - AS_TEXT.keys())
             ),
             *(
                 f"the column {name} has only dates in one of the splits, and is written in quotes"
@@ -68,11 +70,11 @@ class MetadataLines:
 
 
 class MetadataFiles:
-    """The metadata.jsonl of each split, in the folder that `folder` gives it. `showing`: names of pictures
-    whose line shows the type of some column."""
+    """The metadata of each split, in the file that `path` gives it. `showing`: names of pictures whose line
+    shows the type of some column."""
 
-    def __init__(self, folder: Callable[[str], Path], showing: Collection[str]) -> None:
-        self._folder = folder
+    def __init__(self, path: Callable[[str], Path], showing: Collection[str]) -> None:
+        self._path = path
         self._showing = showing
         self._first: dict[str, list[str]] = {}
         self._rest: dict[str, IO[str]] = {}
@@ -82,7 +84,7 @@ class MetadataFiles:
         if split not in self._rest:
             self._first[split] = []
             self._rest[split] = open(  # noqa: SIM115  # closed by finish()
-                self._folder(split) / ".metadata.rest", "w", encoding="utf-8"
+                self._unfinished(split, "rest"), "w", encoding="utf-8"
             )
         if name in self._showing:
             self._first[split].append(line)
@@ -93,17 +95,20 @@ class MetadataFiles:
         """Every metadata.jsonl takes its place."""
         for split, rest in self._rest.items():
             rest.close()
-            gathered = self._folder(split) / ".metadata.rest"
-            unfinished = self._folder(split) / ".metadata.new"
+            gathered, unfinished = self._unfinished(split, "rest"), self._unfinished(split, "new")
             with open(gathered, encoding="utf-8") as others, open(unfinished, "w", encoding="utf-8") as file:
                 file.writelines(self._first[split])
                 shutil.copyfileobj(others, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, self._folder(split) / METADATA)
+            os.replace(unfinished, self._path(split))
             gathered.unlink()
 
     def close(self) -> None:
         """Leaves nothing open, whatever happened."""
         for rest in self._rest.values():
             rest.close()
+
+    def _unfinished(self, split: str, part: str) -> Path:
+        path = self._path(split)
+        return path.with_name(f".{path.stem}.{part}")

@@ -25,13 +25,15 @@ def put_picture(picture: LoadedItem, folder: Path, suffix: str | None = None) ->
     return name
 
 
-def put_mask(picture: LoadedItem, target: Path, folder: str) -> str | None:
-    """Its mask in `folder` of the dataset; where it lies there."""
-    if picture.mask is None:
-        return None
-    place = f"{folder}/{picture.item.key}{Path(picture.mask[0]).suffix}"
-    write(target / place, picture.mask[1])
-    return place
+def put_masks(picture: LoadedItem, target: Path, split: str) -> tuple[str | None, str | None]:
+    """Its masks, of classes and of instances, in folders of the dataset; where they lie there."""
+    places: list[str | None] = []
+    for folder, mask in (("masks", picture.mask), ("instance_masks", picture.instance_mask)):
+        place = None if mask is None else f"{folder}/{split}/{picture.item.key}{Path(mask[0]).suffix}"
+        if mask is not None and place is not None:
+            write(target / place, mask[1])
+        places.append(place)
+    return places[0], places[1]
 
 
 def size_of(picture: LoadedItem) -> tuple[int, int]:

@@ -20,8 +20,10 @@ from batcher.results.export import batches
 from batcher.results.export.columns import Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import MASK
+from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
 
+ROLES = {"mask": MASK, "instance_mask": INSTANCE_MASK}
+"""The columns of masks here, and what they are in a first reading."""
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20
 """A row group is what a reader holds at once."""
@@ -29,10 +31,10 @@ GROUP_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class ParquetFile:
-    """What every shard has: the columns' types, and whether there are masks."""
+    """What every shard has: the columns' types, and the masks that there are (`mask`, `instance_mask`)."""
 
     kinds: Mapping[str, ColumnType]
-    masks: bool
+    masks: tuple[str, ...]
 
 
 class Parquet:
@@ -44,7 +46,7 @@ class Parquet:
     def __init__(self, target: Path, columns: Columns) -> None:
         _arrow()
         kinds = columns.kinds()
-        masks = kinds.pop(MASK, None) is not None
+        masks = tuple(role for role, column in ROLES.items() if kinds.pop(column, None) is not None)
         self.write = partial(_shard, target, ParquetFile(kinds, masks))
         self.largest = batches.SHARD_SAMPLES, batches.SHARD_BYTES
         self.take = batches.Shards(target, ".parquet").take
@@ -101,18 +103,19 @@ def _shard(target: Path, table: ParquetFile, split: str, pictures: Iterator[Load
 
 
 def _row(picture: LoadedItem, table: ParquetFile) -> dict[str, Any]:
-    item, mask = picture.item, picture.mask
+    item = picture.item
     name = f"{item.folder}/{item.name}"
     row: dict[str, Any] = {"image": {"bytes": picture.data(), "path": name}}
-    if table.masks:
-        row["mask"] = None if mask is None else {"bytes": mask[1], "path": f"masks/{mask[0]}"}
+    for role, mask in (("mask", picture.mask), ("instance_mask", picture.instance_mask)):
+        if role in table.masks:
+            row[role] = None if mask is None else {"bytes": mask[1], "path": f"{role}s/{mask[0]}"}
     row["file_name"] = name
     return row | {column: cast(item.values.get(column), kind) for column, kind in table.kinds.items()}
 
 
 def _schema(arrow: Any, table: ParquetFile) -> Any:
     picture = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
-    pictures = ["image", "mask"] if table.masks else ["image"]
+    pictures = ["image", *table.masks]
     fields = [(name, picture) for name in pictures]
     fields.append(("file_name", arrow.string()))
     fields += [(name, _type_of(arrow, kind)) for name, kind in table.kinds.items()]

@@ -19,7 +19,7 @@ from batcher.results.export import batches
 from batcher.results.export.columns import Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import MASK
+from batcher.results.export.metadata_files import AS_TEXT
 from batcher.results.export.unique_stems import UniqueStems
 
 
@@ -30,7 +30,7 @@ class WebDataset:
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
-        kinds = {name: kind for name, kind in columns.kinds().items() if name != MASK}
+        kinds = {name: kind for name, kind in columns.kinds().items() if name not in AS_TEXT}
         self.write = partial(_shard, target, kinds)
         self.largest = batches.SHARD_SAMPLES, batches.SHARD_BYTES
         self.take = batches.Shards(target, ".tar").take
@@ -75,7 +75,7 @@ def _shard(
 
 
 def _add(tar: tarfile.TarFile, picture: LoadedItem, kinds: Mapping[str, ColumnType]) -> None:
-    item, mask = picture.item, picture.mask
+    item = picture.item
     values = {name: cast(item.values.get(name), kind) for name, kind in kinds.items()}
     record = {"file_name": f"{item.folder}/{item.name}", **values}
     files = {
@@ -84,8 +84,9 @@ def _add(tar: tarfile.TarFile, picture: LoadedItem, kinds: Mapping[str, ColumnTy
     }
     if item.caption is not None:
         files[".txt"] = item.caption.encode()  # also an empty one: samples of one kind have the same files
-    if mask is not None:
-        files[f".mask{Path(mask[0]).suffix.lower()}"] = mask[1]
+    for role, mask in ((".mask", picture.mask), (".instance_mask", picture.instance_mask)):
+        if mask is not None:
+            files[f"{role}{Path(mask[0]).suffix.lower()}"] = mask[1]
     for suffix, data in files.items():
         tar.addfile(_entry(item.key + suffix, len(data)), io.BytesIO(data))
 

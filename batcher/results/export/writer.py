@@ -22,9 +22,10 @@ class ExportFormat(StrEnum):
     PARQUET = "parquet"
     COCO = "coco"
     YOLO = "yolo"
+    VOC = "voc"
 
 
-OF_OBJECTS = frozenset({ExportFormat.COCO, ExportFormat.YOLO})
+OF_OBJECTS = frozenset({ExportFormat.COCO, ExportFormat.YOLO, ExportFormat.VOC})
 """The forms in which detectors are trained: a picture's objects are what they are for."""
 
 Write = Callable[[str, Iterator[LoadedItem]], Any]

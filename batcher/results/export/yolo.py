@@ -3,7 +3,7 @@
     DIR/data.yaml
     DIR/images/<split>/*.jpg, metadata.jsonl
     DIR/labels/<split>/*.txt      class x y width height, or class x1 y1 x2 y2 ... where there are outlines
-    DIR/masks/<split>/*.png
+    DIR/masks/<split>/*.png, instance_masks/<split>/*.png
 
 Rule: all files of a dataset have rows of one kind, for trainers take no mixture. A picture without objects
 has an empty file.
@@ -30,8 +30,8 @@ from batcher.results.export.columns import Columns
 from batcher.results.export.imagefolder import write
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import MASK, METADATA, MetadataFiles, MetadataLines
-from batcher.results.export.object_files import put_mask, put_picture, seen_objects, size_of
+from batcher.results.export.metadata_files import INSTANCE_MASK, MASK, METADATA, MetadataFiles, MetadataLines
+from batcher.results.export.object_files import put_masks, put_picture, seen_objects, size_of
 from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.objects import PlacedObject
 
@@ -76,10 +76,10 @@ class Yolo:
         self._target = target
         self._classes = classes
         self._names = ObjectNames()
-        lines = MetadataLines.of_columns(columns, also_text=[MASK])
+        lines = MetadataLines.of_columns(columns, also_text=[MASK, INSTANCE_MASK])
         self._notes = lines.notes
         self.write = partial(_files, target, lines, classes.indices(), outlined)
-        self._metadata = MetadataFiles(lambda split: target / "images" / split, showing)
+        self._metadata = MetadataFiles(lambda split: target / "images" / split / METADATA, showing)
         self._told: Counter[str] = Counter()
         self._patterns: dict[str, set[str]] = {}
 
@@ -99,7 +99,7 @@ class Yolo:
 
     def tops(self, splits: Collection[str]) -> list[str]:
         """The same for all splits."""
-        return ["images", "labels", "masks"]
+        return ["images", "labels", "masks", "instance_masks"]
 
     def named(self, item: ExportItem) -> ExportItem:
         """With a stem of its own."""
@@ -169,10 +169,10 @@ def _files(
     for picture in pictures:
         item = picture.item
         name = put_picture(picture, target / "images" / split)
-        mask = put_mask(picture, target, f"masks/{split}")
+        masks = put_masks(picture, target, split)
         rows, told = rows_of(picture, indices, outlined=outlined)
         write(target / "labels" / split / f"{item.key}.txt", "".join(f"{row}\n" for row in rows).encode())
-        written.append(YoloPicture(item.folder == "images", item.name, lines.of(item, name, mask), told))
+        written.append(YoloPicture(item.folder == "images", item.name, lines.of(item, name, *masks), told))
     return written
 
 

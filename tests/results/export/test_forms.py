@@ -367,6 +367,14 @@ def _pixel(path: Path) -> Any:
 def _rows(into: Path, form: ExportFormat) -> list[dict[str, Any]]:
     """Every row of an export, and its split."""
     rows = []
+    if form == "voc":
+        for path in into.glob("metadata_*.jsonl"):
+            found = [json.loads(line) for line in path.read_text().splitlines()]
+            assert all((into / row["file_name"]).is_file() for row in found)
+            rows += [
+                {**row, "file_name": Path(row["file_name"]).name, "split": path.stem[9:]} for row in found
+            ]
+        return rows
     for split in (path for path in (into / "images" if form == "yolo" else into).iterdir() if path.is_dir()):
         if form in ("coco", "yolo"):
             if not (split / "metadata.jsonl").exists():

@@ -13,8 +13,8 @@ from batcher.results.export import masks
 
 
 def laid(path: Path, x: int, y: int, width: int, height: int, size: tuple[int, int]) -> Image.Image:
-    data = masks.laid(str(path), {"x": x, "y": y, "width": width, "height": height}, size)
-    return Image.open(io.BytesIO(data))
+    found = masks.laid(str(path), {"x": x, "y": y, "width": width, "height": height}, size)
+    return Image.open(io.BytesIO(found.content))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "I;16"])
@@ -70,3 +70,92 @@ def test_a_mask_of_another_shape_than_its_picture_is_not_the_pictures(
     assert masks.laid(str(path), at, (60, 30))
     with pytest.raises(BadDownload, match=r"\(30 x 40\) has not the shape of its picture"):
         masks.laid(str(path), at, (60, 30), fitting=True)
+
+
+# --- beside the source
+
+
+def saved(path: Path, mode: str, *values: int | float) -> Path:
+    """A mask of four columns, in turn of these values."""
+    mask = Image.new(mode, (4, 4))
+    if mode == "P":
+        mask.putpalette([value // 3 for value in range(768)])
+    for x in range(4):
+        for y in range(4):
+            mask.putpixel((x, y), values[x % len(values)])
+    mask.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "wanted"),
+    [
+        ("L", (0, 7, 255), 255),  # 255 beside classes means none
+        ("L", (0, 7), 0),
+        ("L", (0, 255), 0),  # black and white: 255 is what is meant
+        ("1", (0, 255), 0),
+        ("P", (0, 255), 255),  # an index of a palette
+        ("P", (0, 3), 0),
+        ("I;16", (0, 7, 255), 255),
+        ("I;16", (0, 255, 700), 0),  # one number of many
+    ],
+)
+def test_a_mask_says_itself_what_it_says_beside_the_source(
+    tmp_path: Path, mode: str, values: tuple[int, ...], wanted: int
+) -> None:
+    path = saved(tmp_path / "mask.png", mode, *values)
+    found = masks.laid(str(path), {"x": 2, "y": 0, "width": 4, "height": 4}, (6, 4))
+    assert found.outside == wanted
+    with Image.open(io.BytesIO(found.content)) as mask:
+        assert [mask.getpixel((x, 1)) for x in range(2)] == [wanted] * 2
+        assert [mask.getpixel((x + 2, 1)) for x in range(4)] == [values[x % len(values)] for x in range(4)]
+
+
+def test_what_the_user_says_counts_and_has_to_fit(tmp_path: Path) -> None:
+    at = {"x": 2, "y": 0, "width": 4, "height": 4}
+    narrow, wide = saved(tmp_path / "a.png", "L", 1), saved(tmp_path / "b.png", "I;16", 1)
+    assert masks.laid(str(narrow), at, (6, 4), outside=9).outside == 9
+    with Image.open(io.BytesIO(masks.laid(str(wide), at, (6, 4), outside=65_535).content)) as mask:
+        assert (mask.getpixel((0, 0)), mask.getpixel((2, 0))) == (65_535, 1)
+    with pytest.raises(BadDownload, match="has 8 bits: there is no 300 in it"):
+        masks.laid(str(narrow), at, (6, 4), outside=300)
+    assert masks.laid(str(narrow), {**at, "x": 0}, (4, 4), outside=9).outside is None
+
+
+def test_a_short_palette_has_room_for_void(tmp_path: Path) -> None:
+    mask = Image.new("P", (4, 4), 2)
+    mask.putpalette([0, 0, 0, 9, 9, 9, 20, 20, 20])
+    mask.save(tmp_path / "mask.png")
+    at = {"x": 2, "y": 0, "width": 4, "height": 4}
+    with Image.open(
+        io.BytesIO(masks.laid(str(tmp_path / "mask.png"), at, (6, 4), outside=255).content)
+    ) as found:
+        assert [found.getpixel((x, 0)) for x in (0, 2)] == [255, 2]
+        assert (found.getpalette() or [])[6:9] == [20, 20, 20]
+
+
+# --- numbers that are no bytes
+
+
+@pytest.mark.parametrize(("values", "mode"), [((0.0, 3.0), "L"), ((0.0, 3000.0), "I;16")])
+def test_classes_that_are_kept_as_floats_stay_these_classes(
+    tmp_path: Path, values: tuple[float, ...], mode: str
+) -> None:
+    path = saved(tmp_path / "mask.tiff", "F", *values)
+    found = laid(path, 0, 0, 4, 4, (4, 4))
+    assert found.mode == mode
+    assert [found.getpixel((x, 0)) for x in range(2)] == list(values)
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.6), (-1.0, 3.0), (0.0, 70_000.0)])
+def test_fractions_are_no_classes_and_are_told(tmp_path: Path, values: tuple[float, ...]) -> None:
+    path = saved(tmp_path / "mask.tiff", "F", *values)
+    with pytest.raises(BadDownload, match="has fractions, or no numbers of classes"):
+        laid(path, 0, 0, 4, 4, (4, 4))
+    with pytest.raises(BadDownload, match="has fractions"):
+        masks.as_png(str(path))
+
+
+def test_integers_of_32_bits_become_16(tmp_path: Path) -> None:
+    found = laid(saved(tmp_path / "mask.tiff", "I", 3, 40_000), 0, 0, 4, 4, (4, 4))
+    assert [found.getpixel((x, 0)) for x in range(2)] == [3, 40_000]
