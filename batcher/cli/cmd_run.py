@@ -72,7 +72,11 @@ FIRST_COLLECTION = 10_000
 @SANDBOX
 @BASE_URL
 @option(
-    "--grace", default="30s", callback=duration, metavar="D", help="After Ctrl-C, fetch for so long. [30s]"
+    "--grace",
+    default="30s",
+    callback=duration,
+    metavar="D",
+    help="After Ctrl-C, or --max-duration, fetch for so long. [30s]",
 )
 @JSON
 @option("--log-json", is_flag=True, help="One JSON object per event on stderr.")

@@ -87,15 +87,23 @@ class RunMonitor:
                 self._control.look()
                 self._scheduler.rescan()
 
-    async def end_after(self, seconds: float) -> None:
-        """`max_duration`: submits end early enough for what is in flight to be fetched."""
+    async def end_after(
+        self, seconds: float, tasks: anyio.CancelScope, grace: float, pending_posts: PendingPosts
+    ) -> None:
+        """`max_duration`: submits end early enough for what is in flight to be fetched. What is not by then,
+        and `grace` seconds later, stays in flight for the next run; no answer to a POST is left behind."""
         while True:
             lead = self._polling.spread((0.9,))[0] + FETCH_SECONDS + self._owed()
             remaining = self._started + seconds - min(lead, seconds / 2) - asyncio.get_running_loop().time()
             if remaining <= 0:
                 self._stopping.stop(10, f"max_duration of {seconds:g} s is over")
-                return
+                break
             await anyio.sleep(min(remaining, 5.0))
+        await anyio.sleep(self._started + seconds + grace - asyncio.get_running_loop().time())
+        if pending_posts.number:
+            await pending_posts.none()
+            await anyio.sleep(FETCH_SECONDS)
+        tasks.cancel()
 
     def _owed(self) -> float:
         """Seconds until the calls can have left that what is in flight needs: behind a pause, and at the rate

@@ -190,16 +190,13 @@ async def _run_tasks(context: RunContext, ledger: Ledger, parts: RunParts, clien
         beside.start_soon(run_monitor.send_snapshots, context.log, monitor.LOGGED_SECONDS)
         if context.listener is not silent:
             beside.start_soon(run_monitor.send_snapshots, context.listener, monitor.SNAPSHOT_SECONDS)
-        if context.job.limits.max_duration is not None:
-            beside.start_soon(run_monitor.end_after, context.job.limits.max_duration)
         with anyio.CancelScope() as tasks:
-            beside.start_soon(
-                monitor.end_with_ledger, ledger, parts.lifecycle.pending_posts, parts.stopping, tasks
-            )
+            pending_posts, grace = parts.lifecycle.pending_posts, context.options.grace
+            if (seconds := context.job.limits.max_duration) is not None:
+                beside.start_soon(run_monitor.end_after, seconds, tasks, grace, pending_posts)
+            beside.start_soon(monitor.end_with_ledger, ledger, pending_posts, parts.stopping, tasks)
             if context.options.signals:
-                beside.start_soon(
-                    monitor.handle_signals, parts.stopping, tasks, context.options.grace, context.warn
-                )
+                beside.start_soon(monitor.handle_signals, parts.stopping, tasks, grace, context.warn)
             await _opening_balance(beside, parts, client)
             await parts.scheduler.run()
             await _balance(parts, client, "closing")

@@ -90,6 +90,33 @@ async def test_max_duration_ends_submits_early_enough_for_what_is_in_flight(
         assert report.counts["done"] + report.counts["planned"] == 200
 
 
+@pytest.mark.parametrize("metered", ["submits", "all"])
+async def test_max_duration_ends_beside_an_api_that_tells_no_status(
+    harness: Harness, sandbox: MakeSandbox, metered: str
+) -> None:
+    """What is in flight stays so, for the next run, once the duration and the grace are over."""
+    script = Faults([faults.Status(route="status", code=429, until=600)])
+    async with sandbox(service=5, faults=script) as server:
+        job = harness.manifest(20, limits={"max_duration": "15s", "metered": metered})
+        began = harness.now()
+        report = await harness.run(server, job)
+        assert (report.exit_code, report.counts["submitted"]) == (10, server.billed)
+        assert server.billed > 0
+        assert 45 <= harness.now() - began <= 46
+        await anyio.sleep(600)
+        report = await harness.run(server, harness.manifest(20))
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 20, 20)
+
+
+async def test_max_duration_leaves_no_answer_to_a_post_behind(harness: Harness, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=100) as server:
+        report = await harness.run(server, harness.manifest(2, api="v1", limits={"max_duration": "15s"}))
+        harness.check(report)
+        assert report.counts["doubtful"] == report.counts["submitting"] == 0
+        assert report.counts["done"] == server.billed > 0
+
+
 async def test_a_limit_of_tasks_is_no_failure(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5) as server:
         report = await harness.run(server, harness.manifest(10), limit=4)

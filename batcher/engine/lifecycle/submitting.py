@@ -45,22 +45,22 @@ class PendingPosts:
     """The POSTs whose answer is awaited, or not yet recorded."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self.number = 0
         self._changed = Signal()
 
     @contextmanager
     def post(self) -> Iterator[None]:
         """One of them, while the block runs."""
-        self._number += 1
+        self.number += 1
         try:
             yield
         finally:
-            self._number -= 1
+            self.number -= 1
             self._changed.notify()
 
     async def none(self) -> None:
         """Waits until there is none."""
-        while self._number:
+        while self.number:
             await self._changed.wait()
 
 
