@@ -178,7 +178,7 @@ def expanded(
     context = InputsContext(manifest, diagnostics, categories=categories)
     rows = inputs.rows(context)
     if model is not None and model.geometry is not None:
-        rows = check_labels(rows, context)
+        rows = check_labels(rows, context, model.geometry.input)
     columns = _picture_columns(manifest)
     rows = digests.read_ahead(rows, lambda row: _local_pictures(row, columns, manifest.folder))
     listing = kept_list() if model is None else None

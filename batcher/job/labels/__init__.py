@@ -1,9 +1,10 @@
-"""Labels of source pictures: boxes in a row's columns, YOLO text files, masks. All that is read of them from
+"""Labels of source pictures: boxes in a row's columns, label files, masks. All that is read of them from
 files is read here.
 
     categories.py     the classes of objects: ids, names, order, of all the job's data sets
-    yolo_files.py     the YOLO text file that a row names
+    label_files.py    the label file that a row names: YOLO, Pascal VOC
     voc_file.py       a Pascal VOC annotation
+    uncarried.py      what looks like labels and is not carried
     label_checks.py   rows whose labels cannot be read, told before their picture is paid for
 
 Rule: what a label means in a delivered picture is computed in `geometry`, which reads nothing.
@@ -11,6 +12,6 @@ Rule: what a label means in a delivered picture is computed in `geometry`, which
 This file imports nothing of the manifest: `batcher status` reads the ledger, and must start at once.
 """
 
-from batcher.job.labels.yolo_files import label_file, names_label_file, read_label_file
+from batcher.job.labels.label_files import label_file, names_label_file, read_label_file
 
 __all__ = ["label_file", "names_label_file", "read_label_file"]

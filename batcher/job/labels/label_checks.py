@@ -13,10 +13,11 @@ from typing import Any
 from batcher import errors
 from batcher.errors import Problem
 from batcher.job import geometry
-from batcher.job.geometry import LabelError
+from batcher.job.geometry import LabelError, Labels
 from batcher.job.inputs import InputsContext
-from batcher.job.labels.yolo_files import label_file, read_label_file
-from batcher.job.manifest.templates import TemplateError, compile_template
+from batcher.job.labels.label_files import VOC, label_file, read_label_file, unread_form
+from batcher.job.labels.uncarried import UncarriedLabels
+from batcher.job.manifest.templates import Template, TemplateError, compile_template
 from batcher.job.row import Row
 from batcher.storage import pictures
 from batcher.storage.addresses import is_stored, is_url, resolve
@@ -28,9 +29,16 @@ HELD = 10_000
 """Label files whose verdict is kept: a picture comes once for each row of the other sources."""
 
 
-def check_labels(rows: Iterable[Row], context: InputsContext) -> Iterator[Row]:
-    """The rows but for those whose `boxes` or `labels` are none, or whose mask is not their picture's."""
-    check = _LabelCheck(context)
+def check_labels(rows: Iterable[Row], context: InputsContext, parameter: str) -> Iterator[Row]:
+    """The rows but for those whose `boxes` or `labels` are none, or whose mask is not their picture's, which
+    is what stands at `parameter`. What looks like labels and is not carried is told in the end."""
+    check = _LabelCheck(context, parameter)
+    yield from _right(rows, check, context)
+    for sentence in check.uncarried.sentences():
+        context.diagnostics.warn(sentence)
+
+
+def _right(rows: Iterable[Row], check: _LabelCheck, context: InputsContext) -> Iterator[Row]:
     for row in rows:
         wrong = check.of(row)
         if wrong is None:
@@ -46,8 +54,10 @@ def check_labels(rows: Iterable[Row], context: InputsContext) -> Iterator[Row]:
 class _LabelCheck:
     """What is wrong with the labels of rows; what many rows share is looked at once."""
 
-    def __init__(self, context: InputsContext) -> None:
+    def __init__(self, context: InputsContext, parameter: str) -> None:
         manifest = context.manifest
+        self._picture_of = _template(manifest.params.get(parameter))
+        self.uncarried = UncarriedLabels(_variables(manifest.params))
         self._folder = str(manifest.folder)
         self._near_files = context.near_files
         # A mask that the body names is checked as every input is.
@@ -57,9 +67,10 @@ class _LabelCheck:
 
     def of(self, row: Row) -> tuple[str, str] | None:
         """The column that is wrong, and why in words; None: nothing is."""
+        picture = self._picture(row)
+        self.uncarried.look(row.columns, picture)
         if not LABELLED & row.columns.keys():
             return None
-        picture = self._picture(row)
         if (why := self._of_labels(row, picture)) is not None:
             return why
         mask = row.columns.get("mask")
@@ -72,10 +83,16 @@ class _LabelCheck:
 
     def _picture(self, row: Row) -> str | None:
         """Where the row's picture lies; None where nobody can say. The plan looks in the same places."""
-        image = row.columns.get("image")
-        if not isinstance(image, str) or is_url(image):
+        column = (self._picture_of and self._picture_of.lone) or "image"
+        image = row.columns.get(column)
+        if self._picture_of is not None and not self._picture_of.lone:
+            try:
+                image = self._picture_of.render(row.columns)
+            except TemplateError:  # of axes too: nobody can say before a task is made
+                image = row.columns.get("image")
+        if not isinstance(image, str) or not image or is_url(image) or "\0" in image:
             return None
-        paths = [resolve(start, image) for start in (row.part("image").folder, self._folder) if start]
+        paths = [resolve(start, image) for start in (row.part(column).folder, self._folder) if start]
         there = next((path for path in paths if is_stored(path) or os.path.isfile(path)), None)
         return there or next(filter(None, map(self._near_files.find, paths)), None)
 
@@ -84,8 +101,12 @@ class _LabelCheck:
         if row.columns.get(column) is not None:
             reason = _wrong_boxes(row.columns, picture)
             return None if reason is None else (column, reason)
+        if other := unread_form(row.columns.get("labels")):
+            return "labels", other
         path = None if picture is None else label_file(row.columns, picture)
-        reason = None if path is None else self._of_file(path)
+        if path is None:
+            return None
+        reason = self._of_file(path, picture if path.lower().endswith(VOC) else None)
         return None if reason is None else ("labels", reason)
 
 
@@ -95,7 +116,12 @@ def _wrong_boxes(columns: Mapping[str, Any], picture: str | None) -> str | None:
         labels = geometry.from_row(columns)
     except LabelError as error:
         return str(error)
-    if labels is None or not labels.boxes or picture is None or is_stored(picture):
+    return None if labels is None else _stray(labels, picture)
+
+
+def _stray(labels: Labels, picture: str | None) -> str | None:
+    """A box that lies outside its picture, or a mask of another size, where that is on this disk."""
+    if not labels.boxes or picture is None or is_stored(picture):
         return None
     try:
         with open(picture, "rb") as file:
@@ -105,13 +131,13 @@ def _wrong_boxes(columns: Mapping[str, Any], picture: str | None) -> str | None:
         return None
 
 
-def _wrong_file(path: str) -> str | None:
-    """A label file that is missing or none."""
+def _wrong_file(path: str, picture: str | None) -> str | None:
+    """A label file that is missing or none, or, where it counts in pixels, has a box outside `picture`."""
     try:
-        read_label_file(path, (1, 1))
+        stray = _stray(read_label_file(path, (1, 1)), picture)
     except LabelError as error:
         return f"{path}: {error}"
-    return None
+    return None if stray is None else f"{path}: {stray}"
 
 
 def _wrong_mask(mask: str, picture: str) -> str | None:
@@ -129,6 +155,16 @@ def _wrong_mask(mask: str, picture: str) -> str | None:
         return None
     (width, height), (across, down) = sizes
     return f"the mask {mask} ({across} x {down}) has not the shape of its picture ({width} x {height})"
+
+
+def _template(value: Any) -> Template | None:
+    """The template of the parameter that holds the picture; of a list, that of its first."""
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    try:
+        return compile_template(value) if isinstance(value, str) else None
+    except TemplateError:
+        return None
 
 
 def _variables(value: Any) -> set[str]:

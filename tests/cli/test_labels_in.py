@@ -1,0 +1,178 @@
+"""Labels that come in, by the command line: read and carried, or told before anything is paid for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from batcher.cli import ended
+
+SIZE = (40, 30)
+OFFSET = 256
+"""Where the model lays the source in its picture: there every box moves to."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a picture, and a job that lays it into a wider one."""
+    picture(tmp_path / "photos/cat.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def picture(path: Path, size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "teal").save(path)
+
+
+def job(inputs: str, image: str = "{{ image }}", name: str = "{{ stem }}") -> None:
+    params = f'{{image: "{image}", prompt: x, offset_x: {OFFSET}, offset_y: {OFFSET}}}'
+    output = f'{{dir: out, name: "{name}"}}'
+    Path("job.yaml").write_text(
+        f"model: sd1.5-outpaint\ninputs: {inputs}\nparams: {params}\noutput: {output}\n"
+    )
+
+
+def delivered() -> list[dict[str, Any]]:
+    assert ended(["run", "job.yaml", "--sandbox", "-q"]) == 0
+    return [json.loads(line) for line in Path("out-sandbox/metadata.jsonl").read_text().splitlines()]
+
+
+def planned(capsys: pytest.CaptureFixture[str]) -> str:
+    assert ended(["plan", "job.yaml"]) == 0
+    said = capsys.readouterr()
+    return " ".join((said.out + said.err).split())
+
+
+def annotation(*corners: int) -> str:
+    inner = "".join(
+        f"<{tag}>{value}</{tag}>"
+        for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    )
+    return f"<annotation><object><name>cat</name><bndbox>{inner}</bndbox></object></annotation>"
+
+
+def moved(line: dict[str, Any]) -> None:
+    """The box from (4, 2), 10 wide and 6 high, is where the source lies in the picture."""
+    x, y = line["placement"]["x"], line["placement"]["y"]
+    across, down = line["placement"]["width"] / SIZE[0], line["placement"]["height"] / SIZE[1]
+    assert x > 0
+    expected = [x + 4 * across, y + 2 * down, 10 * across, 6 * down]
+    assert line["boxes"] == [pytest.approx(expected, abs=0.02)]
+    assert line["source_boxes"] == [[4, 2, 10, 6]]
+
+
+def test_a_coco_file_goes_through_an_outpainting(folder: Path) -> None:
+    annotations = [{"id": 1, "image_id": 5, "category_id": 9, "bbox": [4, 2, 10, 6], "iscrowd": 0}]
+    listed = {"images": [{"id": 5, "file_name": "cat.png"}], "annotations": annotations}
+    (folder / "photos/labels.json").write_text(
+        json.dumps({**listed, "categories": [{"id": 9, "name": "cat"}]})
+    )
+    job("{dataset: photos/labels.json}")
+    (line,) = delivered()
+    moved(line)
+    assert (line["box_classes"], line["image_id"]) == (["cat"], 5)
+    assert line["box_attributes"] == [{"id": 1, "iscrowd": 0}]
+
+
+def test_a_yolo_set_goes_through_an_outpainting(folder: Path) -> None:
+    picture(folder / "pets/images/val/cat.png")
+    (folder / "pets/labels/val").mkdir(parents=True)
+    row = f"1 {9 / SIZE[0]} {5 / SIZE[1]} {10 / SIZE[0]} {6 / SIZE[1]}"
+    (folder / "pets/labels/val/cat.txt").write_text(row)
+    (folder / "pets/data.yaml").write_text("val: images/val\nnames: [dog, cat]\n")
+    job("{dataset: pets/data.yaml}")
+    (line,) = delivered()
+    moved(line)
+    assert (line["box_classes"], line["split"]) == (["cat"], "val")
+
+
+def test_a_voc_folder_goes_through_an_outpainting(folder: Path) -> None:
+    picture(folder / "voc/JPEGImages/cat.png")
+    (folder / "voc/Annotations").mkdir()
+    (folder / "voc/Annotations/cat.xml").write_text(annotation(5, 3, 14, 8))
+    job("{dataset: voc}")
+    (line,) = delivered()
+    moved(line)
+    assert line["box_classes"] == ["cat"]
+
+
+def test_a_companion_of_pascal_voc_is_read(folder: Path) -> None:
+    (folder / "ann").mkdir()
+    (folder / "ann/cat.xml").write_text(annotation(5, 3, 14, 8))
+    job('{images: photos/, companions: {labels: "ann/{{ stem }}.xml"}}')
+    (line,) = delivered()
+    moved(line)
+    assert line["box_classes"] == ["cat"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "why"),
+    [
+        (".json", "{}", "label files are read as YOLO (.txt) or Pascal VOC (.xml)"),
+        (
+            ".xml",
+            "<annotation><object><name>cat</name></object></annotation>",
+            "line 1: the object 'cat' has no <bndbox>",
+        ),
+        (".xml", annotation(50, 3, 60, 8), "box 1: [49, 2, 11, 6] lies outside its picture (40 x 30)"),
+        (".xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "has a document type"),
+    ],
+)
+def test_a_companion_that_is_no_label_file_is_told_and_not_paid_for(
+    folder: Path, capsys: pytest.CaptureFixture[str], suffix: str, text: str, why: str
+) -> None:
+    picture(folder / "photos/dog.png")
+    (folder / "ann").mkdir()
+    (folder / f"ann/cat{suffix}").write_text(text)
+    job(f'{{images: photos/, companions: {{labels: "ann/{{{{ stem }}}}{suffix}"}}}}')
+    told = planned(capsys)
+    assert "tasks 1: 1 new" in told
+    assert "1 row is left out" in told
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ photo }}", "photos/{{ photo }}", "{{ photo | replace('.jpg', '.png') }}"]
+)
+def test_labels_are_checked_whatever_the_picture_s_column_is_called(
+    folder: Path, capsys: pytest.CaptureFixture[str], template: str
+) -> None:
+    picture(folder / "photos/dog.png")
+    start = "" if template.startswith("photos/") else "photos/"
+    rows = [
+        {"photo": f"{start}{name}.png", "boxes": [[x, 2, 10, 6]]} for name, x in (("cat", 4), ("dog", 90))
+    ]
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    job("{table: rows.jsonl}", template, "{{ photo | replace('/', '-') }}")
+    told = planned(capsys)
+    assert "tasks 1: 1 new" in told
+    assert "rows.jsonl row 2: box 1: [90, 2, 10, 6] lies outside its picture (40 x 30)" in told
+
+
+def test_hugging_face_s_objects_are_carried(folder: Path) -> None:
+    row = {"file_name": "cat.png", "objects": {"bbox": [[4, 2, 10, 6]], "categories": ["cat"]}}
+    (folder / "photos/metadata.jsonl").write_text(json.dumps(row))
+    job("{dataset: photos}")
+    (line,) = delivered()
+    moved(line)
+    assert line["box_classes"] == ["cat"]
+
+
+def test_what_looks_like_labels_and_is_not_carried_is_told_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"file_name": "cat.png", "bboxes": [[4, 2, 10, 6]], "xmin": 3}
+    (folder / "photos/metadata.jsonl").write_text(json.dumps(row))
+    job("{dataset: photos}")
+    assert "the columns `bboxes`, `xmin` may hold labels of the pictures" in planned(capsys)
+    (folder / "photos/metadata.jsonl").unlink()
+    (folder / "photos/cat.xml").write_text(annotation(5, 3, 14, 8))
+    job("{images: photos/*.png}")
+    assert f"labels may lie beside the pictures ({folder}/photos/cat.xml), and are not read" in planned(
+        capsys
+    )
