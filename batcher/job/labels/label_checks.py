@@ -87,7 +87,8 @@ class _LabelCheck:
         image = row.columns.get(column)
         if self._picture_of is not None and not self._picture_of.lone:
             try:
-                image = self._picture_of.render(row.columns)
+                template = self._picture_of
+                image = template.source if template.constant else template.render(row.columns)
             except TemplateError:  # of axes too: nobody can say before a task is made
                 image = row.columns.get("image")
         if not isinstance(image, str) or not image or is_url(image) or "\0" in image:
