@@ -40,13 +40,15 @@ SHOWN = 20
     help="The dataset's folder: a new or an empty one.",
 )
 @option("--split", metavar="NAME=SHARE,...", help="Splits by source picture: train=0.8,test=0.2.")
+@option("--resplit", is_flag=True, help="Draw the splits anew where the rows have some of their own.")
 @option("--with-originals", is_flag=True, help="The source pictures too, beside their variants.")
 @option(
     "--exclude",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Leave out the pictures named in FILE, one a line.",
+    help="Leave out the pictures named in FILE, one a line, or in its column file_name (CSV, JSON Lines).",
 )
+@option("--allow-missing", is_flag=True, help="Let --exclude name pictures that are not there.")
 @option(
     "--captions",
     is_flag=False,
@@ -69,8 +71,10 @@ def export_command(
     to: str,
     into: Path,
     split: str | None,
+    resplit: bool,
     with_originals: bool,
     exclude: Path | None,
+    allow_missing: bool,
     captions: str | None,
     mask_outside: int | None,
     on: str | None,
@@ -82,7 +86,8 @@ def export_command(
 ) -> int:
     """Write what was delivered so far as a dataset; works while the job runs.
 
-    Variants of one source picture stay in one split, and more pictures later move none. Labels go along:
+    Variants of one source picture stay in one split, and more pictures later move none; rows that have a
+    column split keep it. Labels go along:
     columns, and boxes and masks where the model's geometry is known. README.md is the dataset's card; its
     licence is yours to fill in. Exit code 3: a picture is missing.
     """
@@ -92,14 +97,16 @@ def export_command(
     from batcher.storage import layout, ray
 
     cluster = cluster_of(on, address, workers)
-    splits = Splits() if split is None else Splits.parse(split)
+    splits = None if split is None else Splits.parse(split)
     where = resolve_output(job, sandbox=sandbox, shard=shard)
     options = ExportOptions(
         to=ExportFormat(to),
         into=into,
         splits=splits,
+        resplit=resplit,
         originals=with_originals,
         exclude=exclude,
+        allow_missing=allow_missing,
         captions=captions,
         mask_outside=mask_outside,
         command=_command(
@@ -107,8 +114,10 @@ def export_command(
             {
                 "--to": to,
                 "--split": split,
+                "--resplit": resplit,
                 "--with-originals": with_originals,
                 "--exclude": exclude and exclude.name,
+                "--allow-missing": allow_missing,
                 "--captions": captions,
                 "--mask-outside": None if mask_outside is None else str(mask_outside),
                 "--shard": shard,

@@ -74,11 +74,15 @@ def delivered(
 def rejected(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     """The rejected line of each picture that was set aside, in the plan's order: its metadata line, and why,
     by whom (`person`, or a check's name) and when (Unix s)."""
-    if "rejected_by" not in database.columns(connection, "tasks"):
-        return
-    for picture in pictures(connection, state=State.REJECTED):
+    for picture in rejected_pictures(connection):
         reason, by, at = connection.execute(REJECTION, (picture.line["key"],)).fetchone()
         yield {**picture.line, "reason": reason, "by": by, "at": at}
+
+
+def rejected_pictures(connection: sqlite3.Connection) -> Iterator[DeliveredPicture]:
+    """Each picture that was set aside, in the plan's order."""
+    if "rejected_by" in database.columns(connection, "tasks"):
+        yield from pictures(connection, state=State.REJECTED)
 
 
 REJECTION = "SELECT reason, rejected_by, rejected_at FROM tasks WHERE key = ?"

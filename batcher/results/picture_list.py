@@ -5,18 +5,23 @@ Rule: a line is an entry, whatever it looks like; who reads them tells those tha
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
 from batcher import errors
 
+KEYS = ("file_name", "key", "name")
+"""The columns that name a picture."""
 LARGEST = 256 << 20
 """Bytes of such a file."""
 
 
 def read(path: Path, option: str) -> list[str]:
-    """One entry a line: a task's name or key, a file name with or without its folder; or JSON Lines with
-    `file_name`, `key` or `name`. Raises UsageError, which begins with the `option` that gave the file."""
+    """One entry a line: a task's name or key, a file name with or without its folder; or JSON Lines,
+    or CSV, with `file_name`, `key` or `name`. Raises UsageError, which begins with the `option` that
+    gave the file."""
     try:
         if path.stat().st_size > LARGEST:
             raise errors.UsageError(f"{option}: {path} is larger than {LARGEST >> 20} MB")
@@ -25,8 +30,25 @@ def read(path: Path, option: str) -> list[str]:
         raise errors.UsageError(f"{option}: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise errors.UsageError(f"{option}: {path} is not UTF-8 text") from error
+    table = _of_table(text)
+    if table is not None:
+        return table
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
     return [_entry(path, option, number, line) for number, line in lines if line]
+
+
+def _of_table(text: str) -> list[str] | None:
+    """The entries of a CSV (or TSV) file, whose first line names a column by one of KEYS beside others; None:
+    it is no such file."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    for delimiter in (",", ";", "\t"):
+        head = [cell.strip().strip('"') for cell in first.split(delimiter)]
+        column = next((head.index(key) for key in KEYS if key in head), None)
+        if len(head) > 1 and column is not None:
+            rows = csv.reader(io.StringIO(text[text.index(first) + len(first) :]), delimiter=delimiter)
+            cells = (row[column].strip() for row in rows if len(row) > column)
+            return [cell for cell in cells if cell]
+    return None
 
 
 def _entry(path: Path, option: str, number: int, line: str) -> str:
@@ -36,7 +58,7 @@ def _entry(path: Path, option: str, number: int, line: str) -> str:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return line  # a name may begin with a brace
-    for key in ("file_name", "key", "name"):
+    for key in KEYS:
         if isinstance(record, dict) and isinstance(record.get(key), str):
             return str(record[key])
     raise errors.UsageError(f"{option}: {path}:{number}: has no file_name, key or name")

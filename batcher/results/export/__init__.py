@@ -1,7 +1,8 @@
 """The ledger's delivered pictures as a dataset that loads in one line.
 
-    exporter.py     what is asked for, what came of it, and the way between
-    splits.py       which split a source picture belongs to
+    options.py      what is asked for, and what came of it
+    exporter.py     the way between
+    splits.py, own_splits.py    which split a source picture belongs to: drawn, or as its row says
     exclusion.py    the pictures that a person has rejected
     items.py        a delivered picture, and its original, as they leave: file, columns, mask
     columns.py      one type for every column
@@ -23,7 +24,8 @@ of the ledger, beside whatever run may go on.
 
 from __future__ import annotations
 
-from batcher.results.export.exporter import Exported, ExportOptions, export
+from batcher.results.export.exporter import export
+from batcher.results.export.options import Exported, ExportOptions
 from batcher.results.export.splits import Splits
 from batcher.results.export.writer import ExportFormat
 

@@ -49,6 +49,7 @@ class Columns:
         self._kinds: dict[str, ColumnType] = {}
         self._told: dict[str, set[str]] = {}
         self._dated: dict[str, set[str]] = {}
+        self._seen: set[str] = set()
         self._splits: set[str] = set()
 
     def meet(self, split: str, values: Mapping[str, Any]) -> bool:
@@ -56,6 +57,8 @@ class Columns:
         self._splits.add(split)
         news = False
         for name, value in values.items():
+            if value is not None:
+                self._seen.add(name)
             known = self._kinds.get(name)
             self._kinds[name] = joined(KNOWN.get(name, NULL) if known is None else known, type_of(value))
             told, dated = self._told.setdefault(name, set()), self._dated.setdefault(name, set())
@@ -68,11 +71,13 @@ class Columns:
 
     def kinds(self) -> dict[str, ColumnType]:
         """Each column's type; columns without any value are left out."""
-        return {name: settled(kind) for name, kind in self._kinds.items() if self._met_in(name)}
+        return {name: settled(kind) for name, kind in self._kinds.items() if name in self._seen}
 
     def untold(self) -> list[str]:
-        """Columns that have values in some splits and none in others."""
-        return [name for name in self._kinds if self._met_in(name) not in (set(), self._splits)]
+        """Columns of which some split among several has no value that says their type: none, or empty."""
+        if len(self._splits) < 2:
+            return []
+        return [name for name in self._kinds if name in self._seen and self._met_in(name) != self._splits]
 
     def dated(self) -> list[str]:
         """Text columns that have nothing but dates in some splits, and other text in others: readers of JSON

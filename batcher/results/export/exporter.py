@@ -10,10 +10,10 @@ import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from batcher import errors
 from batcher.job.labels.categories import Category
@@ -29,8 +29,8 @@ from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
-from batcher.results.export.object_files import RESERVED
 from batcher.results.export.objects import ObjectFacts
+from batcher.results.export.options import Exported, ExportOptions, refuse_names
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits
@@ -41,60 +41,6 @@ from batcher.results.export.yolo import Yolo
 from batcher.storage import destination, layout
 from batcher.storage.destination import disk
 from batcher.storage.workers import Threads, Workers
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What is asked for: the form, the folder, the splits; `originals`: the sources beside their variants;
-    `exclude`: a file that names rejected pictures; `captions`: the template of the text beside each picture;
-    `mask_outside`: what masks say where the source does not lie, None: as the job, or the mask itself, says;
-    `command`: what asked for it, for the card."""
-
-    to: ExportFormat
-    into: Path
-    splits: Splits = field(default_factory=Splits)
-    originals: bool = False
-    exclude: Path | None = None
-    captions: str | None = None
-    mask_outside: int | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What left; `captions` is None where none were asked for. `missing` names what should have left and
-    could not, with the reason; `notes` are sentences."""
-
-    to: str
-    into: Path
-    pictures: int
-    originals: int
-    masks: int
-    captions: int | None
-    splits: Mapping[str, int]
-    excluded: int
-    missing: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """3 where something is missing."""
-        return 3 if self.missing else 0
-
-    def as_json(self) -> dict[str, Any]:
-        """The object of `export --json`."""
-        return {
-            "to": self.to,
-            "output": str(self.into),
-            "pictures": self.pictures,
-            "originals": self.originals,
-            "masks": self.masks,
-            **({} if self.captions is None else {"captions": self.captions}),
-            "splits": dict(self.splits),
-            "excluded": self.excluded,
-            "missing": list(self.missing),
-            "notes": list(self.notes),
-        }
 
 
 def export(output: Path, options: ExportOptions, workers: Workers | None = None) -> Exported:
@@ -108,7 +54,8 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
     if not path.exists():
         raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
     captions = _captions(options)
-    _refuse_names(options)
+    if options.resplit and options.splits is None:
+        raise errors.UsageError("--resplit draws splits anew; --split says which, as in train=0.8,test=0.2")
     exclusion = Exclusion() if options.exclude is None else Exclusion.read(options.exclude)
     with (
         disk(options.into),
@@ -117,9 +64,10 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
         ExportItems(
             connection,
             destination.open_destination(database.meta(connection, "destination"), output),
-            options.splits,
+            options.splits or Splits(),
             exclusion,
             originals=options.originals,
+            resplit=options.resplit,
         ) as leaving,
     ):
         _refuse(options.into, output)
@@ -160,9 +108,8 @@ class _Export:
         self.leaving = leaving
         self.exclusion = exclusion
         self.captions = captions
-        names = options.splits.names
-        self.files: dict[str, Counter[str]] = {name: Counter() for name in names}
-        self.rows: dict[str, RowCounts] = {name: RowCounts() for name in names}
+        self.files: dict[str, Counter[str]] = {}
+        self.rows: dict[str, RowCounts] = {}
         self.missing: list[str] = []
         self.objects = ObjectFacts()
         self.outside = options.mask_outside
@@ -190,6 +137,8 @@ class _Export:
                 if unplaced
                 else "there is nothing to export: no picture is delivered, or all are excluded"
             )
+        self._exclude_all()
+        self._split()
         if self.captions is not None:
             self.captions.require(columns.kinds())
         writer = _writer(self.options, columns, showing, self.objects, made.categories)
@@ -199,6 +148,32 @@ class _Export:
         if self.workers.remote:
             clear(self.options.into)
         return self._exported(writer)
+
+    def _exclude_all(self) -> None:
+        """Raises UsageError where the user wants to leave out what is not there."""
+        if self.exclusion.unmatched:
+            self.leaving.know_rejected()
+        unmatched = self.exclusion.unmatched
+        if unmatched and not self.options.allow_missing:
+            name = "1 entry names" if len(unmatched) == 1 else f"{len(unmatched):,} entries name"
+            raise errors.UsageError(
+                f"--exclude: {name} no picture, in {self.options.exclude} (first: {unmatched[0]}); "
+                "correct the file, or --allow-missing goes on without"
+            )
+
+    def _split(self) -> None:
+        """The splits are those of the rows, where they have some, else those that are asked for. Raises
+        UsageError."""
+        own, asked = self.leaving.own_splits.names, self.options.splits
+        if own and asked is not None:
+            raise errors.UsageError(
+                f"--split: the rows have a split of their own ({', '.join(own)}), which an export keeps; "
+                "leave --split out, or draw them anew with --resplit"
+            )
+        names = own or (asked or Splits()).names
+        refuse_names(self.options.to, names)
+        self.files = {name: Counter() for name in names}
+        self.rows = {name: RowCounts() for name in names}
 
     @contextmanager
     def _whole_or_nothing(self, writer: Writer) -> Iterator[None]:
@@ -213,7 +188,7 @@ class _Export:
         except BaseException:
             # The folder was empty: what we make is ours; what else lies in it by now is not.
             clear(into)
-            for folder in writer.tops(self.options.splits.names):
+            for folder in writer.tops(self.files):
                 shutil.rmtree(into / folder, ignore_errors=True)
             for path in made:
                 with suppress(OSError):
@@ -275,11 +250,15 @@ class _Export:
         splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
         counts = sum(self.files.values(), Counter[str]())
         notes += _notes_of_masks(counts, self.leaving.unplaced_masks)
+        own = self.leaving.own_splits
         notes += [
-            f"the split {name} is empty: too few source pictures for its share"
-            for name in self.options.splits.names
-            if not splits[name]
+            f"the split {name} is empty: none of its pictures is delivered"
+            if own.names
+            else f"the split {name} is empty: too few source pictures for its share"
+            for name, number in splits.items()
+            if not number
         ]
+        notes += own.notes
         return Exported(
             to=self.options.to,
             into=self.options.into,
@@ -314,15 +293,6 @@ def _refuse(into: Path, output: Path) -> None:
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise errors.UsageError(
             f"{into} is not empty, and an export writes over nothing; remove it or choose another folder"
-        )
-
-
-def _refuse_names(options: ExportOptions) -> None:
-    """Raises UsageError where a split would lie where the form itself puts something."""
-    taken = RESERVED & {name.lower() for name in options.splits.names}
-    if options.to in OF_OBJECTS and taken:
-        raise errors.UsageError(
-            f"--split: {min(taken)} is a folder of the form {options.to}; call the split otherwise"
         )
 
 

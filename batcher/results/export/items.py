@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from batcher.ledger import records
 from batcher.ledger.plan_models import PlanModels
 from batcher.ledger.records import DeliveredPicture
 from batcher.results.export.exclusion import Exclusion
+from batcher.results.export.own_splits import WITHOUT, OwnSplits
 from batcher.results.export.splits import Splits
 from batcher.storage import pictures, stores
 from batcher.storage.addresses import is_stored, is_url
@@ -31,6 +33,7 @@ from batcher.task import value_at
 PICTURE_INPUTS = ("image", "input_image", "init_image")
 """What the source is called where no geometry says it."""
 SAYS_WHICH = "is_original"
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}")
 ORIGINALS = "originals"
 """The folder of the sources."""
 
@@ -73,7 +76,10 @@ class ExportItem:
 
 
 class ExportItems:
-    """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`."""
+    """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`.
+
+    `resplit`: the `splits` are drawn, whatever rows name. `own_splits` are those that rows name.
+    """
 
     def __init__(
         self,
@@ -83,10 +89,13 @@ class ExportItems:
         exclusion: Exclusion,
         *,
         originals: bool,
+        resplit: bool = False,
     ) -> None:
         self._connection = connection
         self._pictures = pictures
         self._splits = splits
+        self._resplit = resplit
+        self.own_splits = OwnSplits()
         self._exclusion = exclusion
         self._originals = _Originals() if originals else None
         self._models = PlanModels(connection)
@@ -98,6 +107,7 @@ class ExportItems:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.own_splits.close()
         if self._originals is not None:
             self._originals.close()
 
@@ -110,10 +120,17 @@ class ExportItems:
             if "labels_problem" in picture.line:
                 self.unreadable.append(str(picture.line["labels_problem"]))
             self.unplaced_masks += "placement" not in picture.line and mask_of(picture) is not None
-            item = self._variant(picture)
+            item, group = self._variant(picture), source_of(picture, self._rule_of(picture)).group
+            if not self._resplit:
+                self.own_splits.learn(group, self.own_splits.of(picture.columns))
             if self._originals is not None:
-                self._originals.learn(source_of(picture, self._rule_of(picture)).group, picture, item.values)
+                self._originals.learn(group, picture, item.values)
             yield item
+
+    def know_rejected(self) -> None:
+        """Pictures that were set aside are left out anyway: an entry that names one names a picture."""
+        for rejected in records.rejected_pictures(self._connection):
+            self._exclusion.excludes(rejected)
 
     def items(self) -> Iterator[ExportItem]:
         """Every variant, and after the first of each source the source itself, where it is a file."""
@@ -126,6 +143,13 @@ class ExportItems:
                 source = source_of(picture, self._rule_of(picture))
                 if source.path is not None and self._originals.first(source.group):
                     yield self._original(source, picture, item)
+
+    def _split_of(self, picture: DeliveredPicture, source: OriginalPicture) -> str:
+        """What its row names; else, where no row names any, what is drawn by its source."""
+        own = None if self._resplit else self.own_splits.of(picture.columns)
+        if own is None and self.own_splits.names:
+            return WITHOUT
+        return own or self._splits.of(source.group)
 
     def _rule_of(self, picture: DeliveredPicture) -> Geometry | None:
         return self._models.geometry(str(picture.line["model"]))
@@ -151,7 +175,7 @@ class ExportItems:
             for path in (mask_of(picture), instance_mask_of(picture))
         ]
         return ExportItem(
-            self._splits.of(source.group),
+            self._split_of(picture, source),
             "images",
             name,
             self._pictures.address(f"images/{name}"),
@@ -297,11 +321,22 @@ def _plain(column: str) -> str:
 
 
 def _here(value: Any) -> Any:
-    """A path of this machine says nothing elsewhere: its last part does."""
-    names_file = isinstance(value, str) and os.path.isabs(value) and "\n" not in value
-    if names_file and (has_picture_suffix(value) or value.lower().endswith(".txt")):
-        return os.path.basename(value)
-    return value
+    """A path of this machine says nothing elsewhere: its last part does. So in lists and mappings."""
+    if isinstance(value, list):
+        return [_here(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _here(one) for name, one in value.items()}
+    if not isinstance(value, str):
+        return value
+    if stores.dataset_cells.is_cell(value):
+        return stores.dataset_cells.name_of(value)
+    is_path = os.path.isabs(value) and "\n" not in value
+    return os.path.basename(value) if is_path and _names_file(value) else value
+
+
+def _names_file(path: str) -> bool:
+    """Whether a text that begins as a path is one, and no prompt: by how it ends, or since it is there."""
+    return _SUFFIX.fullmatch(os.path.splitext(path)[1]) is not None or os.path.lexists(path)
 
 
 class _Originals:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from batcher import errors
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+"""What a split can be called."""
 ROUNDING = 0.0011
 """Thirds are written 0.333."""
 
@@ -28,7 +29,7 @@ class Splits:
         shares: list[tuple[str, float]] = []
         for part in text.split(","):
             name, equals, share = (word.strip() for word in part.partition("="))
-            if not equals or not _NAME.fullmatch(name):
+            if not equals or not SPLIT_NAME.fullmatch(name):
                 raise errors.UsageError(
                     f"--split: {part.strip()!r} is not NAME=SHARE, as in train=0.8,test=0.2"
                 )

@@ -166,14 +166,52 @@ def test_rejected_pictures_are_left_out(shelf: Shelf, entry: str, left: list[str
     assert (told.excluded, told.originals, told.notes) == (3 - len(left), len(left), ())
 
 
-def test_an_entry_that_names_no_picture_is_told(shelf: Shelf) -> None:
+def test_an_entry_that_names_no_picture_is_an_error_unless_it_may(shelf: Shelf) -> None:
     three(shelf)
     rejected = shelf.folder / "rejected.txt"
     rejected.write_text("a\nnobody\n")
+    wishes = {"to": "imagefolder", "into": shelf.folder / "export", "exclude": rejected}
+    with pytest.raises(UsageError, match=r"1 entry names no picture, in .*rejected\.txt \(first: nobody\)"):
+        export(shelf.output, ExportOptions(**wishes))
+    assert not (shelf.folder / "export").exists()
+    told = export(shelf.output, ExportOptions(**wishes, allow_missing=True))
+    assert told.notes == (f"1 entry of {rejected} names no picture (first: nobody)",)
+    assert (told.pictures, told.excluded) == (2, 1)
+
+
+def test_an_entry_that_names_a_picture_which_is_set_aside_names_one(shelf: Shelf) -> None:
+    three(shelf)
+    with sqlite3.connect(shelf.output / ".batcher" / "ledger.sqlite") as ledger:
+        ledger.execute(
+            "UPDATE tasks SET state = 'rejected', rejected_by = 'person', rejected_at = 1.0, reason = 'x' "
+            "WHERE name = 'b'"
+        )
+    ledger.close()
+    rejected = shelf.folder / "rejected.txt"
+    rejected.write_text("a\nb\n")
     told = export(
         shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "export", exclude=rejected)
     )
-    assert told.notes == (f"1 entry of {rejected} names no picture (first: nobody)",)
+    assert (told.pictures, told.excluded, told.notes) == (1, 1, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file_name,why\nimages/b.png,blurred\n",
+        '\ufeffwhy,"file_name"\n"blurred, dark","images/b.png"\n\n',
+        "why;name\nblurred;b\n",
+        "name\twhy\r\nb\tblurred\r\n",
+    ],
+)
+def test_a_table_of_pictures_is_read_by_its_column(shelf: Shelf, text: str) -> None:
+    three(shelf)
+    rejected = shelf.folder / "rejected.csv"
+    rejected.write_bytes(text.encode())
+    told = export(
+        shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "export", exclude=rejected)
+    )
+    assert (told.pictures, told.excluded, told.notes) == (2, 1, ())
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,48 @@ def test_paths_of_this_machine_stay_here(shelf: Shelf) -> None:
     assert str(shelf.folder) not in (into / "train" / "metadata.jsonl").read_text()
 
 
+def test_no_path_of_this_machine_leaves_whatever_it_names_and_wherever_it_stands(shelf: Shelf) -> None:
+    here = shelf.folder
+    source = shelf.photo("p.png").rename(here / "photos" / "p.jfif")
+    columns = {
+        "labels": str(here / "labels" / "p.xml"),
+        "listed": [str(here / "a.tif"), {"deep": str(here / "b.mpo")}],
+        "bare": str(here / "photos"),
+        "cell": stores.dataset_cells.cell_address(str(here / "pets"), 3, "image"),
+        "slash": "/imagine a cat, v1.5",
+    }
+    shelf.deliver(shelf.variant("v", source, **columns))
+    for form in FORMS:
+        export(shelf.output, ExportOptions(to=form, into=here / form))
+        for path in (path for path in (here / form).rglob("*") if path.is_file()):
+            assert str(here).encode() not in path.read_bytes(), path
+    (row,) = _rows(here / "imagefolder", "imagefolder")
+    assert (row["source_image"], row["labels"], row["bare"]) == ("p.jfif", "p.xml", "photos")
+    assert row["listed"] == ["a.tif", {"deep": "b.mpo"}] or row["listed"] == ["a.tif", '{"deep": "b.mpo"}']
+    assert (row["cell"], row["slash"]) == ("pets-3", "/imagine a cat, v1.5")
+
+
 # --- types
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_column_in_which_something_is_never_known_is_in_every_export(
+    shelf: Shelf, load_dataset: Load, form: ExportFormat
+) -> None:
+    values: list[dict[str, Any]] = [
+        {"found": {"bbox": [1, 2], "area": None}, "tags": [], "gone": None},
+        {"found": {"bbox": [], "area": None}, "tags": [], "gone": None},
+    ]
+    shelf.deliver(*(shelf.variant(f"v{n}", shelf.photo(f"{n}.png"), **row) for n, row in enumerate(values)))
+    _, into = exported(shelf, form)
+    rows = sorted(_rows(into, form), key=lambda row: row["prompt"])
+    for row, value in zip(rows, values, strict=True):
+        for column in ("found", "tags"):
+            found = row[column]
+            assert (json.loads(found) if isinstance(found, str) else found) == value[column]
+        assert "gone" not in row, "nobody said anything in it"
+    if form in ("imagefolder", "parquet"):
+        assert len(load_dataset(form, into)["train"]) == 2
 
 
 def test_columns_of_mixed_types_load_nulls_and_nests_included(shelf: Shelf, load_dataset: Load) -> None:

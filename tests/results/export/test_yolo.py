@@ -157,5 +157,5 @@ def test_data_yaml_names_what_trainers_begin_with(
 
 def test_a_split_cannot_be_called_as_a_folder_of_the_form(shelf: Shelf) -> None:
     shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes=[]))
-    with pytest.raises(UsageError, match="images is a folder of the form yolo"):
+    with pytest.raises(UsageError, match="the split images would lie where the form yolo"):
         exported(shelf, splits=Splits.parse("train=0.5,Images=0.5"))
