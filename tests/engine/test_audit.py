@@ -64,6 +64,22 @@ async def test_a_job_whose_answer_was_lost_is_an_orphan_with_its_task(
     assert not adopted  # their tasks were paid for once more already
 
 
+async def test_a_job_that_a_gateway_took_and_denied_is_an_orphan_of_the_task_that_was_paid_for_again(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    """A 502 is submitted again, as the provider says; what it cost all the same is explained."""
+    script = Faults([faults.Status(route="submit", code=502, accepted=True, calls=[2])])
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        report = await harness.run(server, harness.manifest(6))
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 6, 7)
+        assert report.cost["doubtful"] == 0.01
+        found, adopted = await audited(harness, server, adopt=True)
+    told = found.as_json()
+    assert (found.exit_code, told["unexplained"], adopted) == (3, 0, [])
+    assert told["statement"] == {"requests": 7, "credits": 0.07}
+    assert [orphan["cost"] for orphan in told["orphans"]] == [0.01]
+
+
 async def test_an_orphan_is_adopted_instead_of_paying_again(harness: Harness, sandbox: MakeSandbox) -> None:
     lost = faults.Cut(route="submit", calls=[2, 4], accepted=True)
     async with sandbox(service=5, price=0.01, faults=Faults([lost])) as server:

@@ -3,7 +3,7 @@ to be nothing only when that is proven."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -102,6 +102,31 @@ async def test_what_was_held_is_looked_for_again_by_the_next_run(
         report = await harness.run(server, manifest)
         harness.check(report)
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
+
+
+@pytest.mark.parametrize("by", [-7200, -240, -9, 9, 240, 7200])
+async def test_a_clock_that_is_set_between_two_processes_has_nothing_paid_twice(
+    harness: Harness, sandbox: MakeSandbox, now: Callable[[], float], by: float
+) -> None:
+    """What the first left in doubt was stamped by the clock as it was; the jobs that the second makes by the
+    clock as it is now calibrate another skew."""
+    script = [
+        faults.Cut(route="submit", accepted=True, calls=[1, 4]),
+        faults.Cut(route="submit", calls=[2]),
+        faults.Status(route="history", code=503, until=5000),
+    ]
+    async with sandbox(service=30, faults=Faults(script)) as server:
+        report = await harness.run(server, harness.manifest(4, retry=RECONCILE))
+        assert (report.exit_code, report.counts["doubtful"]) == (3, 3)
+        await anyio.sleep(6000)
+        harness.now = lambda: now() + by
+        for _ in range(2):
+            report = await harness.run(server, harness.manifest(6, retry=RECONCILE))
+            harness.check(report)
+            assert len({job.body["prompt"] for job in server.jobs.values()}) == len(server.jobs)
+            assert report.counts["done"] + report.counts["doubtful"] == 6
+        assert report.counts["done"] >= 3
+        assert report.cost["spent"] == round(0.01 * report.counts["done"], 6)
 
 
 async def test_without_a_job_that_the_ledger_knows_nothing_is_proven_and_that_is_told(
