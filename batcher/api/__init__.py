@@ -13,5 +13,6 @@ retry.py          whether and when a failed submit is made again (pure)
 outage.py         a service that is down fails nobody
 signal.py         Signal: one task tells others that something changed
 unreadable.py     answers that came and cannot be read
+key_mask.py       the key, hidden in answers that repeat it
 answer_memory.py  how many bytes of answers are in memory at a time
 """

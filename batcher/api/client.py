@@ -8,7 +8,6 @@ followed with it. What an answer means is decided once, in `wire`; what its abse
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from batcher import errors
 from batcher.api import wire
@@ -36,6 +34,7 @@ from batcher.api.http import (
     read_limited,
     transport_errors,
 )
+from batcher.api.key_mask import KeyMask
 from batcher.api.pacing import CallKind, ClockSkew, Pacing, reset_stamp
 from batcher.api.time_limit import time_limit
 from batcher.api.unreadable import (
@@ -56,8 +55,6 @@ LARGEST_OF_ALL = 256 * 1024 * 1024
 """Bytes of an answer, and of one that may carry several pictures as base64."""
 PICTURED = frozenset({CallKind.RESULT, CallKind.SYNC})
 PAYING = frozenset({CallKind.SUBMIT, CallKind.SYNC})
-HIDDEN = b"(the key)"
-"""Stands in an answer where it had the key itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +115,7 @@ class Client:
         self.pacing = pacing
         self.skew = ClockSkew()
         self._key = key
-        escaped = "".join(rf"(?:{re.escape(letter)}|\\u(?i:{ord(letter):04x}))" for letter in key)
-        self._escaped_key = re.compile(escaped.encode())
+        self._mask = KeyMask(key)
         self._now = now
         self._called = called
         self.memory = AnswerMemory()
@@ -349,33 +345,19 @@ class Client:
         except TooLarge as error:
             if kind not in PAYING:
                 raise
-            kept = self._masked(error.beginning[:LARGEST_KEPT])
+            kept = self._mask.body(error.beginning[:LARGEST_KEPT])
             said = f"HTTP {status}: {error.message}"
             raise errors.NotUnderstood(said, status=status, answer=kept) from error
         except Garbled as error:
             if status >= 300:  # it says no by that alone
-                return Response(status, self._masked_headers(response.headers), b"")
+                return Response(status, self._mask.headers(response.headers), b"")
             if kind not in PAYING:
                 raise errors.AnswerLost(error.message, status=status) from error
             raise errors.NotUnderstood(error.message, status=status) from error
         except errors.AnswerLost as error:
-            came = self._masked(b"".join(chunks or ()))
+            came = self._mask.body(b"".join(chunks or ()))
             raise errors.AnswerLost(error.message, status=status, answer=came, request_id=job) from error
-        return Response(status, self._masked_headers(response.headers), self._masked(content))
-
-    def _masked(self, body: bytes) -> bytes:
-        """What an answer says is written down, and some services repeat the key that they refuse: as it is,
-        with JSON's escapes, or in UTF-16."""
-        body = in_utf8(body).replace(self._key.encode(), HIDDEN)
-        if b"\\u00" in body:
-            body = self._escaped_key.sub(HIDDEN, body)
-        return body
-
-    def _masked_headers(self, headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
-        if not any(self._key in value for value in headers.values()):
-            return headers
-        hidden = HIDDEN.decode()
-        return CIMultiDict((name, value.replace(self._key, hidden)) for name, value in headers.items())
+        return Response(status, self._mask.headers(response.headers), self._mask.body(content))
 
     def _throttled(self, kind: CallKind, answer: Response, sent_at: float) -> errors.Throttled:
         self._called("throttled")
@@ -383,18 +365,6 @@ class Client:
         reset_at = reset_stamp(answer.headers, now, self.skew)
         self.pacing.throttled(kind, reset_at, now, sent_at)
         return errors.Throttled(wire.message_of(answer.body) or "rate limited", reset_at=reset_at)
-
-
-def in_utf8(body: bytes) -> bytes:
-    """JSON in another of Unicode's encodings, in this one; whatever else it is stays as it is."""
-    encoding = json.detect_encoding(body[:4])
-    if encoding.startswith("utf-8"):
-        return body
-    try:
-        text = body.decode(encoding)
-    except UnicodeDecodeError:
-        return body
-    return text.encode("utf-8", "replace") if text.lstrip("\ufeff \r\n\t")[:1] in ("{", "[", '"') else body
 
 
 async def _framed(data_urls: Sequence[Streamed]) -> AsyncIterator[bytes]:
