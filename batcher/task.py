@@ -55,6 +55,8 @@ class Task(NamedTuple):
     list or mapping is named by its place, as `images.0` (see `value_at`).
     `columns` are the source columns and axes the task came from, kept for its metadata.
     `images` is how many pictures one request of it gives (the model's count parameter).
+    A replacement for a rejected picture is the `redo`-th of its name (0: it is none); `replaces` is the key
+    of the rejected task before it, `root` that of the first one.
     """
 
     key: str
@@ -64,6 +66,9 @@ class Task(NamedTuple):
     media: Mapping[str, str]
     repeat: int = 0
     images: int = 1
+    redo: int = 0
+    replaces: str | None = None
+    root: str | None = None
 
 
 def value_at(params: Mapping[str, Any], place: str) -> Any:

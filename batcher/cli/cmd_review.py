@@ -32,6 +32,7 @@ SHOWN = 5
 @NAMES
 @FROM
 @option("--reason", metavar="TEXT", help="Why; goes into rejected.jsonl and the report.")
+@option("--redo", is_flag=True, help="Have another made in place of each, with other draws: it is paid for.")
 @SHARD_OF_JOB
 @OUTPUT
 @SANDBOX
@@ -41,6 +42,7 @@ def reject_command(
     names: tuple[str, ...],
     listed: Path | None,
     reason: str | None,
+    redo: bool,
     shard: Shard | None,
     output: Path | None,
     sandbox: bool,
@@ -49,20 +51,25 @@ def reject_command(
     """Set delivered pictures aside: from images/ to rejected/, out of every export.
 
     NAME is that of a task or a file, or its key; a GLOB as in 'rome-*' means all that fit. Works beside
-    a run; `batcher keep` takes it back, and nothing is deleted.
+    a run; `batcher keep` takes it back, and nothing is deleted. With --redo, the run that goes on, or the
+    next one, makes another in its place, within max_cost.
     """
     from batcher.job.output import resolve_output
+    from batcher.progress.summary import several
     from batcher.results import review
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
     entries = _entries(names, listed)
     now = time.time  # noqa: TID251  # here the wall clock enters
     text = " ".join((reason or "").split()) or "no reason given"
-    decided = review.reject(where, entries, reason=text, now=now)
+    decided = review.reject(where, entries, reason=text, now=now, redo=redo)
     if as_json:
-        _as_json("rejected", decided)
+        _as_json("rejected", decided, **({"redo": decided.redo} if redo else {}))
         return 0
     _tell(decided, "set aside", str(where / "rejected"), "only what is done can be rejected")
+    if decided.redo:
+        whose = "the run that goes on makes" if decided.running else "the next `batcher run` makes"
+        echo(f"{whose} {several(decided.redo, 'replacement', 'replacements')}, which will be paid for")
     return 0
 
 
@@ -85,6 +92,7 @@ def keep_command(
 ) -> int:
     """Take rejected pictures back: from rejected/ to images/; works beside a run."""
     from batcher.job.output import resolve_output
+    from batcher.progress.summary import several
     from batcher.results import review
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
@@ -94,6 +102,12 @@ def keep_command(
         _as_json("kept", decided)
         return 0
     _tell(decided, "taken back", str(where / "images"), "only what is rejected can be taken back")
+    if decided.beside:
+        theirs = "it stands" if decided.beside == 1 else "they stand"
+        echo(
+            f"for {several(decided.beside, 'task', 'tasks')} of these a replacement is delivered, or on its "
+            f"way: {theirs} beside it, under a name of its own"
+        )
     return 0
 
 
@@ -108,12 +122,13 @@ def _entries(names: tuple[str, ...], listed: Path | None) -> list[str]:
     return entries
 
 
-def _as_json(what: str, decided: Decisions) -> None:
+def _as_json(what: str, decided: Decisions, **more: int) -> None:
     skipped = [{"name": task.name, "state": task.state} for task in decided.skipped]
     echo_json(
         {
             "job": decided.job,
             what: decided.tasks,
+            **more,
             "skipped": skipped,
             "lost": list(decided.lost),
             "running": decided.running,
@@ -132,7 +147,7 @@ def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
         echo(f"{task.name} is {task.state}: {only}")
     if len(decided.skipped) > SHOWN:
         echo(f"and {len(decided.skipped) - SHOWN:,} more")
-    if not decided.tasks:
+    if not decided.tasks and not decided.redo:
         echo("nothing was changed")
     elif decided.running:
         echo("the run that is going on writes the records anew at its end")

@@ -34,6 +34,8 @@ How a run goes, with the file that has each step:
     preparation.py       what a run is given, and its plan in the ledger
     planning.py          a manifest's tasks into the ledger
     plan_outlook.py      what a run would do, looked at
+    replacements.py      what is made in place of rejected pictures
+    file_digests.py      what a file is known by
     only_new.py          rows whose picture has a delivered result are left alone
     manifest_edit.py     which edited value makes delivered pictures anew
     period_outlook.py    what is left of the account's budgets of a day and a month

@@ -64,6 +64,7 @@ class RunMonitor:
         self._budget = parts.budget
         self._uploads = parts.uploads
         self._control = parts.control
+        self._replacements = parts.replacements
         self._pacing = parts.pacing
         self._polling = parts.polling
         self._stopping = parts.stopping
@@ -85,6 +86,7 @@ class RunMonitor:
             await anyio.sleep(NOTICE_SECONDS)
             if self._ledger.changed_outside():
                 self._control.look()
+                self._replacements.look()
                 self._scheduler.rescan()
 
     async def end_after(

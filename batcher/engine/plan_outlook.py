@@ -16,7 +16,7 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import manifest_edit, paid_elsewhere, plan_counts, reuse, uploads
+from batcher.engine import manifest_edit, paid_elsewhere, plan_counts, replacements, reuse, uploads
 from batcher.engine.estimate import estimate
 from batcher.engine.only_new import OnlyNew
 from batcher.engine.period_outlook import PeriodLeft, left_of
@@ -153,7 +153,15 @@ def outlook(
             warnings.append,
         )
         try:
-            planned = plan_writer.plan(connection, tasks, "", shard=shard)
+            planned = plan_writer.plan(
+                connection,
+                tasks,
+                "",
+                shard=shard,
+                replace=lambda connection, number: replacements.look(
+                    connection, manifest, number, warnings.append
+                ),
+            )
         except errors.ManifestError as error:
             raise with_lines(manifest, error, warnings) from error
         if path.exists():

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from batcher import errors
-from batcher.engine import uploads
+from batcher.engine import replacements, uploads
+from batcher.engine.file_digests import file_digest
 from batcher.engine.only_new import OnlyNew
 from batcher.job import catalog, inputs, plan
 from batcher.job.catalog import Model
@@ -34,9 +35,8 @@ from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.ledger.plan_writer import PlanResult
 from batcher.ledger.totals import credits, micro
 from batcher.shard import Shard
-from batcher.storage import layout, stores
+from batcher.storage import layout
 from batcher.storage.addresses import is_stored, resolve
-from batcher.storage.source_errors import machine_error
 from batcher.task import State, Task
 
 UNPAID = (State.PLANNED, State.FAILED)
@@ -120,6 +120,7 @@ def plan_into(
                 shard=shard,
                 progress=progress,
                 settled=lambda: composed.finish() and digests.settled,
+                replace=lambda connection, number: replacements.look(connection, manifest, number, warn),
                 check=at_end,
             )
     except errors.ManifestError as error:
@@ -183,7 +184,7 @@ def expanded(
     rows = digests.read_ahead(rows, lambda row: _local_pictures(row, columns, manifest.folder))
     listing = kept_list() if model is None else None
     plan_context = PlanContext(
-        digest=_digest(digests),
+        digest=file_digest(digests),
         duplicates=duplicates,
         read_size=context.read_size,
         locate=CellLocator(str(manifest.folder)),
@@ -214,26 +215,6 @@ def _local_pictures(row: Row, columns: Sequence[str], folder: Path) -> Iterator[
         text = row.columns.get(name)
         if isinstance(text, str) and is_local_picture(text) and not is_stored(text):
             yield resolve(row.part(name).folder or str(folder), text)
-
-
-def _digest(digests: DigestCache) -> Callable[[str], str]:
-    """Files of this disk are looked at, and remembered by size and time; a store says what is in its own."""
-
-    def digest(path: str) -> str:
-        if not is_stored(path):
-            try:
-                return digests.of(path)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise
-            except OSError as error:
-                if (of_machine := machine_error(path, error)) is not None:
-                    raise of_machine from error
-                raise
-        if not stores.dataset_cells.is_cell(path):
-            uploads.check_size(stores.stat(path).size)
-        return stores.digest(path)
-
-    return digest
 
 
 def with_lines(

@@ -15,7 +15,7 @@ import yaml
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import manifest_edit, paid_elsewhere, planning, reuse
+from batcher.engine import manifest_edit, paid_elsewhere, planning, replacements, reuse
 from batcher.engine.options import SANDBOX_ORIGIN, RunOptions
 from batcher.engine.reuse import ReusableFolder
 from batcher.job import geometry
@@ -161,6 +161,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
             strict=options.strict,
             check=check,
         )
+    replacements.begin(job, ledger, context.warn)
     left_out, first = ledger.read(plan_writer.left_out, 1)
     if left_out:
         context.warn(planning.left_out_text(left_out, str(first[0])))

@@ -89,6 +89,13 @@ class Scheduler:
         self._exhausted = False
         self.notify()
 
+    def added(self) -> None:
+        """There are planned tasks that were not there before, behind the cursor or, taken up again, before
+        it."""
+        self._batch.clear()
+        self._cursor = 0
+        self._exhausted = False
+
     def notify(self) -> None:
         """Something changed that may make room."""
         self._changed.notify()

@@ -36,6 +36,7 @@ from batcher.engine.poller import Poller
 from batcher.engine.preparation import Prepared, RunContext
 from batcher.engine.reconcile import Reconciliation
 from batcher.engine.record_appender import RecordAppender
+from batcher.engine.replacements import Replacements
 from batcher.engine.scheduler import Scheduler
 from batcher.engine.stopping import FirstFailures, Stopping
 from batcher.engine.submission_ages import SubmissionAges
@@ -65,6 +66,7 @@ class RunParts:
     brake: DeliveryBrake
     lifecycle: Lifecycle
     scheduler: Scheduler
+    replacements: Replacements
     records: RecordAppender
     stopping: Stopping
     balance: BalanceCheck
@@ -76,6 +78,8 @@ class RunParts:
         self.in_flight.notify()
         self.pacing.notify()
         self.brake.moved(after, reason)
+        if after.state is State.REJECTED:
+            self.replacements.after(after)
         if after.state in FINAL:
             self.records.ended(after)
         if after.state in (State.DONE, State.REJECTED):
@@ -183,6 +187,17 @@ def wire(
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, in_flight, ages, stopping)
     control = Control(context, ledger, pacing, budget, in_flight, changed=room.notify)
+    scheduler = Scheduler(
+        ledger=ledger,
+        lifecycle=lifecycle,
+        delivery=delivery,
+        in_flight=in_flight,
+        stopping=stopping,
+        changed=room,
+        max_tasks=context.options.limit,
+        sample=prepared.sample,
+        paused=lambda: control.paused,
+    )
     parts = RunParts(
         context=context,
         membership=membership,
@@ -196,17 +211,8 @@ def wire(
         delivery=delivery,
         brake=brake,
         lifecycle=lifecycle,
-        scheduler=Scheduler(
-            ledger=ledger,
-            lifecycle=lifecycle,
-            delivery=delivery,
-            in_flight=in_flight,
-            stopping=stopping,
-            changed=room,
-            max_tasks=context.options.limit,
-            sample=prepared.sample,
-            paused=lambda: control.paused,
-        ),
+        scheduler=scheduler,
+        replacements=Replacements(job, ledger, warn, scheduler.added),
         records=RecordAppender(context.folder, ledger),
         balance=BalanceCheck(ledger, context.price),
         stopping=stopping,

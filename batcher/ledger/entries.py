@@ -62,8 +62,8 @@ class OutputFile:
 
 _COLUMNS = """
 SELECT t.id, t.key, t.name, t.params, t.columns, t.media, t.repeat, t.images, t.state, t.attempts,
-       t.not_before, s.id, s.attempt, s.api, s.submitted_at, s.request_id, s.status_url, s.response_url,
-       s.outcome, s.images, s.reserved
+       t.not_before, t.redo, t.replaces, t.root, s.id, s.attempt, s.api, s.submitted_at,
+       s.request_id, s.status_url, s.response_url, s.outcome, s.images, s.reserved
 """
 SELECT = _COLUMNS + "FROM tasks t LEFT JOIN submissions s ON s.id = t.submission\n"
 SELECT_SUBMISSIONS = _COLUMNS + "FROM submissions s JOIN tasks t ON t.id = s.task\n"
@@ -76,7 +76,8 @@ def entries(cursor: sqlite3.Cursor) -> Iterator[TaskEntry]:
 
 
 def _entry(row: tuple[Any, ...]) -> TaskEntry:
-    number, key, name, params, columns, media, repeat, images, state, attempts, not_before, *rest = row
+    number, key, name, params, columns, media, repeat, images, state, attempts, not_before = row[:11]
+    redo, replaces, root, *rest = row[11:]
     task = Task(
         key=key,
         name=name,
@@ -85,6 +86,9 @@ def _entry(row: tuple[Any, ...]) -> TaskEntry:
         media=json.loads(media),
         repeat=repeat,
         images=images,
+        redo=redo,
+        replaces=replaces,
+        root=root,
     )
     submission = None if rest[0] is None else Submission(*rest)
     return TaskEntry(number, task, State(state), attempts, not_before, submission)

@@ -26,6 +26,7 @@ from batcher.ledger import (
     plan_models,
     plan_writer,
     rejections,
+    replacements,
     source_facts,
     totals,
 )
@@ -34,6 +35,7 @@ from batcher.ledger.entries import TaskEntry
 from batcher.ledger.last_run import LastRun
 from batcher.ledger.moves import TaskMoves
 from batcher.ledger.plan_writer import PlanResult
+from batcher.ledger.replacements import Redraw
 from batcher.ledger.retry_failed import retry
 from batcher.ledger.totals import micro
 from batcher.shard import Shard
@@ -177,6 +179,7 @@ class Ledger(TaskMoves):
         shard: Shard | None = None,
         progress: Callable[[int], None] = lambda total: None,
         settled: Callable[[], bool] = lambda: True,
+        replace: Callable[[sqlite3.Connection, int], object] = lambda connection, number: None,
         check: Callable[[sqlite3.Connection, int], None] = lambda connection, number: None,
     ) -> PlanResult:
         """Makes `tasks`, or that share of them, the present plan, in one transaction. Raises ManifestError,
@@ -189,6 +192,7 @@ class Ledger(TaskMoves):
             shard=shard,
             progress=progress,
             settled=settled,
+            replace=replace,
             check=check,
         )
         self.recount()
@@ -321,6 +325,24 @@ class Ledger(TaskMoves):
             retried = retry(self.connection)
         self.recount()
         return retried.failed
+
+    # --- replacements of what is rejected
+
+    def replace_rejected(self, most: int, redraw: Redraw) -> list[int]:
+        """What is due for rejected tasks of the present plan is planned (see `replacements.replace`), on disk
+        when this returns; the tasks that are planned now, by id."""
+        with self._at_once() as connection:
+            planned = replacements.replace(connection, self.plan_number, most, redraw)
+        self.counts = self.read(totals.counts)
+        return planned
+
+    def replace_one(self, rejected: TaskEntry, most: int, redraw: Redraw) -> list[int]:
+        """What is due for a task that has just been rejected is planned in the same group."""
+        planned = self.read(
+            replacements.replace_one, self.plan_number, rejected.id, most, redraw, self.group.write
+        )
+        self.counts[State.PLANNED] += len(planned)
+        return planned
 
     # --- what is kept of inputs
 

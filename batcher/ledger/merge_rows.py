@@ -77,7 +77,8 @@ is free there, and returns that."""
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one share's ledger says of itself. `whole` identifies the plan it is a share of, which has `total`
-    tasks; `tasks` are its own; `unfinished` counts what a run would still do; `digest` is of all it holds."""
+    tasks; `tasks` are its own, without the replacements of those that were rejected; `unfinished` counts what
+    a run would still do; `digest` is of all it holds."""
 
     shard: Shard
     whole: str
@@ -109,12 +110,20 @@ def read_share(connection: sqlite3.Connection) -> Share | None:
         shard=Shard.parse(shard),
         whole=whole,
         total=int(whole.partition(" ")[0]),
-        tasks=sum(counts.values()),
+        tasks=sum(counts.values()) - _replacements(connection, plan),
         plan=plan,
         unfinished=dict(connection.execute(UNFINISHED.format(in_flight=in_flight), (plan,)).fetchall()),
         notes={key: meta(connection, key) for key in (*SHARED_NOTES, "destination")},
         digest=digest.hexdigest(),
     )
+
+
+def _replacements(connection: sqlite3.Connection, plan: int) -> int:
+    """How many tasks of this plan are replacements; a ledger of an older schema has none."""
+    if "root" not in columns(connection, "tasks"):
+        return 0
+    query = "SELECT count(*) FROM tasks WHERE root IS NOT NULL AND plan = ?"
+    return int(connection.execute(query, (plan,)).fetchone()[0])
 
 
 def write_notes(connection: sqlite3.Connection, shares: Sequence[Share], merged: str) -> None:

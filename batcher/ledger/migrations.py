@@ -163,6 +163,17 @@ def _reviews(connection: sqlite3.Connection) -> None:
     connection.execute(REVIEWS_GO)
 
 
+def _replacements(connection: sqlite3.Connection) -> None:
+    for column in (
+        "redo INTEGER NOT NULL DEFAULT 0",
+        "replaces TEXT",
+        "root TEXT",
+        "redo_wanted INTEGER NOT NULL DEFAULT 0",
+    ):
+        connection.execute(f"ALTER TABLE tasks ADD COLUMN {column}")
+    connection.execute("CREATE INDEX task_roots ON tasks (root) WHERE root IS NOT NULL")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _source_pictures,
     _left_out,
@@ -171,5 +182,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     _notices,
     _picture_checks,
     _reviews,
+    _replacements,
 )
 """MIGRATIONS[n] brings schema n+1 to n+2; `schema.sql` is always the newest."""

@@ -31,8 +31,9 @@ INDICES = {
 }
 
 INSERT = """
-INSERT INTO tasks (id, key, name, name_key, plan, images, repeat, params, columns, media)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO tasks
+  (id, key, name, name_key, plan, images, repeat, params, columns, media, redo, replaces, root)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 UPSERT = f"""{INSERT}
 ON CONFLICT (key) DO UPDATE SET
@@ -41,10 +42,11 @@ ON CONFLICT (key) DO UPDATE SET
   name = CASE WHEN state IN ('planned', 'failed') THEN excluded.name ELSE name END
 """
 
-# Of two tasks that want one name, the one that is paid for keeps it.
+# Of two tasks that want one name, the one that is paid for keeps it; a replacement has its cell's name.
 TAKEN = """
 SELECT t.id, t.key, t.name, other.name
 FROM tasks t JOIN tasks other ON other.name_key = t.name_key AND other.id <> t.id
+  AND coalesce(other.root, other.key) <> coalesce(t.root, t.key)
 WHERE t.plan = ?1 AND t.state IN ('planned', 'failed')
   AND other.state NOT IN ('planned', 'failed')
 GROUP BY t.id
@@ -52,9 +54,12 @@ GROUP BY t.id
 ANY_COLLISION = "SELECT 1 FROM tasks GROUP BY name_key HAVING count(*) > 1 LIMIT 1"
 """Read from the index of names alone: almost always it is the answer."""
 COLLISIONS = """
-SELECT name, count(*), min(id), max(id) FROM tasks WHERE {which}
+SELECT name, count(*), min(id), max(id) FROM tasks WHERE {which} AND redo = 0
 GROUP BY name_key HAVING count(*) > 1 ORDER BY min(id) LIMIT ?
 """
+
+
+REPLACEMENTS = "SELECT count(*) FROM tasks WHERE root IS NOT NULL AND plan = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,12 @@ def plan(
     shard: Shard | None = None,
     progress: Callable[[int], None] = lambda total: None,
     settled: Callable[[], bool] = lambda: True,
+    replace: Callable[[sqlite3.Connection, int], object] = lambda connection, number: None,
     check: Callable[[sqlite3.Connection, int], None] = lambda connection, number: None,
 ) -> PlanResult:
     """Makes `tasks` the present plan, or that share of them. Raises ManifestError (nothing changed) when two
     want one name, and what `check` raises, which sees the plan of this number before it is for good.
+    `replace` adds the replacements of what is rejected in it.
 
     What is left out on the way is told to a `LeftOutRows` of the same connection. Where the sources are not
     `settled` in the end, the next run plans anew.
@@ -93,8 +100,10 @@ def plan(
         if whole is not None:
             whole.note()
         warnings = _settle_names(connection, number)
+        replace(connection, number)
         check(connection, number)
         after = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
+        total += connection.execute(REPLACEMENTS, (number,)).fetchone()[0]
         set_meta(connection, "plan", str(number))
         set_meta(connection, "fingerprint", fingerprint if settled() else "")
     return PlanResult(total, after - before, tuple(warnings))
@@ -122,7 +131,7 @@ def _write(
     if fresh:
         for name in INDICES:
             connection.execute(f"DROP INDEX IF EXISTS {name}")
-    rows = (_row(place, task, number) for place, task in tasks)
+    rows = (row_of(place, task, number) for place, task in tasks)
     total = 0
     while batch := list(islice(rows, BATCH)):
         connection.executemany(INSERT if fresh else UPSERT, batch)
@@ -134,7 +143,8 @@ def _write(
     return total
 
 
-def _row(place: int | None, task: Task, number: int) -> tuple[Any, ...]:
+def row_of(place: int | None, task: Task, number: int) -> tuple[Any, ...]:
+    """A task as INSERT and UPSERT take it, at this place (None: the next) of the plan of this number."""
     return (
         place,
         task.key,
@@ -146,6 +156,9 @@ def _row(place: int | None, task: Task, number: int) -> tuple[Any, ...]:
         compact(task.params),
         compact(task.columns),
         compact(task.media) if task.media else "{}",
+        task.redo,
+        task.replaces,
+        task.root,
     )
 
 

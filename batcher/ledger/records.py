@@ -24,7 +24,7 @@ from batcher.task import State
 DELIVERED = """
 SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, {file}, t.key,
        s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
-       s.submitted_at, s.queue_time, s.inference_time, s.total_time, {checked}, f.bytes
+       s.submitted_at, s.queue_time, s.inference_time, s.total_time, {checked}, {redo}, f.bytes
 FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
 WHERE {which}
 ORDER BY t.id, f.position
@@ -117,12 +117,14 @@ def _pictures(
     """`newest`: the ledger is known to be of the newest schema; one that is only read may be older."""
     kept = newest or _has(connection, "source_pictures")
     checked = newest or _has(connection, "picture_checks")
+    redone = newest or "redo" in database.columns(connection, "tasks")
     query = DELIVERED.format(
         file=file,
         which=which,
         kept=f"{KEPT if kept else ''} {CHECKED if checked else ''}",
         facts="k.facts" if kept else "NULL",
         checked="c.warnings, c.duplicate_of" if checked else "NULL, NULL",
+        redo="t.redo, t.replaces" if redone else "0, NULL",
     )
     models = PlanModels(connection)
     for name, plan, columns, params, media, facts, *row, size in connection.execute(query, values):
@@ -154,6 +156,8 @@ def _line(
     total_time: float | None,
     warnings: str | None,
     duplicate_of: str | None,
+    redo: int,
+    replaces: str | None,
 ) -> dict[str, Any]:
     # Kept as source_image, source_file_name... A list of pictures goes as a whole.
     inputs = {place.partition(".")[0] for place in media} | set(media) | {"image", "file_name"}
@@ -176,6 +180,8 @@ def _line(
         facts["warnings"] = json.loads(warnings)
     if duplicate_of is not None:
         facts["duplicate_of"] = duplicate_of
+    if redo:
+        facts |= {"redo": redo, "replaces": replaces}
     line: dict[str, Any] = {"file_name": path}
     for column, value in columns.items():
         differs = column in body and body[column] != value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,12 +25,12 @@ AT_ONCE = 32
 """Files that move in one transaction, on a disk; of a store it is one: a run beside waits for its end."""
 
 NAMED = """
-SELECT id, name, state FROM tasks WHERE key = ?1 OR (name_key = ?2 AND name = ?1)
-UNION SELECT t.id, t.name, t.state FROM files f JOIN tasks t ON t.id = f.task
-WHERE f.name = ?3 OR (f.name > ?3 || '.' AND f.name < ?3 || '/')
+SELECT id, name, state, coalesce(root, key) FROM tasks WHERE key = ?1 OR (name_key = ?2 AND name = ?1)
+UNION SELECT t.id, t.name, t.state, coalesce(t.root, t.key) FROM files f JOIN tasks t ON t.id = f.task
+WHERE (f.name = ?3 OR (f.name > ?3 || '.' AND f.name < ?3 || '/')) AND (?4 = '' OR f.folder = ?4)
 """
 FITTING = """
-SELECT t.id, t.name, t.state FROM tasks t WHERE name GLOB ?1 OR EXISTS
+SELECT t.id, t.name, t.state, coalesce(t.root, t.key) FROM tasks t WHERE name GLOB ?1 OR EXISTS
   (SELECT 1 FROM files f WHERE f.task = t.id AND (f.name GLOB ?1 OR f.folder || '/' || f.name GLOB ?1))
 """
 
@@ -38,8 +38,20 @@ SET_ASIDE = """
 UPDATE tasks SET state = 'rejected', reason = ?, rejected_by = ?, rejected_at = ?
 WHERE id = ? AND state = 'done'
 """
+WANTED = """
+UPDATE tasks SET redo_wanted = 1 + (
+  SELECT max(redo) FROM tasks m WHERE m.state IN ('rejected', 'done')
+  AND (m.key = coalesce(tasks.root, tasks.key) OR m.root = coalesce(tasks.root, tasks.key)))
+WHERE id = ? AND state = 'rejected'
+"""
+"""A person asks for one replacement more, of the number that follows."""
+WITHDRAWN = """
+UPDATE tasks SET plan = 0 WHERE state = 'planned' AND redo > 0
+AND root = (SELECT coalesce(root, key) FROM tasks WHERE id = ?)
+"""
+"""A replacement that waits is not made: the cell has its picture. It stays where something may ask again."""
 TAKEN_BACK = """
-UPDATE tasks SET state = 'done', reason = NULL, rejected_by = NULL, rejected_at = NULL
+UPDATE tasks SET state = 'done', reason = NULL, rejected_by = NULL, rejected_at = NULL, redo_wanted = 0
 WHERE id = ? AND state = 'rejected'
 """
 OTHER_REASON = """
@@ -65,18 +77,20 @@ FROM files f JOIN tasks t ON t.id = f.task WHERE f.moved_from IS NOT NULL ORDER 
 
 @dataclass(frozen=True, slots=True)
 class NamedTask:
-    """A task that somebody named, and where it stands."""
+    """A task that somebody named, and where it stands; `cell` is the key of the first task of its name."""
 
     id: int
     name: str
     state: str
+    cell: str
 
 
 def named(connection: sqlite3.Connection, entry: str) -> list[NamedTask]:
     """The tasks that `entry` means, of any plan: a task's name or key, a file's name with or without its
     folder and its suffix; else a glob over names."""
-    file = entry.rpartition("/")[2]
-    rows = connection.execute(NAMED, (entry, name_key(entry), file)).fetchall()
+    folder, _, file = entry.rpartition("/")
+    folder = folder if folder in (IMAGES, REJECTED) else ""
+    rows = connection.execute(NAMED, (entry, name_key(entry), file, folder)).fetchall()
     rows = rows or connection.execute(FITTING, (entry,)).fetchall()
     return [NamedTask(*row) for row in rows]
 
@@ -89,12 +103,16 @@ def reject(
     by: str,
     at: float,
     look: Look | None = None,
+    again: Iterable[int] = (),
 ) -> int:
     """These tasks, as far as they are done, are rejected, and their files are to move; how many tasks.
-    `look`: who looked at them for that."""
+    `look`: who looked at them for that; `again`: for those of them, and those that are rejected already, a
+    replacement is asked for."""
     with _deciding(connection) as changed:
         changed += [task for task in tasks if _reject(connection, task, reason, by, at)]
         _note_looks(connection, changed, look)
+        for task in again:
+            connection.execute(WANTED, (task,))
     return len(changed)
 
 
@@ -118,6 +136,7 @@ def _keep(connection: sqlite3.Connection, task: int) -> bool:
     changed = connection.execute(TAKEN_BACK, (task,)).rowcount
     if changed:
         connection.execute(picture_checks.FORGIVEN, (task,))
+        connection.execute(WITHDRAWN, (task,))
         _to_move(connection, task, IMAGES)
     return bool(changed)
 
@@ -199,6 +218,25 @@ def _note_looks(connection: sqlite3.Connection, tasks: Iterable[int], look: Look
     if look is not None:
         for task in tasks:
             reviews.note(connection, task, look)
+
+
+def files_of(connection: sqlite3.Connection, tasks: Sequence[int], cell: str) -> list[str]:
+    """The first file of each of these tasks that is of this cell, with its folder."""
+    query = (
+        "SELECT f.folder || '/' || f.name FROM files f JOIN tasks t ON t.id = f.task "
+        "WHERE f.task = ? AND f.position = 0 AND coalesce(t.root, t.key) = ?"
+    )
+    found = (connection.execute(query, (task, cell)).fetchone() for task in tasks)
+    return [str(row[0]) for row in found if row is not None]
+
+
+def has_another(connection: sqlite3.Connection, task: int) -> bool:
+    """Whether another task of its cell is delivered, or on its way."""
+    query = (
+        "SELECT 1 FROM tasks t JOIN tasks o ON o.root = coalesce(t.root, t.key) OR o.key = t.root "
+        "WHERE t.id = ? AND o.id <> t.id AND o.state NOT IN ('planned', 'failed', 'rejected') LIMIT 1"
+    )
+    return connection.execute(query, (task,)).fetchone() is not None
 
 
 def _to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:

@@ -44,6 +44,10 @@ CREATE TABLE tasks (
   reason     TEXT,                       -- class, colon, the provider's text; of a rejected one: why
   rejected_by TEXT,                      -- `person`, or the check that did
   rejected_at REAL,
+  redo       INTEGER NOT NULL DEFAULT 0, -- which replacement of its cell it is; 0: its first task
+  replaces   TEXT,                       -- the key of the task before it, which was rejected
+  root       TEXT,                       -- the key of its cell's first task
+  redo_wanted INTEGER NOT NULL DEFAULT 0, -- of a rejected one: a person asked for the replacement of this number
   CHECK ((state = 'planned') <= (submission IS NULL AND reason IS NULL)),
   CHECK (submission IS NOT NULL OR state = 'planned' OR state = 'failed'),
   CHECK ((state = 'failed' OR state = 'rejected') = (reason IS NOT NULL)),
@@ -209,6 +213,7 @@ CREATE TABLE digests (
 CREATE UNIQUE INDEX task_keys ON tasks (key);
 CREATE INDEX task_names ON tasks (name_key);
 CREATE INDEX task_states ON tasks (state, plan);
+CREATE INDEX task_roots ON tasks (root) WHERE root IS NOT NULL;
 CREATE INDEX submissions_of_task ON submissions (task);
 CREATE INDEX submissions_by_request ON submissions (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX submissions_by_outcome ON submissions (run, outcome, cost);

@@ -11,6 +11,7 @@ grammar.py       every key, its type, its default, and what it says to people
 field_types.py   the types of a manifest's values
 durations.py     `500ms 2s 5m 1h 7d` and seconds
 checks.py        what goes together: templates and variables, excludes and axes, values and the model
+draws.py         whether another try would be another picture
 variables.py     the variables that templates may name, as far as the manifest tells
 templates.py     `{{ }}`: compiled once, rendered for each row
 template_sandbox.py   where they run, and end

@@ -11,6 +11,7 @@ from typing import Any
 
 from batcher.errors import Problem
 from batcher.job.catalog import Model, canvas, check
+from batcher.job.manifest.draws import NOTHING_DRAWN, draws
 from batcher.job.manifest.grammar import ManifestFile
 from batcher.job.manifest.manifest import Manifest
 from batcher.job.manifest.templates import Template, TemplateError, compile_template
@@ -36,9 +37,19 @@ def problems(document: YamlDocument, model: Model | None) -> list[Problem]:
     problems += _templates(document, declared)
     problems += _matrix(document, declared)
     problems += _stores(document)
+    problems += _redo(document, model, declared)
     if model is not None:
         problems += _values(document, model, declared)
     return problems
+
+
+def _redo(document: YamlDocument, model: Model | None, declared: DeclaredVariables) -> Iterator[Problem]:
+    """`redo` asks for another picture of the same cell."""
+    params = document.data.get("params")
+    if document.data.get("redo") and not draws(
+        params if isinstance(params, dict) else {}, model, seeded=declared.seeded
+    ):
+        yield document.problem(("redo",), NOTHING_DRAWN)
 
 
 def _templates(document: YamlDocument, declared: DeclaredVariables) -> Iterator[Problem]:

@@ -267,6 +267,9 @@ class ManifestFile(Section):
     """The request body. Text in {{ }} is filled in; a lone {{ x }} keeps its type."""
     checks: Checks = Checks()
     """What is looked at in each delivered picture."""
+    redo: Annotated[StrictInt, Field(ge=0, le=100)] = 0
+    """So many replacements for a picture that a check rejects, one after the other, each with other
+    draws."""
     output: OutputSettings
     """Where pictures go, and their names."""
     reuse: Strings = ()

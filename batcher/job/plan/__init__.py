@@ -11,6 +11,7 @@
     pickers.py           choice, uniform, randint: stable draws
     matrix.py            axes, exclude, include
     names.py             file names from foreign text
+    redraw.py            a cell again, with other draws: the replacement of a rejected picture
     sampling.py          a few tasks that stand for all
     unused_pictures.py   pictures that no model would see
 

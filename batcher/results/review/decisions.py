@@ -7,7 +7,8 @@ else the run does that at its end. Who is killed between the two leaves them sta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from batcher import errors
-from batcher.ledger import database, rejections, stale_records
+from batcher.ledger import database, rejections, replacements, stale_records
 from batcher.ledger.rejections import PERSON, NamedTask
 from batcher.ledger.reviews import Look
 from batcher.results import report
@@ -23,6 +24,10 @@ from batcher.results.review import who
 from batcher.storage import destination, layout, lock
 from batcher.task import State
 
+CANNOT_REDO = (
+    "another try would buy the same picture, for the params of this job draw nothing ({{ seed }}, a picker, "
+    "the model's own seed of -1)"
+)
 NAMES_TOLD = 5
 """Names that mean nothing, of which a refusal tells so many."""
 
@@ -30,13 +35,17 @@ NAMES_TOLD = 5
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """What came of it: `tasks` changed their state; those `skipped` were in another state than the one that
-    this is about; `lost` are paths of files that are nowhere. `running`: a run goes on there."""
+    this is about; `lost` are paths of files that are nowhere. `running`: a run goes on there. For `redo` of
+    the tasks a replacement was asked for; of `beside` that were taken back, a replacement is delivered, or on
+    its way, and they stand beside it."""
 
     job: str
     tasks: int
     skipped: tuple[NamedTask, ...]
     running: bool
     lost: tuple[str, ...] = field(default=())
+    redo: int = 0
+    beside: int = 0
 
 
 def reject(
@@ -46,33 +55,56 @@ def reject(
     reason: str,
     now: Callable[[], float],
     by: str = PERSON,
+    redo: bool = False,
 ) -> Decisions:
     """Sets aside the delivered pictures that `entries` name (see `rejections.named`), for this reason.
+    `redo`: for them, and for those that are set aside already, replacements are asked for.
 
-    Raises UsageError where an entry names no picture, or nothing was ever run; LedgerError, DiskError.
+    Raises UsageError where an entry names no picture, nothing was ever run, or a replacement would be the
+    same picture; LedgerError, DiskError.
     """
 
-    def decide(connection: sqlite3.Connection, tasks: list[int]) -> int:
+    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, int, int]:
+        done = [task.id for task in tasks if task.state == State.DONE]
+        again: list[int] = []
+        if redo:
+            if database.meta(connection, replacements.DRAWS) == "0":
+                raise errors.UsageError(f"{CANNOT_REDO}; nothing was changed")
+            again = [task.id for task in tasks if task.state in (State.DONE, State.REJECTED)]
         look = Look(now(), who.reviewer()) if by == PERSON else None
-        return rejections.reject(connection, tasks, reason=reason, by=by, at=now(), look=look)
+        rejected = rejections.reject(
+            connection, done, reason=reason, by=by, at=now(), look=look, again=again
+        )
+        return rejected, len(again), 0
 
-    return _decide(output, entries, State.DONE, decide, now)
+    return _decide(output, entries, {State.DONE, State.REJECTED} if redo else {State.DONE}, decide, now)
 
 
 def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> Decisions:
-    """Takes rejected pictures back. Raises as `reject`."""
+    """Takes rejected pictures back. Raises as `reject`, and UsageError where an entry means several of one
+    cell: a replacement has the name of the picture before it."""
 
-    def decide(connection: sqlite3.Connection, tasks: list[int]) -> int:
-        return rejections.keep(connection, tasks, look=Look(now(), who.reviewer()))
+    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, int, int]:
+        rejected = {task.id: task for task in tasks if task.state == State.REJECTED}
+        cells = Counter(task.cell for task in rejected.values())
+        several = next((task for task in rejected.values() if cells[task.cell] > 1), None)
+        if several is not None:
+            files = rejections.files_of(connection, [*rejected], several.cell)
+            raise errors.UsageError(
+                f"{several.name} was rejected {cells[several.cell]} times: name one of them by its file, "
+                f"{' or '.join(files)}; nothing was changed"
+            )
+        beside = sum(rejections.has_another(connection, task) for task in rejected)
+        return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), 0, beside
 
-    return _decide(output, entries, State.REJECTED, decide, now)
+    return _decide(output, entries, {State.REJECTED}, decide, now)
 
 
 def _decide(
     output: Path,
     entries: Sequence[str],
-    state: State,
-    decide: Callable[[sqlite3.Connection, list[int]], int],
+    states: Collection[State],
+    decide: Callable[[sqlite3.Connection, list[NamedTask]], tuple[int, int, int]],
     now: Callable[[], float],
 ) -> Decisions:
     path = layout.ledger_path(output)
@@ -89,14 +121,15 @@ def _decide(
             where = destination.open_destination(database.meta(connection, "destination"), output)
             tasks = _named(connection, entries)
             rejections.end_moves(connection, where)
-            changed = decide(connection, [task.id for task in tasks if task.state == state])
+            changed, redo, beside = decide(connection, tasks)
             lost = rejections.end_moves(connection, where)
             job = database.meta(connection, "job") or output.name
             stale = stale_records.last_unwritten(connection)
         if stale and not running:
             report.write(report.of_folder(output, now=now(), running=False))
-    skipped = tuple(task for task in tasks if task.state != state)
-    return Decisions(job, changed, skipped, running, tuple(lost))
+    meant = {task.cell for task in tasks if task.state in states}
+    skipped = tuple(task for task in tasks if task.state not in states and task.cell not in meant)
+    return Decisions(job, changed, skipped, running, tuple(lost), redo, beside)
 
 
 def _named(connection: sqlite3.Connection, entries: Sequence[str]) -> list[NamedTask]:
