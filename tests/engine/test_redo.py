@@ -2,10 +2,10 @@
 
 How a replacement comes, and what a crash leaves at each point:
 
-    move                         in one transaction with            crash before it      crash after it
-    ready -> rejected (a check)  the replacement, planned           ready, judged again  both are there
-    done -> rejected (--redo)    the number that a person wants     nothing was asked    the next start plans it
-    rejected -> done (keep)      a waiting one's withdrawal         still rejected       it is not made
+    move                       in one transaction with         a crash before it    a crash after it
+    ready -> rejected (check)  the replacement, planned        ready, judged again  both are there
+    done -> rejected (--redo)  the number that is wanted       nothing was asked    the next start plans it
+    rejected -> done (keep)    a waiting one's withdrawal      still rejected       it is not made
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ imagefolder that the same code exported with the originals. `meadows`, of schema
 rejected pictures, has four pictures done, of which heath was rejected, and fen too and taken back. 6 is
 `streets` of 4 as the code of 6 went on with it: a run has told of all troubles, and Lima was acknowledged.
 `ponds`, of schema 7, has a blank picture that a check rejected, and a duplicate that one marked. Of the five
-pictures of `dunes`, of schema 8, a person has looked at three, and rejected one of them.
+pictures of `dunes`, of schema 8, a person has looked at three, and rejected one of them. `mills`, of schema
+9, has another picture in place of one that a check rejected.
 """
 
 from __future__ import annotations
@@ -44,7 +45,14 @@ FIXTURES = Path(__file__).parent / "fixtures"
 MADE_AT, MADE_FOR = "/jobs/", "http://127.0.0.1:18080"
 """The folder and the server that stand in the old files."""
 STREETS = [f"schema-{number}/streets" for number in (1, 2, 3, 4, 6)]
-JOBS = [*STREETS, "schema-4/portraits", "schema-5/meadows", "schema-7/ponds", "schema-8/dunes"]
+JOBS = [
+    *STREETS,
+    "schema-4/portraits",
+    "schema-5/meadows",
+    "schema-7/ponds",
+    "schema-8/dunes",
+    "schema-9/mills",
+]
 PATHS = (("tasks", "params"), ("tasks", "columns"), ("digests", "path"), ("passed_over", "file"))
 """Where a ledger has absolute paths."""
 

@@ -101,6 +101,9 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_and_migrated_when_it_is_o
         raw.execute("DROP TRIGGER a_notice_goes_with_its_state")
         raw.execute("DROP TABLE task_notices")
         raw.execute("DROP TABLE row_notices")
+        raw.execute("DROP INDEX task_roots")
+        for column in ("redo", "replaces", "root", "redo_wanted"):
+            raw.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
         raw.execute("PRAGMA user_version=1")
         raw.commit()
     assert "placement" not in lines(shelf)[0]

@@ -72,9 +72,7 @@ def reject(
                 raise errors.UsageError(f"{CANNOT_REDO}; nothing was changed")
             again = [task.id for task in tasks if task.state in (State.DONE, State.REJECTED)]
         look = Look(now(), who.reviewer()) if by == PERSON else None
-        rejected = rejections.reject(
-            connection, done, reason=reason, by=by, at=now(), look=look, again=again
-        )
+        rejected = rejections.reject(connection, done, reason=reason, by=by, at=now(), look=look, again=again)
         return rejected, len(again), 0
 
     return _decide(output, entries, {State.DONE, State.REJECTED} if redo else {State.DONE}, decide, now)
