@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from batcher.cli import ended
-from batcher.engine import load, planning
+from batcher.engine import load, plan_outlook
 from batcher.errors import ManifestError
 from batcher.ledger import group_commit
 from batcher.ledger.replacements import Cell, due
@@ -102,7 +102,7 @@ def test_a_seed_a_picker_and_the_models_own_seed_draw(harness: Harness, params: 
 def test_keys_of_other_tasks_do_not_change(harness: Harness) -> None:
     def keys(**changes: Any) -> Any:
         job = harness.manifest(3, **changes)
-        return planning.outlook(job, job.output.dir).sample
+        return plan_outlook.outlook(job, job.output.dir).sample
 
     assert keys(seed=42, params=PARAMS) == keys(**DRAWN)
 
@@ -163,7 +163,7 @@ async def test_an_edited_manifest_keeps_replacements_and_doubles_none(
         more = await ran(harness, server, 5)
         assert (more.total, more.counts["done"], more.counts["rejected"], server.billed) == (8, 5, 3, 8)
         job = harness.manifest(5, **DRAWN)
-        looked = planning.outlook(job, job.output.dir)
+        looked = plan_outlook.outlook(job, job.output.dir)
         assert (looked.total, looked.done, looked.counts.rejected, looked.new) == (8, 5, 3, 0)
         fewer = await harness.run(server, harness.manifest(1, **DRAWN))
         assert fewer.total == sum(fewer.counts.values())
@@ -181,7 +181,7 @@ async def test_a_person_asks_and_the_next_run_makes_it(
         await ran(harness, server, redo=0)
         assert await said("reject", job, "place 1", "--reason", "six fingers", "--redo") == 0
         assert "the next `batcher run` makes 1 replacement, which will be paid for" in capsys.readouterr().out
-        looked = planning.outlook(load(harness.folder / "job.yaml"), harness.output)
+        looked = plan_outlook.outlook(load(harness.folder / "job.yaml"), harness.output)
         assert (looked.total, looked.new, looked.counts.submits, looked.cost) == (4, 1, 1, 0.01)
         told = await ran(harness, server, redo=0)
         assert (told.counts["done"], told.counts["rejected"], server.billed) == (3, 1, 4)
