@@ -4,6 +4,7 @@
     cmd_run.py         run, demo, plan, validate
     confirm.py         the question before a run that costs more than a little
     cmd_status.py      status
+    cmd_jobs.py        jobs
     cmd_models.py      models
     model_json.py      models as JSON
     cmd_verify.py      retry, verify
@@ -19,7 +20,7 @@
     examples.py        the example with which each command's help begins
     shared_options.py  options that several commands have
     echo.py            lines for people, objects for programs
-    text_tables.py     plan, status and models as text for people
+    text_tables.py     plan, status, jobs and models as text for people
 
 Rule: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
 """
@@ -50,6 +51,7 @@ COMMANDS = {
     "validate": "cmd_run",
     "demo": "cmd_run",
     "status": "cmd_status",
+    "jobs": "cmd_jobs",
     "retry": "cmd_verify",
     "ack": "cmd_ack",
     "pause": "cmd_control",

@@ -14,6 +14,7 @@ EXAMPLES = {
     "validate": "batcher validate job.yaml",
     "demo": "batcher demo",
     "status": "batcher status job.yaml",
+    "jobs": "batcher jobs",
     "retry": "batcher retry job.yaml --only 'cat-*'",
     "ack": 'batcher ack job.yaml --reason "blurred sources"',
     "verify": "batcher verify job.yaml --repair",

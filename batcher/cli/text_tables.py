@@ -1,4 +1,4 @@
-"""plan, status and models as text for people.
+"""plan, status, jobs and models as text for people.
 
 Rule: plain text, laid out here, so that `batcher status` starts at once; on a terminal it is folded to its
 width, elsewhere a row is a line. What came from outside passes `printable` before it is shown.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from batcher.job.catalog import Model, Parameter
     from batcher.job.catalog.provider_list import ProviderList
     from batcher.job.manifest import Manifest
+    from batcher.results.account_jobs import AccountJob, AccountJobs
     from batcher.results.report import Report
 
 WIDEST = 120
@@ -142,6 +143,42 @@ def _news(report: Report) -> str:
 
 def _left_out(rows: int) -> str:
     return f"{summary.several(rows, 'row', 'rows')}; errors.jsonl names {'it' if rows == 1 else 'them'}"
+
+
+def jobs_table(found: AccountJobs) -> None:
+    """The jobs of an account, the one that ran last at the head; of several accounts, one after the other."""
+    accounts = list(dict.fromkeys(job.account for job in found.jobs))
+    for account in accounts:
+        if len(accounts) > 1:
+            _title("account", account)
+        for job in (job for job in found.jobs if job.account == account):
+            done = f"{job.done:,} of {summary.several(job.total, 'task', 'tasks')} done"
+            _title(job.job, f"{job.state}, {done}")
+            _facts(
+                {
+                    "folder": f"{job.output}{' (gone from disk)' if job.gone else ''}",
+                    "last end": _last_end(job),
+                    "credits": _spent(job),
+                },
+                indent=2,
+            )
+    day, month = summary.credits(found.today), summary.credits(found.month)
+    echo(f"together {day} credits today and {month} this month (UTC)")
+
+
+def _spent(job: AccountJob) -> str:
+    today, month, of_all = (summary.credits(value) for value in (job.today, job.month, job.spent))
+    return f"{today} today, {month} this month, {of_all} in all"
+
+
+def _last_end(job: AccountJob) -> str:
+    """When and how its last run ended."""
+    if job.state == "running":
+        return "it is running"
+    at = datetime.fromtimestamp(job.ended_at or job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if job.exit_code is None:
+        return f"about {at}, without a word (killed, or the machine was)"
+    return ": ".join([f"{at}, exit code {job.exit_code}", *(["; ".join(job.causes)] if job.causes else [])])
 
 
 def models_table(models: Iterable[Model]) -> None:

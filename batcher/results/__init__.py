@@ -4,6 +4,7 @@ report/      totals, records, and the page with its pictures
 dashboard/   the live page
 export/      delivered pictures as a dataset
 verify/      is everything there, whole and in its place; and the repair
+account_jobs.py  the jobs of an account on this machine
 audit.py     the ledger against the provider's statement, request by request
 review/      a person's word on pictures: rejected, kept
 picture_list.py  a file in which a person names pictures

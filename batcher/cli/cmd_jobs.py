@@ -1,0 +1,76 @@
+"""jobs: every job of the account on this machine, in one place."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from batcher.cli.echo import echo, echo_json
+from batcher.cli.shared_options import BASE_URL, JSON, option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from batcher.results.account_jobs import AccountJobs
+
+
+@click.command("jobs", short_help="List the jobs of your account on this machine.")
+@option("--forget", metavar="JOB", help="List a job no more: its name, manifest or output folder.")
+@BASE_URL
+@JSON
+def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int:
+    """List every job of your account that has run on this machine: how far it is, how its last run ended, and
+    what was spent on it today, this month (UTC) and in all.
+
+    Without a key, those of all accounts. What ran with --sandbox, or as a share (--shard), is not listed.
+    """
+    from batcher.results import account_jobs
+
+    paths, known = _paths(base_url)
+    now = time.time()  # noqa: TID251  # the wall clock of one look
+    found = account_jobs.of_accounts(paths, now)
+    if forget is not None:
+        _forget(found, forget, paths)
+        found = account_jobs.of_accounts(paths, now)
+    if as_json:
+        echo_json(found.as_json())
+        return 0
+    if not found.jobs:
+        whose = "this account" if known else "any account"
+        echo(f"no job of {whose} has run on this machine yet, but in the sandbox")
+        return 0
+    from batcher.cli.text_tables import jobs_table
+
+    jobs_table(found)
+    if not known:
+        echo("no API key is set, so the jobs of every account on this machine are listed")
+    return 0
+
+
+def _paths(base_url: str | None) -> tuple[list[Path], bool]:
+    """The file of the environment's account; without a key those of all accounts, and False."""
+    from batcher.api import account
+    from batcher.errors import MissingKey
+    from batcher.storage.user_state import account_path, account_paths
+
+    try:
+        return [account_path(account.from_environment(base_url=base_url).name)], True
+    except MissingKey:
+        return account_paths(), False
+
+
+def _forget(found: AccountJobs, text: str, paths: list[Path]) -> None:
+    from batcher import errors
+    from batcher.results import account_jobs
+
+    meant = found.named(text)
+    if not meant:
+        raise errors.UsageError(f"no job here is called {text}, nor has it as manifest or output folder")
+    if len(meant) > 1:
+        folders = ", ".join(str(job.output) for job in meant)
+        raise errors.UsageError(f"{len(meant)} jobs are called {text}; name one by its folder: {folders}")
+    (job,) = meant
+    account_jobs.forget(next(path for path in paths if path.stem == job.account), job)
+    echo(f"{job.job} in {job.output} is forgotten; what it spent still counts", err=True)

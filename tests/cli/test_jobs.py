@@ -1,0 +1,200 @@
+"""`batcher jobs`: what ran on this machine, how it ended, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.cli import ended
+from batcher.engine import run
+from batcher.ledger.account_file import AccountFile, Amounts, Others
+from batcher.ledger.spending import day_of
+from batcher.sandbox import Sandbox
+from batcher.storage import user_state
+from tests.support.harness import KEY, Harness
+from tests.support.sandboxes import MakeSandbox
+
+
+class Jobs:
+    """Jobs of one account, and what `batcher jobs` says of them."""
+
+    def __init__(self, folder: Path, now: Callable[[], float], capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._now = now
+        self._capsys = capsys
+
+    async def ran(self, server: Sandbox, name: str, tasks: int, **limits: Any) -> Harness:
+        """A job of this name that has run."""
+        job = Harness(self.folder / name, self._now)
+        job.folder.mkdir()
+        await job.run(server, job.manifest(tasks, name=name, limits=limits))
+        return job
+
+    def said(self, *arguments: str, code: int = 0) -> str:
+        assert ended(["jobs", *arguments]) == code
+        captured = self._capsys.readouterr()
+        return captured.err if code else captured.out
+
+    def told(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.said("--json", *arguments))
+        return found
+
+
+@pytest.fixture
+def jobs(
+    tmp_path: Path,
+    now: Callable[[], float],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Jobs:
+    """By the clock of the test, with its key in the environment."""
+    monkeypatch.setattr(time, "time", now)
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    return Jobs(tmp_path, now, capsys)
+
+
+async def test_each_job_is_listed_with_its_state_its_last_end_and_what_it_spent(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        await jobs.ran(server, "streets", 3)
+        await jobs.ran(server, "cats", 6, max_cost=0.04)
+        await anyio.sleep(86_400)
+        await jobs.ran(server, "dogs", 2)
+        url = ("--base-url", server.url)
+        found = jobs.told(*url)
+        assert [
+            (job["job"], job["state"], job["done"], job["total"], job["exit_code"], job["cost"])
+            for job in found["jobs"]
+        ] == [
+            ("dogs", "finished", 2, 2, 0, {"spent": 0.02, "today": 0.02, "month": 0.02}),
+            ("cats", "idle", 4, 6, 4, {"spent": 0.04, "today": 0.0, "month": 0.04}),
+            ("streets", "finished", 3, 3, 0, {"spent": 0.03, "today": 0.0, "month": 0.03}),
+        ]
+        assert found["cost"] == {"today": 0.02, "month": 0.09}
+        assert found["jobs"][1]["output"] == str(jobs.folder / "cats" / "out")
+        assert found["jobs"][1]["causes"][0].startswith("BUDGET: max_cost allows 0.04 credits")
+        said = jobs.said(*url)
+    assert "cats  idle, 4 of 6 tasks done" in said
+    assert "2026-01-05 12:00 UTC, exit code 4: BUDGET: max_cost allows 0.04 credits" in said
+    assert said.endswith("together 0.02 credits today and 0.09 this month (UTC)\n")
+
+
+async def test_what_is_gone_from_disk_is_marked_and_what_is_forgotten_still_counts(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        url = ("--base-url", server.url)
+        job = await jobs.ran(server, "streets", 3)
+        shutil.rmtree(job.output)
+        (gone,) = jobs.told(*url)["jobs"]
+        assert (gone["state"], gone["gone"], gone["done"], gone["total"]) == ("gone", True, 3, 3)
+        assert gone["cost"] == {"spent": 0.03, "today": 0.03, "month": 0.03}
+        assert "(gone from disk)" in jobs.said(*url)
+        # The same folder again is another job: what the first one spent is not lost.
+        await job.run(server, job.manifest(1, name="streets"))
+        assert [one["gone"] for one in jobs.told(*url)["jobs"]] == [False, True]
+        assert "2 jobs are called streets" in jobs.said(*url, "--forget", "streets", code=2)
+        assert "no job here is called cats" in jobs.said(*url, "--forget", "cats", code=2)
+
+
+async def test_a_forgotten_job_is_listed_no_more_until_it_runs_again(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        url = ("--base-url", server.url)
+        job = await jobs.ran(server, "streets", 3)
+        assert jobs.told(*url, "--forget", "streets") == {
+            "jobs": [],
+            "cost": {"today": 0.03, "month": 0.03},
+        }
+        assert "no job of this account has run on this machine yet" in jobs.said(*url)
+        await job.run(server, job.manifest(4, name="streets"))
+        assert [one["done"] for one in jobs.told(*url)["jobs"]] == [4]
+
+
+async def test_a_folder_that_was_moved_is_one_job_and_a_copy_is_another(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        url = ("--base-url", server.url)
+        job = await jobs.ran(server, "streets", 2)
+        job.output = job.output.rename(job.folder / "moved")
+        await job.run(server, job.manifest(3, name="streets"))
+        (moved,) = jobs.told(*url)["jobs"]
+        assert (moved["output"], moved["cost"]["today"]) == (str(job.output), 0.03)
+        shutil.copytree(job.output, job.folder / "copy")
+        job.output = job.folder / "copy"
+        await job.run(server, job.manifest(4, name="streets"))
+        assert {Path(one["output"]).name for one in jobs.told(*url)["jobs"]} == {"moved", "copy"}
+
+
+async def test_without_a_key_the_jobs_of_every_account_are_listed(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        job = await jobs.ran(server, "streets", 1)
+        other = Account(Endpoints(server.url, server.url, server.url), "SG_ffffffffffffffff")
+        job.output = job.folder / "of-others"
+        await run(job.manifest(2, name="theirs", params={"prompt": "{{ place }}"}), account=other)
+        assert [one["job"] for one in jobs.told("--base-url", server.url)["jobs"]] == ["streets"]
+        monkeypatch.delenv("SEGMIND_API_KEY")
+        said = jobs.said()
+    assert "streets  finished" in said
+    assert "theirs  finished" in said
+    assert f"account  {other.name}" in said
+    assert "no API key is set" in said
+
+
+async def test_neither_key_nor_address_can_be_had_from_an_accounts_file(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5) as server:
+        await jobs.ran(server, "streets", 2)
+        (path,) = user_state.account_paths()
+        assert len(path.stem) == 16
+        assert int(path.stem, 16) >= 0
+        assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        held = b"".join(one.read_bytes() for one in path.parent.iterdir())
+        assert KEY.encode() not in held
+        assert server.url.encode() not in held
+
+
+async def test_the_sandbox_has_no_account(jobs: Jobs, now: Callable[[], float]) -> None:
+    job = Harness(jobs.folder / "rehearsal", now)
+    job.folder.mkdir()
+    await run(job.manifest(2), sandbox=True, now=now)
+    assert not user_state.account_paths()
+    assert "no job of this account has run" in jobs.said()
+
+
+async def test_what_a_killed_run_left_is_settled_by_its_ledger_once_the_next_run_sees_it(
+    jobs: Jobs, sandbox: MakeSandbox, now: Callable[[], float]
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        killed = await jobs.ran(server, "killed", 2)
+        (path,) = user_state.account_paths()
+        today = day_of(now())
+        with closing(AccountFile(path)) as file:
+            job = file.jobs(today=today, month=today)[0].id
+            # As a process leaves it that is killed with a reservation which was never sent.
+            at = anyio.current_time()
+            file.enter(job, folder=killed.output, name="killed", manifest="", at=at, now=now())
+            own = {today: Amounts(20_000, 10_000)}
+            file.exchange(job, today=today, month=today, at=at, own=lambda others: own)
+            assert file.others("another", today=today, month=today, at=at) == Others(30_000, 30_000, 10_000)
+            await anyio.sleep(60)
+            assert file.others("another", today=today, month=today, at=anyio.current_time()).open == 0
+            await jobs.ran(server, "next", 1)
+            assert file.others("another", today=today, month=today, at=at) == Others(30_000, 30_000, 0)
+            assert file.jobs(today=today, month=today)[1].pid is None
