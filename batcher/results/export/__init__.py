@@ -4,6 +4,7 @@
     exporter.py     the way between
     splits.py, own_splits.py    which split a source picture belongs to: drawn, or as its row says
     exclusion.py    the pictures that a person has rejected
+    originals.py    what it was made from
     items.py        a delivered picture, and its original, as they leave: file, columns, mask
     columns.py      one type for every column
     masks.py        a mask of the source, laid where the source lies
@@ -15,6 +16,7 @@
     metadata_files.py, unique_stems.py    what several forms write, and how they name
     coco.py, yolo.py, voc.py, voc_masks.py    the forms of objects, in which detectors are trained
     objects.py, object_names.py, object_files.py, class_table.py    what these share
+    first_reading.py, leading.py    what is learned before anything is written; which row a split begins with
     row_counts.py   what the rows hold, counted as they leave
     card.py         README.md, the card of the dataset
 

@@ -53,6 +53,7 @@ class Coco:
     """Writes one into `target`."""
 
     largest = batches.HANDFUL_SAMPLES, batches.HANDFUL_BYTES
+    leads: frozenset[str] = frozenset()
     about = (
         "Objects stand in COCO's form in `annotations/instances_<split>.json`; the pictures of a split lie "
         "in the folder of its name, and what else is known of them in `metadata.jsonl` there."

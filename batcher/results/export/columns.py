@@ -64,7 +64,7 @@ class Columns:
             told, dated = self._told.setdefault(name, set()), self._dated.setdefault(name, set())
             if isinstance(value, str) and _DATE.fullmatch(value):
                 dated.add(split)
-            elif split not in told and _tells(value):
+            elif split not in told and tells(value):
                 told.add(split)
                 news = True
         return news
@@ -157,10 +157,10 @@ def cast(value: Any, kind: ColumnType) -> Any:
     return value
 
 
-def _tells(value: Any) -> bool:
+def tells(value: Any) -> bool:
     """Whether a reader can see from this value alone what type its column has."""
     if isinstance(value, list | tuple):
-        return any(_tells(item) for item in value)
+        return any(tells(item) for item in value)
     if isinstance(value, dict):
-        return all(_tells(item) for item in value.values())
+        return all(tells(item) for item in value.values())
     return value is not None

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
@@ -26,10 +27,10 @@ from batcher.results.export.class_table import ClassTable
 from batcher.results.export.coco import Coco
 from batcher.results.export.columns import Columns
 from batcher.results.export.exclusion import Exclusion
+from batcher.results.export.first_reading import FirstReading
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
-from batcher.results.export.objects import ObjectFacts
 from batcher.results.export.options import Exported, ExportOptions, refuse_names
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
@@ -111,37 +112,27 @@ class _Export:
         self.files: dict[str, Counter[str]] = {}
         self.rows: dict[str, RowCounts] = {}
         self.missing: list[str] = []
-        self.objects = ObjectFacts()
+        self.first = FirstReading(options.to in OF_OBJECTS)
         self.outside = options.mask_outside
 
     def run(self, made: _MadeBy) -> Exported:
         if self.outside is None:
             self.outside = made.mask_outside
-        columns, showing = Columns(), set[str]()
-        unplaced = ""
+        first = self.first
         for item in self.leaving.looked():
-            if self.options.to in OF_OBJECTS:
-                self.objects.learn(item)
-                if item.unplaced:
-                    unplaced = unplaced or f"{item.address}: {item.unplaced}"
-                    continue
-            masks = {
-                MASK: item.name if item.mask else None,
-                INSTANCE_MASK: item.name if item.instance_mask else None,
-            }
-            if columns.meet(item.split, {**item.values, **masks}):
-                showing.add(item.name)
+            first.learn(item)
+        columns = first.columns
         if not columns.kinds():
             raise errors.UsageError(
-                f"there is nothing to export as {self.options.to} ({unplaced})"
-                if unplaced
+                f"there is nothing to export as {self.options.to} ({first.unplaced})"
+                if first.unplaced
                 else "there is nothing to export: no picture is delivered, or all are excluded"
             )
         self._exclude_all()
         self._split()
         if self.captions is not None:
             self.captions.require(columns.kinds())
-        writer = _writer(self.options, columns, showing, self.objects, made.categories)
+        writer = _writer(self.options, first, made.categories)
         with self._whole_or_nothing(writer), closing(writer):
             self._write(writer, columns)
             write(self.options.into / CARD, self._card(writer, made).encode())
@@ -204,11 +195,19 @@ class _Export:
             instances = item.instance_mask if INSTANCE_MASK in kinds else None
             return self._captioned(replace(item, mask=mask, instance_mask=instances))
 
-        items = (writer.named(offered(item)) for item in self.leaving.items() if self._may_leave(item))
+        leads = batches_of(
+            (writer.named(offered(item)) for item in self.leaving.leading(writer.leads)), (1, 0)
+        )
+        items = (
+            writer.named(offered(item))
+            for item in self.leaving.items(without=writer.leads)
+            if self._may_leave(item)
+        )
+        pieces = chain(leads, batches_of(items, writer.largest))
         work = partial(written, writer.write, self.outside)
         with (
             disk(self.options.into),  # a disk that is full is this one, not the ledger's
-            closing(self.workers.map(work, batches_of(items, writer.largest), longest=longest)) as batches,
+            closing(self.workers.map(work, pieces, longest=longest)) as batches,
         ):
             for batch in batches:
                 self._take(writer, batch)
@@ -243,7 +242,7 @@ class _Export:
             entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
             notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
         if self.options.to in OF_OBJECTS:
-            notes += self.objects.notes
+            notes += self.first.objects.notes
         elif unreadable := self.leaving.unreadable:
             leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
             notes.append(f"{leave} without boxes (first: {unreadable[0]})")
@@ -307,25 +306,20 @@ def _captions(options: ExportOptions) -> Captions | None:
     return Captions(options.captions)
 
 
-def _writer(
-    options: ExportOptions,
-    columns: Columns,
-    showing: Collection[str],
-    objects: ObjectFacts,
-    categories: Sequence[Category],
-) -> Writer:
-    classes = ClassTable(categories, objects.classes)
+def _writer(options: ExportOptions, first: FirstReading, categories: Sequence[Category]) -> Writer:
+    columns, showing = first.columns, first.showing
+    classes = ClassTable(categories, first.objects.classes)
     match options.to:
         case ExportFormat.IMAGEFOLDER:
             return ImageFolder(options.into, columns, showing)
         case ExportFormat.WEBDATASET:
-            return WebDataset(options.into, columns)
+            return WebDataset(options.into, columns, first.leading, first.suffix)
         case ExportFormat.PARQUET:
             return Parquet(options.into, columns)
         case ExportFormat.COCO:
             return Coco(options.into, columns, showing, classes)
         case ExportFormat.YOLO:
-            return Yolo(options.into, columns, showing, classes, outlined=objects.outlined)
+            return Yolo(options.into, columns, showing, classes, outlined=first.objects.outlined)
         case ExportFormat.VOC:
             return Voc(options.into, columns, showing, classes)
         case _:

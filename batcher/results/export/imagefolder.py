@@ -24,6 +24,7 @@ from batcher.results.export.metadata_files import METADATA, MetadataFiles, Metad
 class ImageFolder:
     """Writes one into `target`. `showing`: names of pictures whose line shows the type of some column."""
 
+    leads: frozenset[str] = frozenset()
     about = ""
     largest = batches.HANDFUL_SAMPLES, batches.HANDFUL_BYTES
 

@@ -21,6 +21,8 @@ from batcher.results.report import record_files
 METADATA = "metadata.jsonl"
 MASK = "mask_file_name"
 INSTANCE_MASK = "instance_mask_file_name"
+MASK_ROLES = {"mask": MASK, "instance_mask": INSTANCE_MASK}
+"""What forms without folders call them."""
 AS_TEXT = {MASK: "mask_file", INSTANCE_MASK: "instance_mask_file"}
 """What these columns are called where they are no pictures to their reader."""
 

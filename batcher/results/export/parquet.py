@@ -20,10 +20,8 @@ from batcher.results.export import batches
 from batcher.results.export.columns import Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
+from batcher.results.export.metadata_files import MASK_ROLES
 
-ROLES = {"mask": MASK, "instance_mask": INSTANCE_MASK}
-"""The columns of masks here, and what they are in a first reading."""
 GROUP_ROWS = 256
 GROUP_BYTES = 64 << 20
 """A row group is what a reader holds at once."""
@@ -40,13 +38,14 @@ class ParquetFile:
 class Parquet:
     """Writes one into `target`. Raises UsageError when pyarrow is not installed."""
 
+    leads: frozenset[str] = frozenset()
     about = ""
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
         _arrow()
         kinds = columns.kinds()
-        masks = tuple(role for role, column in ROLES.items() if kinds.pop(column, None) is not None)
+        masks = tuple(role for role, column in MASK_ROLES.items() if kinds.pop(column, None) is not None)
         self.write = partial(_shard, target, ParquetFile(kinds, masks))
         self.largest = batches.SHARD_SAMPLES, batches.SHARD_BYTES
         self.take = batches.Shards(target, ".parquet").take

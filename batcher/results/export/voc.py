@@ -60,6 +60,7 @@ class Voc:
     """Writes one into `target`."""
 
     largest = batches.HANDFUL_SAMPLES, batches.HANDFUL_BYTES
+    leads: frozenset[str] = frozenset()
     about = (
         "It is in Pascal VOC's layout: `JPEGImages`, `Annotations`, `ImageSets/Main/<split>.txt`, and, where "
         "there are masks, `SegmentationClass` and `SegmentationObject`. `metadata_<split>.jsonl` has what "

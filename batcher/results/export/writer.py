@@ -44,6 +44,10 @@ class Writer(Protocol):
         """How many pictures, and bytes, one piece of work has at most."""
 
     @property
+    def leads(self) -> Collection[str]:
+        """Names of delivered pictures that go first, each in a piece of work of its own."""
+
+    @property
     def about(self) -> str:
         """A sentence or two for the card: what lies where. Empty where `datasets` needs none."""
 

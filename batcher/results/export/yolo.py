@@ -58,6 +58,7 @@ class Yolo:
     """Writes one into `target`. `outlined`: some objects have outlines or masks, so all rows are outlines."""
 
     largest = batches.HANDFUL_SAMPLES, batches.HANDFUL_BYTES
+    leads: frozenset[str] = frozenset()
     about = (
         "It is in ultralytics' layout: `data.yaml` has the classes and the splits, `images/<split>/` the "
         "pictures, `labels/<split>/` their objects, and `metadata.jsonl` beside the pictures what else is "

@@ -242,7 +242,7 @@ def test_a_turned_original_leaves_as_it_was_sent_with_its_upright_size(
     if form == "webdataset":
         with tarfile.open(into / "train" / "00000.tar") as tar:
             files = {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
-        (data,) = (files[name] for name in files if name.endswith(".jpg"))
+        (data,) = (files[name] for name in files if name.startswith("originals-") and name.endswith(".png"))
         (record,) = (json.loads(files[name]) for name in files if b'"is_original": true' in files[name])
     else:
         (data,) = (path.read_bytes() for path in (into / "train" / "originals").iterdir())
@@ -262,7 +262,7 @@ def test_no_path_of_this_machine_leaves_whatever_it_names_and_wherever_it_stands
     here = shelf.folder
     source = shelf.photo("p.png").rename(here / "photos" / "p.jfif")
     columns = {
-        "labels": str(here / "labels" / "p.xml"),
+        "annotations": str(here / "labels" / "p.json"),
         "listed": [str(here / "a.tif"), {"deep": str(here / "b.mpo")}],
         "bare": str(here / "photos"),
         "cell": stores.dataset_cells.cell_address(str(here / "pets"), 3, "image"),
@@ -274,7 +274,7 @@ def test_no_path_of_this_machine_leaves_whatever_it_names_and_wherever_it_stands
         for path in (path for path in (here / form).rglob("*") if path.is_file()):
             assert str(here).encode() not in path.read_bytes(), path
     (row,) = _rows(here / "imagefolder", "imagefolder")
-    assert (row["source_image"], row["labels"], row["bare"]) == ("p.jfif", "p.xml", "photos")
+    assert (row["source_image"], row["annotations"], row["bare"]) == ("p.jfif", "p.json", "photos")
     assert row["listed"] == ["a.tif", {"deep": "b.mpo"}] or row["listed"] == ["a.tif", '{"deep": "b.mpo"}']
     assert (row["cell"], row["slash"]) == ("pets-3", "/imagine a cat, v1.5")
 
@@ -382,6 +382,60 @@ def test_a_line_that_shows_a_columns_type_comes_first(shelf: Shelf) -> None:
     lines = (into / "train" / "metadata.jsonl").read_text().splitlines()
     assert [json.loads(line)["late"] for line in lines[:3]] == [None, "x", None]
     assert len(lines) == 6
+
+
+@pytest.mark.parametrize("form", ["webdataset", "imagefolder", "parquet"])
+def test_every_export_loads_whatever_its_first_rows_lack(
+    shelf: Shelf, load_dataset: Load, form: ExportFormat
+) -> None:
+    mask = shelf.folder / "mask.bmp"
+    Image.new("L", (64, 48), 3).save(mask)
+    rows: list[dict[str, Any]] = [
+        {"boxes": [], "note": None, "found": {"bbox": [], "area": None}},
+        {"boxes": [], "note": None, "found": None},
+        {"boxes": [[1, 2, 3, 4]], "box_classes": ["cat"], "note": "x", "found": {"bbox": [1], "area": None}},
+        {"boxes": [[1, 2, 3, 4]], "box_classes": ["cat"], "rare": 7, "mask": str(mask)},
+        {"boxes": [], "note": "y"},
+        {"boxes": [], "note": None},
+        {"boxes": [], "note": None},
+    ]
+    shelf.deliver(
+        *(
+            shelf.variant(f"v{n}", shelf.photo(f"{n}.{'jpg' if n % 2 else 'png'}"), **row)
+            for n, row in enumerate(rows)
+        )
+    )
+    told, into = exported(shelf, form, originals=True)
+    assert (told.pictures, told.originals, told.missing) == (7, 7, ())
+    found = load_dataset(form, into)["train"]
+    assert len(found) == 14
+    if form != "webdataset":
+        return
+    by_name = {row["json"]["file_name"]: row for row in found}
+    for number, row in enumerate(rows):
+        seen = by_name[f"images/v{number}.png"]
+        assert seen["png"].size == (100, 48)
+        boxes = [[37.0, 2.0, 3.0, 4.0]] if row["boxes"] else []
+        assert seen["json"]["boxes"] == boxes
+        assert seen["json"]["has_mask"] == ("mask" in row)
+        colours = sorted(seen["mask.png"].getcolors())
+        assert colours == ([(1728, 0), (3072, 3)] if "mask" in row else [(4800, 255)])
+        assert seen["json"]["note"] in (row.get("note"), row.get("note") or "")
+    originals = [row for name, row in by_name.items() if name.startswith("originals/")]
+    assert {Path(row["json"]["file_name"]).suffix for row in originals} == {".png", ".jpg"}
+    assert all(row["png"].size == (64, 48) for row in originals)
+    samples = _samples(sorted(map(str, (into / "train").iterdir())))
+    assert len({frozenset(sample) - {"__url__", "__key__"} for sample in samples}) == 1
+    assert any("3 pictures are named .png in the tar files" in note for note in told.notes)
+
+
+def test_rows_that_are_alike_stay_in_their_order_in_the_tar_files(shelf: Shelf) -> None:
+    a_street(shelf, sources=3)
+    told, into = exported(shelf, "webdataset")
+    assert [path.name for path in (into / "train").iterdir()] == ["00000.tar"]
+    assert told.notes == (
+        "where the source does not lie, masks say 0 (6 masks); --mask-outside N says it otherwise",
+    )
 
 
 def _samples(urls: list[str]) -> list[dict[str, Any]]:
