@@ -1,4 +1,5 @@
-"""A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it.
+"""A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it, or in
+one of the account's other jobs.
 
 Rule: looked at before the plan is for good. What other folders know is read by key, never by name, and a
 folder of the sandbox is compared with the sandbox's own.
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batcher import errors
+from batcher.api.account import Account
 from batcher.engine.reuse import ReusableFolder
 from batcher.job.manifest import Manifest
 from batcher.ledger import other_ledgers
+from batcher.ledger.account_file import folders_of
 from batcher.ledger.other_ledgers import PaidThere, PlanKeys
 from batcher.shard import Shard
 from batcher.storage import layout
 from batcher.storage.layout import OutputGroup
+from batcher.storage.user_state import account_path
 
 WIDEST_WAY = 40
 """What to do and what comes of it stand in two columns, as long as paths are short."""
@@ -47,15 +51,17 @@ def look(
     *,
     origin: str,
     reused: Sequence[ReusableFolder],
+    account: Account | None = None,
 ) -> PaidOutput | None:
     """Where half or more of the plan of this number in `connection`, which is about to enter `output`, is
     paid for at the API `origin`, and is not to be taken over from `reused`: of several folders the one that
-    has most; None: nowhere, or something is paid for in `output` itself already."""
+    has most. Those of the other jobs of `account` are asked too. None: nowhere, or something is paid for in
+    `output` itself already."""
     if other_ledgers.has_paid(connection):
         return None
     best: PaidOutput | None = None
     keys = PlanKeys(connection, plan)
-    for group in candidates(manifest, output):
+    for group in candidates(manifest, output, account):
         ledgers = [layout.ledger_path(folder) for folder in group.outputs]
         paid = other_ledgers.paid_in(keys, ledgers, origin, [one.ledger for one in reused])
         found = PaidOutput(group, paid)
@@ -64,16 +70,23 @@ def look(
     return best
 
 
-def candidates(manifest: Manifest, output: Path) -> Iterator[OutputGroup]:
-    """The output folders that are asked: those beside `output`, and beside the one that the manifest names.
-    Further ones (an account's other jobs) would come from here too."""
+def candidates(manifest: Manifest, output: Path, account: Account | None = None) -> Iterator[OutputGroup]:
+    """The output folders that are asked: those beside `output`, those beside the one that the manifest names,
+    and those of the account's other jobs on this machine."""
     seen = set()
-    for folder in (output, manifest.output.dir):
-        for group in layout.beside(folder):
+    far = [] if account is None else folders_of(account_path(account.name))
+    groups = [layout.beside(output), layout.beside(manifest.output.dir), map(_whole, far)]
+    for found in groups:
+        for group in found:
             others = tuple(one for one in group.outputs if one != output)
             if others and others not in seen:
                 seen.add(others)
                 yield OutputGroup(group.folder, others, whole=group.whole)
+
+
+def _whole(folder: Path) -> OutputGroup:
+    """A job's folder, or of one that is gone no folder at all."""
+    return OutputGroup(folder, (folder,) if layout.ledger_path(folder).is_file() else (), whole=True)
 
 
 def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandbox: bool) -> list[str]:
@@ -128,9 +141,10 @@ def refuse(
     reused: Sequence[ReusableFolder],
     shard: Shard | None,
     sandbox: bool,
+    account: Account | None = None,
 ) -> None:
     """Raises PaidElsewhere where a run here would pay again for what another folder has."""
-    found = look(connection, plan, manifest, output, origin=origin, reused=reused)
+    found = look(connection, plan, manifest, output, origin=origin, reused=reused, account=account)
     if found is not None:
         lines = refusal(found, manifest, shard=shard, sandbox=sandbox)
         raise errors.PaidElsewhere(*lines, "nothing was submitted")

@@ -170,7 +170,15 @@ def outlook(
                 plan_counts.mark_failed(connection)
         warnings += [*planned.warnings, *_renaming(manifest, connection, path)]
         if origin and not pay_again:
-            elsewhere = paid_elsewhere.look(connection, 1, manifest, output, origin=origin, reused=folders)
+            elsewhere = paid_elsewhere.look(
+                connection,
+                1,
+                manifest,
+                output,
+                origin=origin,
+                reused=folders,
+                account=None if sandbox else account,
+            )
             if elsewhere:
                 first, *ways = paid_elsewhere.refusal(elsewhere, manifest, shard=shard, sandbox=sandbox)
                 listed = "; ".join(" ".join(way.split()) for way in ways)

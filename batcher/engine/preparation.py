@@ -150,6 +150,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
                     reused=reused,
                     shard=options.shard,
                     sandbox=context.is_sandbox,
+                    account=None if context.is_sandbox else context.account,
                 )
 
         planned = planning.plan_into(

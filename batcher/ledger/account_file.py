@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -265,6 +265,12 @@ class AccountFile:
             ).fetchone()
         return int(row[0]), int(row[1])
 
+    def folders(self) -> list[Path]:
+        """The output folders of every job that ever ran, forgotten ones too, the latest at the head."""
+        with account_errors(self.path):
+            rows = self._connection.execute("SELECT folder FROM jobs ORDER BY seen_at DESC").fetchall()
+        return list(dict.fromkeys(Path(folder) for (folder,) in rows))
+
     def forget(self, job: str) -> None:
         """The job is listed no more; what it spent today and this month counts all the same."""
         with self._transaction() as connection:
@@ -289,6 +295,17 @@ SELECT id, folder, name, manifest, pid, beat, seen_at, total, done, spent, ended
        (SELECT CAST(total(spent) AS INTEGER) FROM spending s WHERE s.job = jobs.id AND s.day >= ?2)
 FROM jobs WHERE NOT forgotten ORDER BY seen_at DESC, folder
 """
+
+
+def folders_of(path: Path) -> list[Path]:
+    """The output folders that the file of an account knows; none where it is missing or cannot be used."""
+    if not path.exists():
+        return []
+    try:
+        with closing(AccountFile(path)) as file:
+            return file.folders()
+    except errors.AccountFileError:
+        return []
 
 
 def _others(connection: sqlite3.Connection, job: str, today: int, month: int, at: float) -> Others:

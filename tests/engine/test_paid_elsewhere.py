@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 import pytest
 
 from batcher import errors
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
 from batcher.engine import outlook
 from batcher.engine.options import SANDBOX_ORIGIN
 from batcher.job.manifest import Manifest
 from batcher.sandbox import Sandbox
 from batcher.shard import Shard
 from batcher.storage import layout
-from tests.support.harness import Harness
+from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
 
 TASKS = 12
@@ -76,6 +79,24 @@ async def test_what_is_planned_or_failed_elsewhere_is_not_paid_for_and_what_is_u
         connection.close()
         with pytest.raises(errors.PaidElsewhere, match=r"5 of 10 tasks are paid for \(5 under way\)"):
             await harness.run(server, job(harness, "third", 10))
+
+
+async def test_the_accounts_other_jobs_are_asked_wherever_they_lie(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=2) as server:
+        harness.output = harness.folder / "far" / "away" / "streets"
+        await harness.run(server, harness.manifest(TASKS, name="streets"))
+        moved = job(harness, "streets")
+        with pytest.raises(errors.PaidElsewhere, match=r"12 of 12 tasks .* in .*far/away/streets"):
+            await harness.run(server, moved)
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+        found = outlook(moved, harness.output, origin=server.url, account=account)
+        assert [one for one in found.warnings if "`run` refuses this: 12 of 12 tasks" in one]
+        another = Account(Endpoints(server.url, server.url, server.url), "SG_ffffffffffffffff")
+        assert not outlook(moved, harness.output, origin=server.url, account=another).warnings
+        shutil.rmtree(harness.folder / "far")
+        assert (await harness.run(server, moved)).images == TASKS
 
 
 async def test_a_plan_that_is_only_looked_at_says_what_a_run_would(
