@@ -5,6 +5,8 @@ Rule: each can be typed as it stands, where a job.yaml lies.
 
 from __future__ import annotations
 
+import inspect
+
 import click
 
 EXAMPLES = {
@@ -40,5 +42,5 @@ def with_example(name: str, command: click.Command) -> click.Command:
     if example is not None and f"$ {example}" not in (command.help or ""):
         command.short_help = command.get_short_help_str(200)
         # Click folds no paragraph that begins with \b.
-        command.help = f"\b\n$ {example}\n\n{command.help}"
+        command.help = f"\b\n$ {example}\n\n{inspect.cleandoc(command.help or '')}"
     return command

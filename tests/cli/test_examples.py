@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import click
@@ -15,9 +16,12 @@ from batcher.cli.examples import EXAMPLES
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_begins_with_an_example_of_the_command(name: str) -> None:
     for _ in range(2):
-        lines = CliRunner().invoke(root, [name, "--help"], prog_name="batcher").output.splitlines()
+        told = CliRunner().invoke(root, [name, "--help"], prog_name="batcher").output
+        lines = told.splitlines()
         assert lines[0].startswith(f"Usage: batcher {name}")
         assert lines[2].strip() == f"$ {EXAMPLES[name]}"
+        prose = told.partition("Options:")[0]
+        assert not re.search(r"\S {2,}\S", prose), "its paragraphs are one block, folded"
         assert sum("$ batcher" in line for line in lines) == 1
 
 
