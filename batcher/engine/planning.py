@@ -21,6 +21,7 @@ from batcher.job.diagnostics import Diagnostics, RowSink, Warn
 from batcher.job.inputs import InputsContext
 from batcher.job.labels.categories import CategoryTable
 from batcher.job.labels.label_checks import check_labels
+from batcher.job.labels.mask_colours import MaskColours
 from batcher.job.manifest import Manifest
 from batcher.job.manifest.templates import compile_template
 from batcher.job.near_files import NearFiles
@@ -196,11 +197,21 @@ def expanded(
         else unknown_text(manifest.model, listing, (one.slug for one in catalog.models(manifest.folder))),
         composed=composed.note,
     )
-    yield from plan.expand(manifest, model, rows, plan_context, diagnostics)
+    masks = MaskColours(_mask_parameters(model))
+    for task in plan.expand(manifest, model, rows, plan_context, diagnostics):
+        masks.look(task)
+        yield task
+    if told := masks.sentence():
+        warn(told)
     if conflict := categories.conflict():
         warn(conflict)
     if note := context.near_files.note():
         warn(note)
+
+
+def _mask_parameters(model: Model | None) -> Iterator[str]:
+    """The parameters that take a mask."""
+    return (one.name for one in (model.parameters.values() if model else ()) if one.media == "mask")
 
 
 def _picture_columns(manifest: Manifest) -> tuple[str, ...]:

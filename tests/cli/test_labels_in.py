@@ -176,3 +176,18 @@ def test_what_looks_like_labels_and_is_not_carried_is_told_by_name(
     assert f"labels may lie beside the pictures ({folder}/photos/cat.xml), and are not read" in planned(
         capsys
     )
+
+
+def test_a_palette_mask_that_goes_as_the_mask_of_what_is_painted_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = Image.frombytes("P", SIZE, bytes(place % 4 for place in range(SIZE[0] * SIZE[1])))
+    mask.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
+    picture(folder / "voc/JPEGImages/cat.png")
+    (folder / "voc/SegmentationClass").mkdir()
+    mask.save(folder / "voc/SegmentationClass/cat.png")
+    Path("job.yaml").write_text(
+        "model: sd1.5-inpainting\ninputs: {dataset: voc}\n"
+        'params: {image: "{{ image }}", mask: "{{ mask }}", prompt: x}\n'
+    )
+    assert "4 colours, not black and white" in planned(capsys)

@@ -5,6 +5,7 @@ files is read here.
     label_files.py    the label file that a row names: YOLO, Pascal VOC
     voc_file.py       a Pascal VOC annotation
     uncarried.py      what looks like labels and is not carried
+    mask_colours.py   masks of classes that go as masks of what is painted anew
     label_checks.py   rows whose labels cannot be read, told before their picture is paid for
 
 Rule: what a label means in a delivered picture is computed in `geometry`, which reads nothing.
