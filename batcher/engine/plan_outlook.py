@@ -37,7 +37,7 @@ from batcher.engine.planning import (
 from batcher.job.catalog.provider_list import kept_list, retired_text
 from batcher.job.labels.categories import CategoryTable
 from batcher.job.manifest import Manifest
-from batcher.ledger import database, plan_sample, plan_writer
+from batcher.ledger import corrected_labels, database, plan_sample, plan_writer
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.shard import Shard
@@ -168,7 +168,11 @@ def outlook(
             with database.disk_errors(path):
                 connection.execute("ATTACH ? AS known", (_read_only(path),))
                 plan_counts.mark_failed(connection)
-        warnings += [*planned.warnings, *_renaming(manifest, connection, path)]
+        warnings += [
+            *planned.warnings,
+            *_renaming(manifest, connection, path),
+            *_corrected(manifest, connection, path),
+        ]
         if origin and not pay_again:
             elsewhere = paid_elsewhere.look(
                 connection,
@@ -233,6 +237,15 @@ def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem
 
 def _read_only(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def _corrected(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:
+    """How many delivered pictures have other labels than when they came, from the ledger that is attached."""
+    model = model_of(manifest)
+    if model is None or model.geometry is None or not path.exists():
+        return []
+    with database.disk_errors(path):
+        return [*filter(None, [corrected_labels.outlook(connection, 1, model.geometry.input, "known")])]
 
 
 def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:

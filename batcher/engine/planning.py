@@ -31,6 +31,7 @@ from batcher.job.sources.cell_locator import CellLocator
 from batcher.job.sources.source_kind import is_local_picture
 from batcher.ledger import composed_files, label_categories, mask_outside, plan_writer, prompt_templates
 from batcher.ledger.composed_files import ComposedFiles
+from batcher.ledger.corrected_labels import CorrectedLabels, correct
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.ledger.plan_writer import PlanResult
@@ -105,11 +106,14 @@ def plan_into(
     sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
     digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
     duplicates = DuplicateCounter(ledger.connection)
-    categories = CategoryTable()
+    categories, labels = CategoryTable(), CorrectedLabels()
 
     def at_end(connection: sqlite3.Connection, number: int) -> None:
         check(connection, number)
         label_categories.note(connection, categories.categories)
+        model = model_of(manifest)
+        if model is not None and model.geometry is not None:
+            correct(connection, number, model.geometry.input, labels)
 
     try:
         with ComposedFiles(ledger.connection, notes) as composed:
@@ -126,7 +130,7 @@ def plan_into(
             )
     except errors.ManifestError as error:
         raise with_lines(manifest, error) from error
-    for warning in planned.warnings:
+    for warning in (*planned.warnings, *filter(None, [labels.sentence()])):
         warn(warning)
     paid = sum(n for state, n in ledger.counts.items() if state not in UNPAID)
     for warning in of_names(manifest, ledger.meta(NAMED_BY), paid):

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batcher.job.geometry import LABEL_COLUMNS, are_objects
 from batcher.job.labels import names_label_file
@@ -20,6 +20,9 @@ from batcher.ledger import database, placements
 from batcher.ledger.plan_models import PlanModels
 from batcher.ledger.totals import PERHAPS_PAID, SHORT, SHORTFALL, credits
 from batcher.task import State
+
+if TYPE_CHECKING:  # only exports read label files
+    from batcher.ledger.corrected_labels import CorrectedLabels
 
 DELIVERED = """
 SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, {file}, t.key,
@@ -89,15 +92,19 @@ REJECTION = "SELECT reason, rejected_by, rejected_at FROM tasks WHERE key = ?"
 
 
 def pictures(
-    connection: sqlite3.Connection, tasks: Collection[int] | None = None, *, state: State = State.DONE
+    connection: sqlite3.Connection,
+    tasks: Collection[int] | None = None,
+    *,
+    state: State = State.DONE,
+    corrected: CorrectedLabels | None = None,
 ) -> Iterator[DeliveredPicture]:
     """Each delivered picture of tasks that are done, or in another state, in the plan's order; of these tasks
-    only, if given."""
+    only, if given; with its labels as `corrected` reads them anew."""
     only = "" if tasks is None else f" AND t.id IN ({','.join(str(int(task)) for task in tasks)})"
     folder, _ = database.folder_of_files(connection)
     file = f"{folder} || '/' || f.name, f.sha256, f.width, f.height"
     which = f"f.delivered_at IS NOT NULL AND t.state = '{state}'{only}"
-    return _pictures(connection, file, which, {}, newest=tasks is not None)
+    return _pictures(connection, file, which, {}, newest=tasks is not None, corrected=corrected)
 
 
 def coming(
@@ -112,7 +119,13 @@ def coming(
 
 
 def _pictures(
-    connection: sqlite3.Connection, file: str, which: str, values: Mapping[str, Any], *, newest: bool
+    connection: sqlite3.Connection,
+    file: str,
+    which: str,
+    values: Mapping[str, Any],
+    *,
+    newest: bool,
+    corrected: CorrectedLabels | None = None,
 ) -> Iterator[DeliveredPicture]:
     """`newest`: the ledger is known to be of the newest schema; one that is only read may be older."""
     kept = newest or _has(connection, "source_pictures")
@@ -132,6 +145,8 @@ def _pictures(
         source, body, inputs = json.loads(columns), json.loads(params), json.loads(media)
         line = _line(model, source, body, inputs, *row)
         rule = partial(models.geometry, model)
+        if corrected is not None and (shape := rule()) is not None:
+            facts = corrected.of(facts, source, body.get(shape.input))
         line |= placements.of_picture(rule, facts, source, body, (line["width"], line["height"]))
         yield DeliveredPicture(name, source, body, inputs, line, size or 0)
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from batcher import errors
-from batcher.job.geometry import LabelError, Size
+from batcher.job.geometry import LabelError, Labels, Size
 from batcher.job.labels import label_file, read_label_file
 from batcher.ledger.plan_models import present_geometry
 from batcher.storage import pictures, stores
 from batcher.storage.addresses import is_stored
 from batcher.task import Task
 
+OF_LABELS = frozenset({"boxes", "classes", "polygons", "attributes", "problem"})
+"""What is kept of a label file; the rest is of the picture."""
 KEEP = "INSERT OR REPLACE INTO source_pictures VALUES (?, ?)"
 
 
@@ -113,12 +116,22 @@ def _facts(size: Size, label_path: str | None) -> str:
     facts: dict[str, Any] = {"width": size[0], "height": size[1]}
     if label_path is not None:
         try:
-            labels = read_label_file(label_path, size)
-            facts |= {"boxes": labels.boxes, "classes": labels.classes}
-            if labels.polygons is not None:
-                facts["polygons"] = labels.polygons
-            if labels.attributes is not None:
-                facts["attributes"] = labels.attributes
+            facts |= of_labels(read_label_file(label_path, size))
         except LabelError as error:
             facts["problem"] = f"{label_path}: {error}"
+    return as_text(facts)
+
+
+def of_labels(labels: Labels) -> dict[str, Any]:
+    """What is kept of the labels of a file."""
+    facts: dict[str, Any] = {"boxes": labels.boxes, "classes": labels.classes}
+    if labels.polygons is not None:
+        facts["polygons"] = labels.polygons
+    if labels.attributes is not None:
+        facts["attributes"] = labels.attributes
+    return facts
+
+
+def as_text(facts: Mapping[str, Any]) -> str:
+    """As the ledger has them."""
     return json.dumps(facts, separators=(",", ":"))

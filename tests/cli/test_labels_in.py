@@ -191,3 +191,33 @@ def test_a_palette_mask_that_goes_as_the_mask_of_what_is_painted_is_told(
         'params: {image: "{{ image }}", mask: "{{ mask }}", prompt: x}\n'
     )
     assert "4 colours, not black and white" in planned(capsys)
+
+
+def test_a_corrected_label_file_reaches_the_picture_that_is_delivered(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def label(x: float) -> None:
+        row = f"1 {(x + 5) / SIZE[0]} {5 / SIZE[1]} {10 / SIZE[0]} {6 / SIZE[1]}"
+        (folder / "photos/cat.txt").write_text(row)
+
+    def exported(to: str) -> dict[str, Any]:
+        assert ended(["export", "out-sandbox", "--to", "imagefolder", "-o", to]) == 0
+        (line,) = next(Path(to).rglob("metadata.jsonl")).read_text().splitlines()
+        return dict(json.loads(line))
+
+    label(20)
+    job('{images: photos/*.png, companions: {labels: "photos/{{ stem }}.txt"}}')
+    (before,) = delivered()
+    assert before["source_boxes"] == [[20, 2, 10, 6]]
+    label(4)
+    assert exported("one")["boxes"] != before["boxes"]
+    told = "the labels of 1 delivered picture have changed since"
+    assert told in capsys.readouterr().out
+    Path("job.yaml").write_text(Path("job.yaml").read_text().replace("dir: out", "dir: out-sandbox"))
+    assert told in planned(capsys)
+    Path("job.yaml").write_text(Path("job.yaml").read_text().replace("dir: out-sandbox", "dir: out"))
+    (line,) = delivered()
+    moved(line)
+    (folder / "photos/cat.txt").write_text("no labels")
+    assert exported("two")["boxes"] == line["boxes"]
+    assert told not in capsys.readouterr().out

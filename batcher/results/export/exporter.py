@@ -241,6 +241,7 @@ class _Export:
             one = len(unmatched) == 1
             entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
             notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
+        notes += filter(None, [self.leaving.corrected.sentence()])
         if self.options.to in OF_OBJECTS:
             notes += self.first.objects.notes
         elif unreadable := self.leaving.unreadable:

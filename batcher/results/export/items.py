@@ -16,6 +16,7 @@ from typing import Any, Self
 from batcher.job.geometry import LABEL_COLUMNS, Geometry, are_objects
 from batcher.job.labels import names_label_file
 from batcher.ledger import records
+from batcher.ledger.corrected_labels import CorrectedLabels
 from batcher.ledger.plan_models import PlanModels
 from batcher.ledger.records import DeliveredPicture
 from batcher.results.export.exclusion import Exclusion
@@ -96,6 +97,8 @@ class ExportItems:
         self.excluded = 0
         self.unreadable: list[str] = []
         self.unplaced_masks = 0
+        self.corrected = CorrectedLabels(stored=False)
+        """What is in an object store was read anew by the last plan."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +110,7 @@ class ExportItems:
 
     def looked(self) -> Iterator[ExportItem]:
         """Every variant, to be learned from."""
-        for picture in records.pictures(self._connection):
+        for picture in records.pictures(self._connection, corrected=self.corrected):
             if self._exclusion.excludes(picture):
                 self.excluded += 1
                 continue
@@ -126,10 +129,14 @@ class ExportItems:
         for rejected in records.rejected_pictures(self._connection):
             self._exclusion.excludes(rejected)
 
+    def _pictures_again(self) -> Iterator[DeliveredPicture]:
+        """Every delivered picture; what is corrected was counted when it was looked at."""
+        return records.pictures(self._connection, corrected=CorrectedLabels(stored=False))
+
     def leading(self, names: Collection[str]) -> Iterator[ExportItem]:
         """The variants of these names."""
         waiting = set(names)
-        for picture in records.pictures(self._connection) if waiting else ():
+        for picture in self._pictures_again() if waiting else ():
             if Path(str(picture.line["file_name"])).name in waiting and not self._exclusion.excludes(picture):
                 item = self._variant(picture)
                 yield item
@@ -140,7 +147,7 @@ class ExportItems:
     def items(self, without: Collection[str] = ()) -> Iterator[ExportItem]:
         """Every variant but those of the names in `without`, and after the first of each source the source
         itself, where it is a file."""
-        for picture in records.pictures(self._connection):
+        for picture in self._pictures_again():
             if self._exclusion.excludes(picture):
                 continue
             item = self._variant(picture)

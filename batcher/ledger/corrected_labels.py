@@ -1,0 +1,102 @@
+"""Label files that were corrected after their picture was delivered: read anew at each plan and each export.
+
+Rule: a picture shows what it shows, and its labels are what its file says now. A file that is gone, or cannot
+be read any more, changes nothing: what was known of it when the picture came stays.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from batcher.job.geometry import LabelError, Size
+from batcher.job.labels import label_file, read_label_file
+from batcher.ledger import source_facts
+from batcher.storage.addresses import is_stored
+
+HELD = 10_000
+"""Files whose labels are kept: a picture has a row for each variant of it."""
+KEPT = """
+SELECT known.id, t.columns, t.params, k.facts
+FROM {known}source_pictures k JOIN {known}tasks known ON known.id = k.task
+JOIN main.tasks t ON t.key = known.key
+WHERE t.plan = ? AND t.columns LIKE '%"labels":%'
+"""
+
+
+class CorrectedLabels:
+    """Reads label files anew. `changed` is how many pictures had other labels before."""
+
+    def __init__(self, *, stored: bool = True) -> None:
+        """`stored`: those in object stores too, a request each."""
+        self.changed = 0
+        self._stored = stored
+        self._read = lru_cache(maxsize=HELD)(_labels)
+
+    def of(self, facts: str | None, columns: Mapping[str, Any], source: Any) -> str | None:
+        """What is known of a source picture, with the labels that its file says now; `source` is where the
+        picture lies."""
+        path = label_file(columns, source) if facts and isinstance(source, str) else None
+        if facts is None or path is None or (is_stored(path) and not self._stored):
+            return facts
+        recorded = json.loads(facts)
+        now = self._read(path, (recorded["width"], recorded["height"]))
+        known = {key: value for key, value in recorded.items() if key in source_facts.OF_LABELS}
+        if now is None or known == now:
+            return facts
+        self.changed += 1
+        size = {key: value for key, value in recorded.items() if key not in source_facts.OF_LABELS}
+        return source_facts.as_text(size | now)
+
+    def sentence(self) -> str:
+        """How many were, in a sentence; empty: none was."""
+        if not self.changed:
+            return ""
+        labels = (
+            "the labels of 1 delivered picture have"
+            if self.changed == 1
+            else f"the labels of {self.changed:,} delivered pictures have"
+        )
+        return f"{labels} changed since: their boxes are those of the label files as they are now"
+
+
+def found(
+    connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels, *, known: str = ""
+) -> Iterator[tuple[int, str]]:
+    """The tasks of the plan of this number whose label file says something else now than the ledger (attached
+    as `known`, else this one) knows, and what is known of their source then. `parameter` holds the picture.
+    """
+    query = KEPT.format(known=known and f"{known}.")
+    for task, columns, params, facts in connection.execute(query, (plan,)).fetchall():
+        now = labels.of(facts, json.loads(columns), json.loads(params).get(parameter))
+        if now is not None and now != facts:
+            yield task, now
+
+
+def correct(connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels) -> None:
+    """Writes them down, inside the transaction that is open."""
+    connection.executemany(source_facts.KEEP, list(found(connection, plan, parameter, labels)))
+
+
+def outlook(connection: sqlite3.Connection, plan: int, parameter: str, known: str) -> str:
+    """How many delivered pictures have other labels now, in a sentence; empty: none."""
+    look = f"SELECT 1 FROM {known}.sqlite_master WHERE name = 'source_pictures'"
+    if connection.execute(look).fetchone() is None:  # a ledger of the first schema, which is only read
+        return ""
+    labels = CorrectedLabels()
+    for _ in found(connection, plan, parameter, labels, known=known):
+        pass
+    return labels.sentence()
+
+
+def _labels(path: str, size: Size) -> dict[str, Any] | None:
+    """As JSON gives it back; None where the file cannot be read."""
+    try:
+        text = source_facts.as_text(source_facts.of_labels(read_label_file(path, size)))
+    except LabelError:
+        return None
+    read: dict[str, Any] = json.loads(text)
+    return read
