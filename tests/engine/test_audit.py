@@ -125,7 +125,7 @@ async def test_another_jobs_requests_of_the_account_do_not_count(
         await harness.run(server, harness.manifest(3))
         (tmp_path / "other").mkdir()
         other = Harness(tmp_path / "other", harness.now)
-        await other.run(server, other.manifest(5))
+        await other.run(server, other.manifest(5, params={"prompt": "a lane in {{ place }}"}))
         found, _ = await audited(harness, server)
     assert (found.exit_code, found.statement.requests) == (0, 3)
 
