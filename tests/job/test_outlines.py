@@ -159,6 +159,16 @@ def test_annotations_are_carried_with_all_that_stands_there() -> None:
     assert rle.from_json(found["box_rles"][2]) == rle.Rle(20, 20, (120, 80, 200))
 
 
+def test_an_object_that_is_cut_is_truncated_where_its_data_set_says_of_objects_whether_they_are() -> None:
+    boxes = [[0, 0, 20, 20], [30, 0, 10, 10]]
+    placement = Placement(-10, 0, 64, 48)
+    for said in ("truncated", "score"):
+        labels = from_columns(boxes, attributes=[{said: 0}, {said: 0}])
+        carried = carry(labels, (64, 48), placement, (64, 48)).attributes
+        assert carried == ({said: 1 if said == "truncated" else 0}, {said: 0})
+    assert carry(from_columns(boxes), (64, 48), placement, (64, 48)).attributes is None
+
+
 def test_what_is_read_of_columns_is_what_was_written_there() -> None:
     labels = Labels(
         ((1.0, 2.0, 3.0, 4.0), (5.0, 5.0, 2.0, 2.0)),

@@ -17,7 +17,7 @@ is no box any more. Its class, outline, mask and attributes go with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -37,6 +37,8 @@ LABEL_COLUMNS = ("boxes", "box_classes", "box_polygons", "box_rles", "box_attrib
 """The columns of a picture's objects."""
 CLASS_KEYS = ("category_id", "category", "categories", "label", "labels")
 """What the class of an annotation is called."""
+TRUNCATED = "truncated"
+"""The attribute by which Pascal VOC says that a box is not all of its object."""
 NO_ATTRIBUTES = frozenset(
     {*CLASS_KEYS, "bbox", "segmentation", "area", "image_id", "keypoints", "num_keypoints"}
 )
@@ -174,6 +176,7 @@ def carry(labels: Labels, source: Size, placement: Placement, output: Size) -> L
     )
     boxes: list[Box] = []
     kept: list[int] = []
+    cut: set[int] = set()
     for number, (x, y, width, height) in enumerate(labels.boxes):
         x_min = max(visible[0], placement.x + x * across)
         top = max(visible[1], placement.y + y * down)
@@ -182,6 +185,8 @@ def carry(labels: Labels, source: Size, placement: Placement, output: Size) -> L
         if right - x_min >= LEAST and bottom - top >= LEAST:
             boxes.append((x_min, top, right - x_min, bottom - top))
             kept.append(number)
+            if max(width * across - (right - x_min), height * down - (bottom - top)) >= LEAST:
+                cut.add(number)
     by = (placement.x, placement.y)
 
     def clipped(outline: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
@@ -196,8 +201,17 @@ def carry(labels: Labels, source: Size, placement: Placement, output: Size) -> L
         _of(labels.classes, kept),
         None if outlines is None else tuple(map(clipped, outlines)),
         None if masks is None else tuple(map(laid, masks)),
-        _of(labels.attributes, kept),
+        _of(_truncated(labels.attributes, cut), kept),
     )
+
+
+def _truncated(
+    attributes: tuple[Mapping[str, Any], ...] | None, cut: Container[int]
+) -> tuple[Mapping[str, Any], ...] | None:
+    """The attributes, where those of a data set that says which objects are cut say it of these too."""
+    if attributes is None or not any(TRUNCATED in one for one in attributes):
+        return attributes
+    return tuple({**one, TRUNCATED: 1} if number in cut else one for number, one in enumerate(attributes))
 
 
 def _of(column: tuple[_Cell, ...] | None, kept: Sequence[int]) -> tuple[_Cell, ...] | None:
