@@ -24,6 +24,7 @@ from batcher.engine.plan_counts import PlanCounts
 from batcher.engine.planning import (
     NAMED_BY,
     UNPAID,
+    ExpansionContext,
     api_of,
     expanded,
     left_out_text,
@@ -139,18 +140,14 @@ def outlook(
                 since = manifest_edit.last_run(path)
                 plan_writer.copy_paid_tasks(connection, _read_only(path), since)
         sink = None if strict else plan_writer.LeftOutRows(connection)
-        digests, composed = DigestCache(connection, uploads.check_whole), ComposedFiles(connection, None)
+        asked = ExpansionContext(
+            digests=DigestCache(connection, uploads.check_whole),
+            composed=ComposedFiles(connection, None),
+            duplicates=DuplicateCounter(connection),
+            categories=CategoryTable(),
+        )
         tasks = OnlyNew(manifest, own).tasks(
-            expanded(
-                manifest,
-                digests,
-                composed,
-                DuplicateCounter(connection),
-                CategoryTable(),
-                warnings.append,
-                sink,
-            ),
-            warnings.append,
+            expanded(manifest, asked, warnings.append, sink), warnings.append
         )
         try:
             planned = plan_writer.plan(

@@ -7,7 +7,8 @@ where nobody listens for that, one wrong row is an error of the whole.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batcher import errors
@@ -18,7 +19,7 @@ from batcher.job import catalog, inputs, plan
 from batcher.job.catalog import Model
 from batcher.job.catalog.provider_list import kept_list, retired_text, unknown_text
 from batcher.job.diagnostics import Diagnostics, RowSink, Warn
-from batcher.job.inputs import InputsContext
+from batcher.job.inputs import InputsContext, NewFiles
 from batcher.job.labels.categories import CategoryTable
 from batcher.job.labels.label_checks import check_labels
 from batcher.job.labels.mask_colours import MaskColours
@@ -29,12 +30,20 @@ from batcher.job.plan import PlanContext
 from batcher.job.row import Row
 from batcher.job.sources.cell_locator import CellLocator
 from batcher.job.sources.source_kind import is_local_picture
-from batcher.ledger import composed_files, label_categories, mask_outside, plan_writer, prompt_templates
+from batcher.ledger import (
+    composed_files,
+    label_categories,
+    mask_outside,
+    plan_growth,
+    plan_writer,
+    prompt_templates,
+)
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.corrected_labels import CorrectedLabels, correct
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.ledger.plan_writer import PlanResult
+from batcher.ledger.planned_files import MOST_TASKS, NotGrown, PlannedFiles
 from batcher.ledger.totals import credits, micro
 from batcher.shard import Shard
 from batcher.storage import layout
@@ -97,49 +106,134 @@ def plan_into(
     """
     if retired := retired_text(manifest.model, kept_list()):
         warn(retired)
-    fingerprint = inputs.fingerprint(manifest, strict=strict)
-    notes = layout.composed_files_path(ledger.path)
-    if ledger.meta("fingerprint") == fingerprint and composed_files.unchanged(
-        ledger.connection, notes, NearFiles().find
-    ):
-        return None
-    sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
-    digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
-    duplicates = DuplicateCounter(ledger.connection)
-    categories, labels = CategoryTable(), CorrectedLabels()
-
-    def at_end(connection: sqlite3.Connection, number: int) -> None:
-        check(connection, number)
-        label_categories.note(connection, categories.categories)
-        model = model_of(manifest)
-        if model is not None and model.geometry is not None:
-            correct(connection, number, model.geometry.input, labels)
-
-    try:
-        with ComposedFiles(ledger.connection, notes) as composed:
-            planned = ledger.plan(
-                OnlyNew(manifest, ledger.connection).tasks(
-                    expanded(manifest, digests, composed, duplicates, categories, warn, sink), warn
-                ),
-                fingerprint,
-                shard=shard,
-                progress=progress,
-                settled=lambda: composed.finish() and digests.settled,
-                replace=lambda connection, number: replacements.look(connection, manifest, number, warn),
-                check=at_end,
-            )
-    except errors.ManifestError as error:
-        raise with_lines(manifest, error) from error
-    for warning in (*planned.warnings, *filter(None, [labels.sentence()])):
-        warn(warning)
-    paid = sum(n for state, n in ledger.counts.items() if state not in UNPAID)
-    for warning in of_names(manifest, ledger.meta(NAMED_BY), paid):
-        warn(warning)
-    ledger.set_meta(NAMED_BY, manifest.output.name or "")
+    listing = layout.planned_files_path(ledger.path) if shard is None else None
+    with PlannedFiles(ledger.connection, listing) as files:
+        found = inputs.fingerprints(manifest, strict=strict, files=files)
+        notes = layout.composed_files_path(ledger.path)
+        if ledger.meta("fingerprint") == found.whole and composed_files.unchanged(
+            ledger.connection, notes, NearFiles().find
+        ):
+            return None
+        planning = _Planning(ledger, manifest, files, found, strict, progress, check)
+        planned = planning.grown(warn) or planning.whole(warn, shard)
     outside = manifest.output.mask_outside
+    ledger.set_meta(NAMED_BY, manifest.output.name or "")
     ledger.set_meta(mask_outside.NOTE, "" if outside is None else str(outside))
     ledger.set_meta(prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
     return planned
+
+
+class _Planning:
+    """One planning, whose sources and their files are known."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        manifest: Manifest,
+        files: PlannedFiles,
+        found: inputs.Fingerprints,
+        strict: bool,
+        progress: Callable[[int], None],
+        check: Callable[[sqlite3.Connection, int], None],
+    ) -> None:
+        self._ledger = ledger
+        self._manifest = manifest
+        self._files = files
+        self._found = found
+        self._sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
+        self._progress = progress
+        self._check = check
+        self._labels = CorrectedLabels()
+
+    def grown(self, warn: Warn) -> PlanResult | None:
+        """The present plan, and with it what is new; None where more than new files make the difference."""
+        ledger, files = self._ledger, self._files
+        new = files.grown(self._found.rest)
+        if new is None or not ledger.read(plan_growth.can_grow):
+            return None
+        if ledger.meta(NAMED_BY) != (self._manifest.output.name or ""):
+            return None
+        digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
+        composed, categories = ComposedFiles(ledger.connection, None), CategoryTable()
+        duplicates = files.noted(DuplicateCounter(ledger.connection), most=MOST_TASKS)
+        warnings: list[str] = []
+
+        def settled() -> bool:
+            files.finish(self._found.rest, warnings, settled=digests.settled)
+            return digests.settled
+
+        def at_end(connection: sqlite3.Connection, number: int) -> None:
+            if composed.any_noted or categories.categories:
+                raise NotGrown
+            replacements.look(connection, self._manifest, number, warnings.append)
+            files.take_over(warnings)
+            self._check(connection, number)
+            self._correct_labels(connection, number)
+
+        asked = ExpansionContext(digests, composed, duplicates, categories, new)
+        try:
+            planned = ledger.grow(
+                expanded(self._manifest, asked, warnings.append, self._sink),
+                self._found.whole,
+                progress=self._progress,
+                settled=settled,
+                check=at_end,
+            )
+        except (NotGrown, errors.ManifestError):
+            return None  # what is wrong, a plan of everything tells
+        for warning in (*warnings, *filter(None, [self._labels.sentence()])):
+            warn(warning)
+        return planned
+
+    def whole(self, warn: Warn, shard: Shard | None) -> PlanResult:
+        """Everything anew."""
+        ledger, manifest, files = self._ledger, self._manifest, self._files
+        digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
+        duplicates = files.noted(DuplicateCounter(ledger.connection))
+        categories, warnings = CategoryTable(), list[str]()
+
+        def told(sentence: str) -> None:
+            warnings.append(sentence)
+            warn(sentence)
+
+        def at_end(connection: sqlite3.Connection, number: int) -> None:
+            self._check(connection, number)
+            label_categories.note(connection, categories.categories)
+            self._correct_labels(connection, number)
+
+        with ComposedFiles(ledger.connection, layout.composed_files_path(ledger.path)) as composed:
+
+            def settled() -> bool:
+                is_settled = composed.finish() and digests.settled
+                files.finish(self._found.rest, warnings, settled=is_settled)
+                return is_settled
+
+            asked = ExpansionContext(digests, composed, duplicates, categories)
+            try:
+                planned = ledger.plan(
+                    OnlyNew(manifest, ledger.connection).tasks(
+                        expanded(manifest, asked, told, self._sink), told
+                    ),
+                    self._found.whole,
+                    shard=shard,
+                    progress=self._progress,
+                    settled=settled,
+                    replace=lambda connection, number: replacements.look(connection, manifest, number, told),
+                    check=at_end,
+                )
+            except errors.ManifestError as error:
+                raise with_lines(manifest, error) from error
+        for warning in (*planned.warnings, *filter(None, [self._labels.sentence()])):
+            warn(warning)
+        paid = sum(n for state, n in ledger.counts.items() if state not in UNPAID)
+        for warning in of_names(manifest, ledger.meta(NAMED_BY), paid):
+            warn(warning)
+        return planned
+
+    def _correct_labels(self, connection: sqlite3.Connection, number: int) -> None:
+        model = model_of(self._manifest)
+        if model is not None and model.geometry is not None:
+            correct(connection, number, model.geometry.input, self._labels)
 
 
 def of_names(manifest: Manifest, before: str | None, paid: int) -> Iterator[str]:
@@ -165,32 +259,36 @@ def left_out_text(number: int, first: str) -> str:
     return f"{rows} left out (first: {first}); errors.jsonl names them all, --strict makes that an error"
 
 
-def expanded(
-    manifest: Manifest,
-    digests: DigestCache,
-    composed: ComposedFiles,
-    duplicates: DuplicateCounter,
-    categories: CategoryTable,
-    warn: Warn,
-    sink: RowSink | None,
-) -> Iterator[Task]:
+@dataclass(frozen=True, slots=True)
+class ExpansionContext:
+    """What one expansion asks of the disk and notes of it; `grown`: only the rows of these files of these
+    sources are wanted."""
+
+    digests: DigestCache
+    composed: ComposedFiles
+    duplicates: Callable[[bytes], int]
+    categories: CategoryTable
+    grown: Mapping[int, NewFiles] = field(default_factory=dict)
+
+
+def expanded(manifest: Manifest, asked: ExpansionContext, warn: Warn, sink: RowSink | None) -> Iterator[Task]:
     """The tasks of a manifest; without a `sink` for rows that are left out, one wrong row is an error. The
-    classes of its objects are in `categories` in the end."""
+    classes of its objects are in `asked` in the end."""
     model = model_of(manifest)
     if manifest.pairs:
         # A row that is left out would pair the others wrongly, and after the pairing take another with it.
         sink = None
     diagnostics = Diagnostics(str(manifest.path), warn=warn, sink=sink)
-    context = InputsContext(manifest, diagnostics, categories=categories)
+    context = InputsContext(manifest, diagnostics, categories=asked.categories, grown=asked.grown)
     rows = inputs.rows(context)
     if model is not None and model.geometry is not None:
         rows = check_labels(rows, context, model.geometry.input)
     columns = _picture_columns(manifest)
-    rows = digests.read_ahead(rows, lambda row: _local_pictures(row, columns, manifest.folder))
+    rows = asked.digests.read_ahead(rows, lambda row: _local_pictures(row, columns, manifest.folder))
     listing = kept_list() if model is None else None
     plan_context = PlanContext(
-        digest=file_digest(digests),
-        duplicates=duplicates,
+        digest=file_digest(asked.digests),
+        duplicates=asked.duplicates,
         read_size=context.read_size,
         locate=CellLocator(str(manifest.folder)),
         near_file=context.near_files.find,
@@ -199,7 +297,7 @@ def expanded(
         unknown_model=""
         if model is not None
         else unknown_text(manifest.model, listing, (one.slug for one in catalog.models(manifest.folder))),
-        composed=composed.note,
+        composed=asked.composed.note,
     )
     masks = MaskColours(_mask_parameters(model))
     for task in plan.expand(manifest, model, rows, plan_context, diagnostics):
@@ -207,7 +305,7 @@ def expanded(
         yield task
     if told := masks.sentence():
         warn(told)
-    if conflict := categories.conflict():
+    if conflict := asked.categories.conflict():
         warn(conflict)
     if note := context.near_files.note():
         warn(note)

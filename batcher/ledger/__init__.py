@@ -10,6 +10,8 @@
     answer_file.py    answers that it could not take, beside it
     group_commit.py   many writers, one transaction, one sync of the disk
     plan_writer.py    a plan enters
+    plan_growth.py    new files join the present plan, and what it has stays untouched
+    planned_files.py  the files that it is made of, beside it: whether there are only new ones
     plan_sample.py    which tasks of a plan a sample is
     plan_caches.py    what one planning has seen
     composed_files.py  what parameters that put a path together named, for the next fingerprint

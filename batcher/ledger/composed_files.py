@@ -26,6 +26,8 @@ class ComposedFiles:
     """Notes the files of one planning; a context manager. `path` is where the notes go (None: nowhere)."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        self.any_noted = False
+        """Whether parameters named any."""
         self._settled = True
         self._connection = connection
         self._path = path
@@ -55,6 +57,7 @@ class ComposedFiles:
 
     def note(self, path: str, found: bool) -> None:
         """A file was looked for, and found, or cannot be used: it is not there, or no picture."""
+        self.any_noted = True
         if self._path is None:
             return
         if is_stored(path):

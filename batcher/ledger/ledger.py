@@ -23,6 +23,7 @@ from batcher.ledger import (
     group_commit,
     last_run,
     notices,
+    plan_growth,
     plan_models,
     plan_writer,
     rejections,
@@ -194,6 +195,24 @@ class Ledger(TaskMoves):
             settled=settled,
             replace=replace,
             check=check,
+        )
+        self.recount()
+        return planned
+
+    def grow(
+        self,
+        tasks: Iterable[Task],
+        fingerprint: str,
+        *,
+        progress: Callable[[int], None],
+        settled: Callable[[], bool],
+        check: Callable[[sqlite3.Connection, int], None],
+    ) -> PlanResult:
+        """Adds `tasks` to the present plan, in one transaction. Raises NotGrown, and what else
+        `plan_growth.grow` does: nothing is changed."""
+        self.group.commit()
+        planned = self.read(
+            plan_growth.grow, tasks, fingerprint, progress=progress, settled=settled, check=check
         )
         self.recount()
         return planned

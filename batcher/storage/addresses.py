@@ -32,13 +32,19 @@ def resolve(folder: str, path: str) -> str:
     return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """By this names are in the order in which people count: `cat2` before `cat10`; numbers before letters."""
-    parts = [
-        (0, int(part), part) if part[0] in _DIGITS else (1, 0, part) for part in _PARTS.split(name) if part
-    ]
-    return tuple(parts)
+def natural_key(name: str) -> str:
+    """By this names are in the order in which people count: `cat2` before `cat10`; numbers before letters.
+    One text: it is compared often, and a large folder holds many."""
+    return _NUMBER.sub(_rank, name)
 
 
-_PARTS = re.compile(r"([0-9]+)")
-_DIGITS = frozenset("0123456789")
+_NUMBER = re.compile("[0-9]+")
+_MOST_ZEROS = 0x7FFF
+
+
+def _rank(number: re.Match[str]) -> str:
+    """A number as a text that sorts as it does: NUL is before every letter, then the longer is the larger."""
+    digits = number[0]
+    plain = digits.lstrip("0")
+    zeros = min(len(digits) - len(plain), _MOST_ZEROS)
+    return f"\0{chr(1 + len(plain))}{plain}{chr(1 + (_MOST_ZEROS - zeros if plain else zeros))}"

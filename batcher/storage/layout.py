@@ -56,6 +56,11 @@ def composed_files_path(ledger: Path) -> Path:
     return ledger.with_name("composed-files.jsonl")
 
 
+def planned_files_path(ledger: Path) -> Path:
+    """The listing beside a ledger of the files that its plan is made of."""
+    return ledger.with_name("planned-files")
+
+
 def ledger_path(output: Path) -> Path:
     """The ledger of an output folder."""
     return output / ".batcher" / "ledger.sqlite"

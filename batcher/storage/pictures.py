@@ -67,7 +67,10 @@ class PictureInfo:
 
 def has_picture_suffix(path: str) -> bool:
     """Whether a file's name, path or address ends as a picture's does."""
-    return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+    # Almost every name ends in no such thing, or in one behind a letter; a folder's listing asks of each.
+    if path[path.rfind(".") :].lower() not in PICTURE_SUFFIXES:
+        return False
+    return os.path.splitext(path)[1] != ""
 
 
 def is_text(head: bytes) -> bool:

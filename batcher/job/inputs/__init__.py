@@ -2,6 +2,7 @@
 
     for row in rows(InputsContext(manifest, diagnostics)): ...     what `plan.expand` takes
     fingerprint(manifest)                                          has anything changed since the last plan?
+    fingerprints(manifest, files=...)                              and if so, are only files new?
 
     context.py       what all sources share, and one of them as its kind is given it
     companions.py    the file beside each picture
@@ -21,13 +22,21 @@ from collections.abc import Iterable, Iterator
 
 from batcher.job.inputs import image_size
 from batcher.job.inputs.companions import Companions
-from batcher.job.inputs.context import InputsContext
-from batcher.job.inputs.fingerprint import fingerprint
+from batcher.job.inputs.context import InputsContext, NewFiles
+from batcher.job.inputs.fingerprint import FileSink, Fingerprints, fingerprint, fingerprints
 from batcher.job.inputs.selection import chosen, passes
 from batcher.job.row import SIZE_COLUMNS, Row, join
 from batcher.storage import stores
 
-__all__ = ["InputsContext", "fingerprint", "rows"]
+__all__ = [
+    "FileSink",
+    "Fingerprints",
+    "InputsContext",
+    "NewFiles",
+    "fingerprint",
+    "fingerprints",
+    "rows",
+]
 
 
 def rows(context: InputsContext) -> Iterator[Row]:
@@ -89,7 +98,7 @@ def _source(context: InputsContext, index: int) -> Iterator[Row]:
     source, diagnostics = context.manifest.inputs[index], context.diagnostics
     faults, without_companion = diagnostics.number, diagnostics.skipped
     read, passed_filter, whole = RowCounter(), RowCounter(), RowCounter()
-    rows = read.counted(source.kind.rows(context.source(index)))
+    rows = read.counted(_read(context, index))
     filtered = _Filtered(context, index)
     rows = passed_filter.counted(filtered.of(rows))
     rows = whole.counted(_with_companions(rows, context, index))
@@ -112,6 +121,18 @@ def _source(context: InputsContext, index: int) -> Iterator[Row]:
         error("filter", f"none of {filtered.refused} rows passes it")
     if not read.number and not faults:
         error(source.kind.KEY, source.kind.IF_EMPTY)
+
+
+def _read(context: InputsContext, index: int) -> Iterator[Row]:
+    """All rows of a source, or those that it has grown by."""
+    source, kind = context.source(index), context.manifest.inputs[index].kind
+    new = context.grown.get(index)
+    if new is None:
+        yield from kind.rows(source)
+        return
+    yield from kind.rows_of(source, new.files)
+    for sentence in new.warnings:
+        context.diagnostics.warn(sentence)
 
 
 class RowCounter:

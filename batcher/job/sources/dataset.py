@@ -46,6 +46,8 @@ HAS_PICTURES = True
 IF_EMPTY = source_kind.HAS_NO_ROWS
 
 columns = source_kind.unknown_columns
+files = source_kind.no_files
+rows_of = source_kind.rows_of_no_files
 
 
 def resolved(value: Any, resolve: Resolve) -> Any:

@@ -39,6 +39,14 @@ class ListedFile(NamedTuple):
         facts = self.entry.stat() if self.entry is not None else os.stat(self.path)
         return f"{facts.st_size} {facts.st_mtime_ns}"
 
+    @property
+    def line(self) -> str:
+        """Its path and its stamp; a link that leads nowhere is known by that."""
+        try:
+            return f"{self.path}\0{self.stamp}\n"
+        except OSError as error:
+            return f"{self.path}\0unreadable {error.errno}\n"
+
 
 def is_glob(path: str) -> bool:
     """Whether the path has `*`, `?`, `[` or `{a,b}`."""
@@ -134,12 +142,13 @@ def _walk(
         return
     above = (*above, (facts.st_dev, facts.st_ino))
     with os.scandir(root) as listed:
-        entries = sorted(listed, key=_natural)
+        entries = sorted(listed, key=_natural, reverse=True)
     prefix = root if root.endswith("/") else f"{root}/"
     last = [parts[state] for state in _reached(parts, states) if state == len(parts) - 1]
     fits = _pattern(last[0]).match if last else None
     hidden_too = bool(last) and last[0].startswith(".")
-    for entry in entries:
+    while entries:
+        entry = entries.pop()  # with all that it remembers, once it was had
         name = entry.name
         if _is_folder(entry):
             if onward := _onward(name, parts, states):
@@ -182,7 +191,7 @@ def _walk_store(
             yield ListedFile(entry.address, relative, None, entry.stamp)
 
 
-def _natural(entry: os.DirEntry[str]) -> tuple[tuple[int, int, str], ...]:
+def _natural(entry: os.DirEntry[str]) -> str:
     return natural_key(entry.name)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import StrictStr
 
-from batcher.job.diagnostics import Warn
+from batcher.job.diagnostics import Warn, silent
 from batcher.job.row import IMAGE_COLUMNS, Row
 from batcher.job.sources import source_kind
 from batcher.job.sources.globs import ListedFile, files_below, fixed, is_glob, matches
@@ -30,6 +31,8 @@ DESCRIPTION = (
 HAS_PICTURES = True
 IF_EMPTY = "no file matches"
 
+PicturesBelow = Callable[[str], Iterator[ListedFile]]
+
 names_files = source_kind.names_no_files
 
 
@@ -45,32 +48,39 @@ def columns(value: Any) -> Set[str] | None:
 
 def rows(source: SourceContext) -> Iterator[Row]:
     """One row per picture."""
-    for picture in _listed(source, source.diagnostics.warn):
+    for picture in _listed(source, source.diagnostics.warn, opens=True):
         yield _of_url(picture) if isinstance(picture, str) else _of_file(picture, source.folder)
+
+
+def files(source: SourceContext, warn: Warn) -> Iterator[ListedFile] | None:
+    """Its files, where all of them are of this disk."""
+    if any(is_url(entry) or is_stored(entry) for entry in source.value):
+        return None
+    return (file for file in _listed(source, warn) if not isinstance(file, str))
+
+
+def rows_of(source: SourceContext, files: Iterable[ListedFile]) -> Iterator[Row]:
+    """The rows of these files."""
+    for file in files:
+        yield _of_file(file, source.folder)
 
 
 def stamps(source: SourceContext) -> Iterator[str]:
     """Each file with its size and time; a URL stands in the manifest."""
     for picture in _listed(source):
         if not isinstance(picture, str):
-            yield f"{picture.path}\0{_stamp(picture)}\n"
+            yield picture.line
 
 
-def _stamp(picture: ListedFile) -> str:
-    """A link that leads nowhere is known by that."""
-    try:
-        return picture.stamp
-    except OSError as error:
-        return f"unreadable {error.errno}"
-
-
-def _listed(source: SourceContext, warn: Warn | None = None) -> Iterator[ListedFile | str]:
-    """The files and URLs; what several entries name comes once. Without `warn` no file is opened."""
+def _listed(source: SourceContext, warn: Warn = silent, *, opens: bool = False) -> Iterator[ListedFile | str]:
+    """The files and URLs; what several entries name comes once. Unless it `opens` them, files without a
+    suffix are among them."""
     seen: set[str] | None = set() if len(source.value) > 1 else None
     outputs: list[str] = []
+    below = partial(_pictures_below, outputs=outputs, warn=warn, opens=opens)
     any_file = False
     for position, entry in enumerate(source.value):
-        for picture in (entry,) if is_url(entry) else _files(source, position, entry, outputs, warn):
+        for picture in (entry,) if is_url(entry) else _files(source, position, entry, outputs, below):
             any_file = True
             path = picture if isinstance(picture, str) else picture.path
             if seen is not None:
@@ -90,10 +100,10 @@ def _listed(source: SourceContext, warn: Warn | None = None) -> Iterator[ListedF
 
 
 def _files(
-    source: SourceContext, position: int, entry: str, outputs: list[str], warn: Warn | None
+    source: SourceContext, position: int, entry: str, outputs: list[str], below: PicturesBelow
 ) -> Iterator[ListedFile]:
-    """The files that one entry names: a glob, a folder, or a file. Output folders that are not entered are
-    added to `outputs`.
+    """The files that one entry names: a glob, a folder (`below` gives its pictures), or a file. Output
+    folders that are not entered are added to `outputs`.
 
     An inbox may be empty, and is there: a folder that is not (a disk not mounted, a name misspelt) would be
     a night's work left undone without a word. A store has no folders, and none that could be missing.
@@ -102,7 +112,7 @@ def _files(
     try:
         if is_stored(entry):
             files = 0
-            for file in _stored(entry, warn):
+            for file in _stored(entry, below):
                 files += 1
                 yield file
             if not files and not source.may_be_empty and not is_glob(entry):
@@ -113,7 +123,7 @@ def _files(
             else:
                 source.error(f"there is no folder {root}", position)
         elif os.path.isdir(path):
-            yield from _pictures_below(path, outputs, warn)
+            yield from below(path)
         elif os.path.isfile(path):
             yield ListedFile(path, "")
         else:
@@ -134,20 +144,20 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _pictures_below(folder: str, outputs: list[str], warn: Warn | None) -> Iterator[ListedFile]:
-    pictures = PictureFiles(folder, warn)
+def _pictures_below(folder: str, *, outputs: list[str], warn: Warn, opens: bool) -> Iterator[ListedFile]:
+    pictures = PictureFiles(folder, warn, opens=opens)
     for file in files_below(folder, outputs.append):
         if pictures.takes(file.path):
             yield file
     pictures.finish()
 
 
-def _stored(entry: str, warn: Warn | None) -> Iterator[ListedFile]:
+def _stored(entry: str, below: PicturesBelow) -> Iterator[ListedFile]:
     """The files that a glob, a folder or a file of a store names. Raises OSError, MissingExtra."""
     if is_glob(entry):
         yield from matches(entry, _no_output_there)
     elif not has_picture_suffix(entry):
-        yield from _pictures_below(entry, [], warn)
+        yield from below(entry)
     else:
         try:
             facts = stores.stat(entry)

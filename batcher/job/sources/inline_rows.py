@@ -19,6 +19,8 @@ IF_EMPTY = source_kind.HAS_NO_ROWS
 
 # Relative paths in cells stay as they are: they start from the manifest's folder, wherever its copy lies.
 resolved = source_kind.no_paths
+files = source_kind.no_files
+rows_of = source_kind.rows_of_no_files
 stamps = source_kind.no_stamps
 names_files = source_kind.names_files
 

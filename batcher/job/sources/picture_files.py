@@ -10,7 +10,7 @@ import os
 from collections import Counter
 
 from batcher.errors import BadDownload
-from batcher.job.diagnostics import Warn
+from batcher.job.diagnostics import Warn, silent
 from batcher.storage import pictures, stores
 
 BESIDE = frozenset(
@@ -37,12 +37,13 @@ PAPERS = frozenset({"readme", "license", "licence", "copying", "notice", "author
 
 
 class PictureFiles:
-    """The pictures among the files of one folder and the folders in it. Without `warn` no file is opened: one
-    without a suffix may be a picture then."""
+    """The pictures among the files of one folder and the folders in it. Unless it `opens` them, a file
+    without a suffix may be a picture."""
 
-    def __init__(self, folder: str, warn: Warn | None = None) -> None:
+    def __init__(self, folder: str, warn: Warn = silent, *, opens: bool = False) -> None:
         self._folder = folder
         self._warn = warn
+        self._opens = opens
         self._passed: Counter[str] = Counter()
         self._first = ""
 
@@ -54,7 +55,7 @@ class PictureFiles:
         suffix = os.path.splitext(name)[1].lower()
         if suffix in BESIDE or name.lower() in PAPERS:
             return False
-        if not suffix and (self._warn is None or _is_picture(path)):
+        if not suffix and (not self._opens or _is_picture(path)):
             return True
         self._passed[suffix or "without a suffix"] += 1
         self._first = self._first or path
@@ -63,7 +64,7 @@ class PictureFiles:
     def finish(self) -> None:
         """Tells what was passed by."""
         number = self._passed.total()
-        if number and self._warn is not None:
+        if number:
             files = (
                 "1 file is no picture and is" if number == 1 else f"{number} files are no pictures and are"
             )

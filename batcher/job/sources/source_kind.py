@@ -6,15 +6,16 @@ kind a source is. What a kind has no word for, it takes by name from the default
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from batcher.errors import Problem
-from batcher.job.diagnostics import Diagnostics
+from batcher.job.diagnostics import Diagnostics, Warn
 from batcher.job.labels.categories import CategoryTable
 from batcher.job.near_files import NearFiles
 from batcher.job.row import Row
+from batcher.job.sources.globs import ListedFile
 from batcher.storage.addresses import is_url, resolve
 from batcher.storage.pictures import has_picture_suffix
 
@@ -79,6 +80,13 @@ class SourceKind(Protocol):
     def rows(self, source: SourceContext) -> Iterator[Row]:
         """The rows, read as they are asked for. What is wrong goes to `source.diagnostics`."""
 
+    def files(self, source: SourceContext, warn: Warn) -> Iterator[ListedFile] | None:
+        """The files of this disk that are its rows, one each, and nothing else is; None where its rows come
+        in another way. None of them is opened: one without a suffix may be no picture."""
+
+    def rows_of(self, source: SourceContext, files: Iterable[ListedFile]) -> Iterator[Row]:
+        """The rows of some of its `files`."""
+
     def stamps(self, source: SourceContext) -> Iterator[str]:
         """What changes when the source does, without opening a picture: paths, sizes, times. Raises OSError,
         UsageError where that cannot be told."""
@@ -109,6 +117,16 @@ def no_paths(value: Any, resolve: Resolve) -> Any:
 def unknown_columns(value: Any) -> Set[str] | None:
     """`columns` of a kind whose columns only the disk can tell."""
     return None
+
+
+def no_files(source: SourceContext, warn: Warn) -> Iterator[ListedFile] | None:
+    """`files` of a kind whose rows are no files."""
+    return None
+
+
+def rows_of_no_files(source: SourceContext, files: Iterable[ListedFile]) -> Iterator[Row]:
+    """`rows_of` of a kind whose rows are no files."""
+    raise AssertionError("it has no files")
 
 
 def no_stamps(source: SourceContext) -> Iterator[str]:
