@@ -45,7 +45,7 @@ class _Place(NamedTuple):
 
 def imagefolder_rows(root: str, source: SourceContext) -> Iterator[Row]:
     """The rows of the imagefolder at `root`. Raises OSError, MissingExtra."""
-    pictures = PictureFiles(root, source.diagnostics.warn, opens=True)
+    pictures = PictureFiles(root, source.diagnostics.warn)
     yield from _below(_Place(root), source, pictures)
     pictures.finish()
 

@@ -40,7 +40,7 @@ class PictureFiles:
     """The pictures among the files of one folder and the folders in it. Unless it `opens` them, a file
     without a suffix may be a picture."""
 
-    def __init__(self, folder: str, warn: Warn = silent, *, opens: bool = False) -> None:
+    def __init__(self, folder: str, warn: Warn = silent, *, opens: bool = True) -> None:
         self._folder = folder
         self._warn = warn
         self._opens = opens
