@@ -208,8 +208,7 @@ class Ledger(TaskMoves):
         settled: Callable[[], bool],
         check: Callable[[sqlite3.Connection, int], None],
     ) -> PlanResult:
-        """Adds `tasks` to the present plan, in one transaction. Raises NotGrown, and what else
-        `plan_growth.grow` does: nothing is changed."""
+        """Adds `tasks` to the present plan, in one transaction. Raises what `plan_growth.grow` does."""
         self.group.commit()
         planned = self.read(
             plan_growth.grow, tasks, fingerprint, progress=progress, settled=settled, check=check

@@ -22,8 +22,11 @@ from PIL import Image
 from batcher import errors
 from batcher.engine import planning
 from batcher.ledger.ledger import Ledger
+from batcher.sandbox import Faults, faults
 from batcher.storage import layout
+from tests.support.harness import Harness
 from tests.support.manifests import parse
+from tests.support.sandboxes import MakeSandbox
 
 NOW = 1_700_000_000.0
 COLOURS = ("red", "green", "blue", "black", "white", "grey")
@@ -232,7 +235,7 @@ def apply(job: Job, what: str, name: str, more: str) -> None:
         job.pay(("one", "two"), int(more), name)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     chosen=st.sampled_from(JOBS),
     steps=st.lists(st.lists(changes, min_size=1, max_size=3), min_size=2, max_size=5),
@@ -427,6 +430,46 @@ async def test_a_picture_without_a_suffix_is_looked_into(job: Job) -> None:
     assert "without a suffix" in told[0]
     job.put("p4.png", "white")
     assert "without a suffix" in job.plan()[1][0]
+
+
+async def test_replacements_of_rejected_pictures_stay_as_a_plan_of_everything_leaves_them(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    for number in range(3):
+        Image.new("RGB", (64, 64), COLOURS[number]).save(harness.folder / f"{number}.png")
+    manifest = harness.manifest(
+        inputs=[{"images": "*.png"}],
+        params={"image": "{{ image }}", "prompt": "x", "seed": "{{ seed }}"},
+        output={"name": "{{ stem }}"},
+        seed=42,
+        checks={"blank": "reject"},
+        redo=2,
+    )
+    black = Faults([faults.BlackPicture(calls=[1, 2])])
+    async with sandbox(service=2, pictures=True, faults=black) as server:
+        await harness.run(server, manifest, limit=2)
+        waiting = "SELECT count(*) FROM tasks WHERE redo > 0 AND state = 'planned'"
+        assert harness.states()["rejected"] > 0
+        assert harness.rows(waiting) != [(0,)]
+        Image.new("RGB", (64, 64), "grey").save(harness.folder / "3.png")
+        whole = harness.folder / "whole"
+        shutil.copytree(harness.output, whole)
+        layout.planned_files_path(layout.ledger_path(whole)).unlink()
+        images = []
+        for output, number in ((harness.output, 1), (whole, 2)):
+            with closing(Ledger(layout.ledger_path(output), now=harness.now)) as ledger:
+                found = planning.plan_into(
+                    ledger, manifest, warn=print, progress=lambda n: None, check=lambda c, n: None
+                )
+                assert ledger.plan_number == number
+                columns = "key, name, plan = ?, params, state, redo, replaces, root, redo_wanted"
+                query = f"SELECT {columns} FROM tasks ORDER BY id"
+                rows = ledger.connection.execute(query, (ledger.plan_number,)).fetchall()
+                images.append((found, rows, ledger.counts))
+        assert images[0] == images[1]
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"]) == (0, 4)
 
 
 # --- crashes
