@@ -8,7 +8,7 @@
     cmd_models.py      models
     model_json.py      models as JSON
     cmd_verify.py      retry, verify
-    cmd_review.py      reject, keep
+    cmd_review.py      reject, keep, review
     cmd_audit.py       audit
     cmd_ack.py         ack
     cmd_control.py     pause, resume, set
@@ -60,6 +60,7 @@ COMMANDS = {
     "verify": "cmd_verify",
     "reject": "cmd_review",
     "keep": "cmd_review",
+    "review": "cmd_review",
     "report": "cmd_report",
     "watch": "cmd_report",
     "export": "cmd_export",

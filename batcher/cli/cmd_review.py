@@ -1,8 +1,9 @@
-"""reject, keep: a person's word on delivered pictures."""
+"""reject, keep, review: a person's word on delivered pictures."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from batcher.cli.echo import echo, echo_json
 from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
 
 if TYPE_CHECKING:
-    from batcher.results.review import Decisions
+    from batcher.results.review import Decisions, Progress
     from batcher.shard import Shard
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME|GLOB]...")
@@ -52,7 +53,7 @@ def reject_command(
 
     NAME is that of a task or a file, or its key; a GLOB as in 'rome-*' means all that fit. Works beside
     a run; `batcher keep` takes it back, and nothing is deleted. With --redo, the run that goes on, or the
-    next one, makes another in its place, within max_cost.
+    next one, makes another in its place, within max_cost. `batcher review` does all of it by looking.
     """
     from batcher.job.output import resolve_output
     from batcher.progress.summary import several
@@ -90,7 +91,10 @@ def keep_command(
     sandbox: bool,
     as_json: bool,
 ) -> int:
-    """Take rejected pictures back: from rejected/ to images/; works beside a run."""
+    """Take rejected pictures back: from rejected/ to images/; works beside a run.
+
+    What `batcher reject`, a check of the job or a person in `batcher review` rejected.
+    """
     from batcher.job.output import resolve_output
     from batcher.progress.summary import several
     from batcher.results import review
@@ -109,6 +113,73 @@ def keep_command(
             f"way: {theirs} beside it, under a name of its own"
         )
     return 0
+
+
+@click.command("review", short_help="Look through a job's pictures, and keep or reject by keys.")
+@JOB
+@option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    metavar="TEXT",
+    help="A reason on the keys 1 to 9; repeatable. [those given before, and usual ones]",
+)
+@option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="0 picks one. [0]")
+@SHARD_OF_JOB
+@OUTPUT
+@SANDBOX
+@option("--open", "opened", is_flag=True, help="Open the page in a browser.")
+def review_command(
+    job: Path,
+    reasons: tuple[str, ...],
+    port: int,
+    shard: Shard | None,
+    output: Path | None,
+    sandbox: bool,
+    opened: bool,
+) -> int:
+    """Look through a job's pictures in a browser. The first line on stdout is the page's address.
+
+    \b
+    K           keep it           left, right   go through
+    R           reject it         1 to 9        reject it for that reason
+    Z           take back the last decision
+
+    What was looked at is kept, so that a review goes on where it ended. Works beside a run; Ctrl-C ends it.
+    `batcher reject` and `batcher keep` do the same by name.
+    """
+    import asyncio
+
+    from batcher.job.output import resolve_output
+    from batcher.results.dashboard import serve
+    from batcher.results.review import ReviewSession
+
+    where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
+    session = ReviewSession(where, now=time.time, reasons=reasons)  # noqa: TID251  # here the wall clock enters
+
+    def announce(address: str) -> None:
+        echo(address)
+        if opened:
+            click.launch(address)
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(where, port=port, announce=announce, review=session))
+    written = session.write_records(page=True)
+    _summary(session.progress(), job, written)
+    return 0
+
+
+def _summary(progress: Progress, job: Path, written: bool) -> None:
+    """How far it is, and what comes next."""
+    from shlex import quote
+
+    looked, rejected, left = progress.looked_at, progress.rejected, progress.tasks - progress.looked_at
+    echo(f"{looked:,} of {progress.tasks:,} looked at, {rejected:,} rejected")
+    if not written:
+        echo("the run that is going on writes the records anew at its end")
+    if left:
+        echo(f"{left:,} left; go on: batcher review {quote(str(job))}")
+    echo(f"next: batcher export {quote(str(job))} --to imagefolder -o DIR")
 
 
 def _entries(names: tuple[str, ...], listed: Path | None) -> list[str]:

@@ -22,6 +22,7 @@ EXAMPLES = {
     "verify": "batcher verify job.yaml --repair",
     "reject": 'batcher reject job.yaml cat-winter --reason "two tails"',
     "keep": "batcher keep job.yaml cat-winter",
+    "review": "batcher review job.yaml --open",
     "report": "batcher report job.yaml --open",
     "watch": "batcher watch job.yaml --open",
     "export": "batcher export job.yaml --to imagefolder -o dataset",

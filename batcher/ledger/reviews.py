@@ -45,6 +45,11 @@ class TaskToReview:
     looked_at: bool
     warned: bool
 
+    @property
+    def flags(self) -> int:
+        """The three as a number, for those who are told of many: 1, 2 and 4."""
+        return self.rejected + 2 * self.looked_at + 4 * self.warned
+
 
 def look_at(connection: sqlite3.Connection, task: int, look: Look) -> bool:
     """Somebody looked at this task, and left it as it is; whether it has pictures to be looked at."""

@@ -97,3 +97,31 @@ def test_watch_tells_its_address_first_and_ends_quietly(output: Path) -> None:
             assert (program.stdout.read(), program.stderr.read()) == ("", "")
         finally:
             program.kill()
+
+
+@pytest.mark.process
+def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(output: Path) -> None:
+    command = [sys.executable, "-m", "batcher", "review", str(output)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stderr is not None
+            address = program.stdout.readline().strip()
+            with urllib.request.urlopen(address, timeout=PATIENCE) as page:
+                assert b"<!doctype html>" in page.read()
+            program.send_signal(signal.SIGINT)
+            assert program.wait(PATIENCE) == 0
+            first, *_, last = program.stdout.read().splitlines()
+            assert first.endswith("looked at, 0 rejected")
+            assert last == f"next: batcher export {output} --to imagefolder -o DIR"
+            assert program.stderr.read() == ""
+        finally:
+            program.kill()
+
+
+def test_a_review_without_a_picture_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["review", str(tmp_path)]) == 2
+    assert "nothing was run yet" in capsys.readouterr().err

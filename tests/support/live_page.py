@@ -13,14 +13,17 @@ import aiohttp
 import anyio
 
 from batcher.results.dashboard import serve
+from batcher.results.review import ReviewSession
 
 
 @asynccontextmanager
-async def live_page(output: Path, now: Callable[[], float]) -> AsyncIterator[str]:
-    """The address of a live page, as long as the block runs."""
+async def live_page(
+    output: Path, now: Callable[[], float], review: ReviewSession | None = None
+) -> AsyncIterator[str]:
+    """The address of a live page, or of a review's, as long as the block runs."""
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: serve(output, port=0, announce=told.set_result, now=now))
+        tasks.start_soon(lambda: serve(output, port=0, announce=told.set_result, now=now, review=review))
         yield await told
         tasks.cancel_scope.cancel()
 

@@ -1,10 +1,13 @@
-"""The live page: a run watched in a browser on this machine.
+"""The live page: a run watched in a browser on this machine, and its pictures reviewed there.
 
-    feed.py     looks at the ledger, at most once a second, while somebody watches
-    web.py      the page, its events and its pictures, behind a token
+    feed.py             looks at the ledger, at most once a second, while somebody watches
+    web.py              the page, its events and its pictures
+    review_pages.py     the page of a review, and the decisions that it sends
+    picture_answers.py  pictures as they are handed out
+    guard.py            who may ask, and who may change something
 
-Rule: it reads and never writes but thumbnails; whoever has not the token sees nothing; a run beside it is
-never slowed.
+Rule: whoever has not the token sees nothing; only a POST of the page itself changes anything; a run beside it
+is never slowed.
 """
 
 from __future__ import annotations

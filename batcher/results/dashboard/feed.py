@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.ledger import database
+from batcher.ledger import database, reviews
 from batcher.results.report import figures, gallery, status
 from batcher.results.report.gallery import Facets, GalleryRow
 from batcher.results.report.page import LIVE_ROWS, shown_figures
@@ -42,17 +42,22 @@ NOTHING_YET = "Nothing was run here yet; this page shows the run as soon as it b
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What was seen: the figures, and the tasks that are new or have more pictures, oldest first."""
+    """What was seen: the figures, the tasks that are new or have more pictures, oldest first; and where
+    somebody reviews, the tasks that stand otherwise for that (`TaskToReview.flags`; None: it has no pictures
+    any more)."""
 
     figures: dict[str, Any]
     pictures: tuple[GalleryRow, ...]
+    to_review: Mapping[int, int | None]
 
 
 class LedgerFeed:
-    """Looks on behalf of all watchers. `news` counts what changed; `now` is the wall clock (Unix s)."""
+    """Looks on behalf of all watchers. `news` counts what changed; `now` is the wall clock (Unix s).
+    `reviewing`: they are told how each task stands for a review, and ask for pictures by themselves."""
 
-    def __init__(self, output: Path, *, now: Callable[[], float]) -> None:
+    def __init__(self, output: Path, *, now: Callable[[], float], reviewing: bool = False) -> None:
         self.output = output
+        self.reviewing = reviewing
         self.figures: dict[str, Any] | None = None
         self.trouble = READING if layout.ledger_path(output).exists() else NOTHING_YET
         self.facets = Facets()
@@ -60,6 +65,7 @@ class LedgerFeed:
         self.ended = False
         self._now = now
         self._shown: dict[int, tuple[int, GalleryRow]] = {}
+        self._to_review: dict[int, tuple[int, int | None]] = {}
         self._sources: dict[str, ThumbnailSource] = {}
         self._watchers = 0
         self._somebody = asyncio.Event()
@@ -118,6 +124,10 @@ class LedgerFeed:
         """The tasks told after news number `since`, oldest first, as many as a page keeps."""
         return [shown for number, shown in self._shown.values() if number > since]
 
+    def to_review(self, since: int) -> list[tuple[int, int | None]]:
+        """How tasks stand for a review, of those that stand otherwise since news number `since`."""
+        return [(task, flags) for task, (number, flags) in self._to_review.items() if number > since]
+
     def source(self, digest: str) -> ThumbnailSource | None:
         """A picture that some watcher was told of."""
         return self._sources.get(digest)
@@ -136,10 +146,21 @@ class LedgerFeed:
             report = status.of_ledger(connection, self.output, now=self._now(), running=running)
             totals = figures.of_ledger(connection, per_image=report.per_image)
             pictures = destination.open_destination(database.meta(connection, "destination"), self.output)
-            newest = gallery.newest(connection, pictures, AT_ONCE if self._shown else LIVE_ROWS)
-            newest = self._judged_since(connection, pictures) + newest
+            newest = [] if self.reviewing else self._newest(connection, pictures)
+            to_review = self._otherwise(connection) if self.reviewing else {}
         self._seen = state
-        return Update(shown_figures(report, totals), tuple(reversed(newest)))
+        return Update(shown_figures(report, totals), tuple(reversed(newest)), to_review)
+
+    def _newest(self, connection: sqlite3.Connection, pictures: Destination) -> list[GalleryRow]:
+        newest = gallery.newest(connection, pictures, AT_ONCE if self._shown else LIVE_ROWS)
+        return self._judged_since(connection, pictures) + newest
+
+    def _otherwise(self, connection: sqlite3.Connection) -> dict[int, int | None]:
+        """What of the tasks with pictures is otherwise than it was told."""
+        told = {task: flags for task, (_, flags) in self._to_review.items()}
+        found: dict[int, int | None] = {task.id: task.flags for task in reviews.to_review(connection)}
+        gone = {task: None for task, flags in told.items() if flags is not None and task not in found}
+        return {task: flags for task, flags in found.items() if told.get(task) != flags} | gone
 
     def _judged_since(self, connection: sqlite3.Connection, pictures: Destination) -> list[GalleryRow]:
         """The tasks that the page shows and that were rejected, or taken back, since they were told."""
@@ -161,6 +182,7 @@ class LedgerFeed:
             elif len(known[1].after) != len(shown.after):
                 self._shown.pop(shown.id)
             self._shown[shown.id] = (self.news + 1, shown)
+        self._to_review |= {task: (self.news + 1, flags) for task, flags in look.to_review.items()}
         while len(self._shown) > LIVE_ROWS:
             del self._shown[next(iter(self._shown))]
         self._sources = {

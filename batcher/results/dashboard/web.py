@@ -1,17 +1,16 @@
 """A web server for one person: the live page, its events and the pictures it shows.
 
-Rule: it listens on 127.0.0.1 only, and answers nobody who does not know the token in the path or who came by
-another host name (DNS rebinding). It reads what the ledger names and nothing else of this disk.
+Rule: it listens on 127.0.0.1 only, and answers nobody whom `guard.py` does not know. It reads what the ledger
+names and nothing else of this disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,31 +20,19 @@ from aiohttp import web
 
 from batcher import errors
 from batcher.results.dashboard.feed import LedgerFeed
+from batcher.results.dashboard.guard import ALWAYS, HOST, LARGEST_BODY, guarded
+from batcher.results.dashboard.picture_answers import PictureAnswers
+from batcher.results.dashboard.review_pages import ReviewPages
 from batcher.results.report.page import live_page
-from batcher.results.report.thumbnails import LARGEST, Thumbnails, ThumbnailSource
-from batcher.storage import pictures, stores
-from batcher.storage.addresses import is_stored
+from batcher.results.report.thumbnails import Thumbnails, ThumbnailSource
+from batcher.results.review import ReviewSession
 
-HOST = "127.0.0.1"
 HEARTBEAT = 15.0
 """Seconds without news after which the browser is told that the line is alive."""
 PARTING = 2.0
 """Seconds that the last look and its telling may take."""
 QUIET = 0.4
 """Seconds after which a browser that was told the last pictures has asked for all that it shows."""
-AT_ONCE = 2
-"""Thumbnails that are made at the same time."""
-ALWAYS = {
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-SEALED = "default-src 'none'; frame-ancestors 'none'; sandbox"
-"""The policy of everything that is not the page itself."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def serve(
@@ -54,18 +41,21 @@ async def serve(
     port: int,
     announce: Callable[[str], None],
     now: Callable[[], float] = time.time,  # noqa: TID251  # here the wall clock enters
+    review: ReviewSession | None = None,
 ) -> None:
-    """Serves the live page of the output folder until it is cancelled; the folder may still be empty.
+    """Serves the live page of the output folder until it is cancelled; the folder may still be empty. With a
+    `review`, the page of that.
 
     `port` 0 picks one. `announce` is told the address, with its token, once it can be opened. Raises
     UsageError when the port cannot be had.
     """
     token = secrets.token_urlsafe(24)
-    feed = LedgerFeed(output, now=now)
-    pages = Pages(feed, Thumbnails(output), output.name)
-    runner = web.AppRunner(
-        application(pages, token), access_log=None, handle_signals=False, shutdown_timeout=1.0
-    )
+    feed = LedgerFeed(output, now=now, reviewing=review is not None)
+    thumbnails = Thumbnails(output)
+    pages = Pages(feed, thumbnails, output.name)
+    reviewing = None if review is None else ReviewPages(review, thumbnails)
+    app = application(pages, token, reviewing)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, HOST, port)
@@ -76,37 +66,24 @@ async def serve(
         announce(f"http://{HOST}:{runner.addresses[0][1]}/{token}/")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed.run)
-            tasks.start_soon(anyio.sleep_forever)
+            tasks.start_soon(anyio.sleep_forever if reviewing is None else reviewing.write_records)
     finally:
         with anyio.CancelScope(shield=True):
             await pages.end()
             await runner.cleanup()
 
 
-def application(pages: Pages, token: str) -> web.Application:
+def application(pages: Pages, token: str, reviewing: ReviewPages | None = None) -> web.Application:
     """The routes, behind their guard."""
-    app = web.Application(middlewares=[_guarded(token)])
-    app.router.add_get("/{token}/", pages.page)
+    app = web.Application(middlewares=[guarded(token)], client_max_size=LARGEST_BODY)
     app.router.add_get("/{token}/events", pages.events)
+    if reviewing is not None:
+        reviewing.add_routes(app.router)
+        return app
+    app.router.add_get("/{token}/", pages.page)
     app.router.add_get("/{token}/thumb/{digest}", pages.thumbnail)
     app.router.add_get("/{token}/full/{digest}", pages.full)
     return app
-
-
-def _guarded(token: str) -> Any:
-    """Whoever comes by another name, or without the token, finds nothing: the same answer for both."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.match_info.get("token", "")
-        valid = hmac.compare_digest(given.encode(), token.encode())
-        port = request.transport.get_extra_info("sockname")[1] if request.transport else 0
-        by_name = request.host in (f"{HOST}:{port}", f"localhost:{port}")
-        if not (valid and by_name and request.method in ("GET", "HEAD")):
-            return web.Response(status=404, text="not found\n", headers=ALWAYS)
-        return await handler(request)
-
-    return guard
 
 
 class Pages:
@@ -114,9 +91,8 @@ class Pages:
 
     def __init__(self, feed: LedgerFeed, thumbnails: Thumbnails, name: str) -> None:
         self._feed = feed
-        self._thumbnails = thumbnails
+        self._pictures = PictureAnswers(thumbnails)
         self._text, self._policy = live_page(name)
-        self._making = asyncio.Semaphore(AT_ONCE)
         self._streams: set[asyncio.Task[Any]] = set()
         self._left = asyncio.Event()
         self._left.set()
@@ -173,6 +149,8 @@ class Pages:
                 await response.write(_event("waiting", feed.trouble))
             else:
                 await response.write(_event("figures", feed.figures))
+                if tasks := feed.to_review(last_sent):
+                    await response.write(_event("tasks", tasks))
                 arrived = feed.pictures(last_sent)
                 if arrived:
                     rows = [shown.as_json(_full) for shown in arrived]
@@ -186,51 +164,16 @@ class Pages:
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """A small picture, made when it is first asked for."""
         self._asked = anyio.current_time()
-        source = self._feed.source(request.match_info["digest"])
-        made = None
-        if source is not None:
-            async with self._making:
-                made = await asyncio.to_thread(self._thumbnails.of, source)
-        if made is None:
-            return _missing()
-        return web.Response(body=made, headers=_picture("image/webp"))
+        return await self._pictures.small(self._feed.source(request.match_info["digest"]))
 
     async def full(self, request: web.Request) -> web.StreamResponse:
         """A picture as it lies on the disk, if it is one."""
         self._asked = anyio.current_time()
-        source = self._feed.source(request.match_info["digest"])
-        mime = None if source is None else await asyncio.to_thread(_mime, source)
-        if source is None or mime is None:
-            return _missing()
-        if not is_stored(str(source.path)):
-            return web.FileResponse(source.path, headers=_picture(mime))
-        try:
-            body = await asyncio.to_thread(stores.first_bytes, str(source.path), LARGEST)
-        except OSError:
-            return _missing()
-        return web.Response(body=body, headers=_picture(mime))
-
-
-def _mime(source: ThumbnailSource) -> str | None:
-    try:
-        with stores.open_address(str(source.path)) as file:
-            return pictures.identify(file).mime
-    except (OSError, errors.BadDownload):
-        return None
+        return await self._pictures.large(self._feed.source(request.match_info["digest"]))
 
 
 def _full(source: ThumbnailSource) -> str:
     return f"full/{source.digest}"
-
-
-def _picture(mime: str) -> dict[str, str]:
-    """A content never changes under its digest."""
-    kept = {"Cache-Control": "private, max-age=86400, immutable", "Content-Type": mime}
-    return {**ALWAYS, **kept, "Content-Security-Policy": SEALED}
-
-
-def _missing() -> web.Response:
-    return web.Response(status=404, text="not found\n", headers={**ALWAYS, "Content-Security-Policy": SEALED})
 
 
 def _event(name: str, value: Any) -> bytes:

@@ -1,4 +1,5 @@
-"""report.html: one file with everything in it; and the same page, empty, for `batcher watch`.
+"""report.html: one file with everything in it; the same page, empty, for `batcher watch`; and the page of
+`batcher review`.
 
 Rule: what came from outside reaches the page escaped by the template or as JSON that no markup can leave, and
 only the page's own scripts run (a policy names them by their hash). The file is written as a stream: memory
@@ -11,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -33,9 +34,21 @@ from batcher.storage import destination, layout
 from batcher.storage.user_file import write_user_file
 from batcher.storage.workers import Workers
 
+TEMPLATES = ("page.html", "review.html", "viewer.html", "icon.html")
 STYLES = ("uPlot.min.css", "page.css")
 CHARTS = "uPlot.iife.min.js"
-SCRIPTS = ("words.js", "charts.js", "figures.js", "gallery.js", "matrix.js", "viewer.js", "main.js")
+SCRIPTS = (
+    "words.js",
+    "theme.js",
+    "charts.js",
+    "figures.js",
+    "gallery.js",
+    "matrix.js",
+    "viewer.js",
+    "main.js",
+)
+REVIEW_STYLES = ("page.css", "review.css")
+REVIEW_SCRIPTS = ("words.js", "theme.js", "viewer.js", "sheet.js", "review.js")
 CHUNK = 500
 """Tasks in one piece of JSON: the page reads a piece when it shows or searches it."""
 TRAVELLING = 240
@@ -105,7 +118,6 @@ def write_page(
 
 def live_page(name: str) -> tuple[str, str]:
     """The page that is told its data by a server, and the policy to serve it with."""
-    policy = parts().policy("img-src 'self' data:", "connect-src 'self'", "frame-ancestors 'none'")
     text = _template().render(
         job=name,
         model="",
@@ -118,9 +130,26 @@ def live_page(name: str) -> tuple[str, str]:
         page=embedded({"most": LIVE_ROWS}),
         chunks=(),
     )
-    return text, policy
+    return text, parts().policy(*SERVED)
 
 
+def review_page(name: str, page: Mapping[str, Any]) -> tuple[str, str]:
+    """The page of `batcher review`, and the policy to serve it with; `page` is what it knows from the
+    beginning."""
+    own = parts(REVIEW_STYLES, REVIEW_SCRIPTS, charts=False)
+    text = _template("review.html").render(
+        job=name,
+        version=_version(),
+        about=f"batcher {_version()}. Only this computer can open this page.",
+        styles=own.styles,
+        scripts=own.scripts,
+        page=embedded(page),
+    )
+    return text, own.policy(*SERVED)
+
+
+SERVED = ("img-src 'self' data:", "connect-src 'self'", "frame-ancestors 'none'")
+"""What a page may do that a server of ours hands out."""
 LIVE_ROWS = 480
 """Tasks that the live page keeps: ten pages of the newest."""
 
@@ -145,17 +174,20 @@ def embedded(value: Any) -> Markup:
 
 
 @cache
-def parts() -> Parts:
-    """The style and scripts that lie beside this file."""
+def parts(
+    styles: tuple[str, ...] = STYLES, scripts: tuple[str, ...] = SCRIPTS, *, charts: bool = True
+) -> Parts:
+    """Styles and scripts that lie beside this file; without being told otherwise, those of the report."""
     folder = files("batcher.results.report").joinpath("static")
 
     def text(name: str) -> str:
         return folder.joinpath(name).read_text("utf-8")
 
-    own = "\n".join(text(name) for name in SCRIPTS)
+    own = "\n".join(text(name) for name in scripts)
+    library = (Markup(text(CHARTS)),) if charts else ()
     return Parts(
-        styles=tuple(Markup(text(name)) for name in STYLES),
-        scripts=(Markup(text(CHARTS)), Markup(f'"use strict";\n(() => {{\n{own}}})();\n')),
+        styles=tuple(Markup(text(name)) for name in styles),
+        scripts=(*library, Markup(f'"use strict";\n(() => {{\n{own}}})();\n')),
     )
 
 
@@ -165,11 +197,11 @@ def _version() -> str:
 
 
 @cache
-def _template() -> Any:
-    text = files("batcher.results.report").joinpath("static/page.html").read_text("utf-8")
-    loader = DictLoader({"page.html": text})
+def _template(name: str = "page.html") -> Any:
+    static = files("batcher.results.report").joinpath("static")
+    loader = DictLoader({each: static.joinpath(each).read_text("utf-8") for each in TEMPLATES})
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def _rendered(report: Report, page: dict[str, Any], chunks: Iterable[Markup]) -> Iterator[str]:

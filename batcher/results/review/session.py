@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,10 @@ from batcher.storage.destination import Destination
 from batcher.task import State
 
 NO_REASON = "no reason given"
+NUMBERED = 9
+"""Reasons that have a key of their own."""
+OFFERED = ("blurred", "artefacts", "wrong anatomy", "text or watermark", "not what was asked for")
+"""Where nobody says otherwise, and after what was said in this job before."""
 TAKEN_BACK_AT_MOST = 1000
 """Decisions that one review can take back."""
 
@@ -53,8 +57,10 @@ class Decision:
 class ReviewSession:
     """The review of one output folder by one person. Its methods block; one at a time may be called."""
 
-    def __init__(self, output: Path, *, now: Callable[[], float]) -> None:
-        """Raises UsageError where nothing was run, or no picture is delivered; LedgerError, DiskError."""
+    def __init__(self, output: Path, *, now: Callable[[], float], reasons: Sequence[str] = ()) -> None:
+        """`reasons` are offered, the first nine by number; without any, those that were given in this job
+        before, and usual ones. Raises UsageError where nothing was run, or no picture is delivered;
+        LedgerError, DiskError."""
         self.output = output
         self._now = now
         self._by = reviewer()
@@ -69,6 +75,7 @@ class ReviewSession:
                 raise errors.UsageError(
                     f"{self.job} has no picture to look at yet; `batcher watch` shows how a run begins"
                 )
+            self.reasons = list(map(_line, reasons)) or _offered(connection)
 
     def decide(self, task: int, verdict: Verdict, reason: str = "") -> Decision:
         """Keeps or rejects a task, whichever it is now: what is done and kept is looked at, no more; what is
@@ -79,7 +86,10 @@ class ReviewSession:
             if before is None or before.state not in (State.DONE, State.REJECTED):
                 state = "not of this job" if before is None else before.state
                 raise errors.UsageError(f"this task is {state}: there is no picture of it to decide about")
-            self._apply(connection, before, verdict, " ".join(reason.split()))
+            reason = _line(reason)
+            self._apply(connection, before, verdict, reason)
+            if reason and reason not in self.reasons:
+                self.reasons.append(reason)
             after = rejections.standing(connection, task)
             assert after is not None
             self._decided.append((before, after))
@@ -109,12 +119,6 @@ class ReviewSession:
                 raise errors.UsageError("somebody else decided about this task since; it stays as it is")
             self._page_is_stale = True
             return Decision(before, tuple(rejections.end_moves(connection, where)))
-
-    def reasons(self, most: int) -> list[str]:
-        """For what people have rejected pictures of this job, the most frequent first."""
-        with self._reading() as connection:
-            found = reviews.reasons(connection, PERSON, most + 1)
-        return [reason for reason in found if reason != NO_REASON][:most]
 
     def progress(self) -> Progress:
         """How far the review is."""
@@ -159,6 +163,15 @@ class ReviewSession:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with database.disk_errors(self._path), closing(database.open_for_reading(self._path)) as connection:
             yield connection
+
+
+def _line(reason: str) -> str:
+    return " ".join(reason.split())
+
+
+def _offered(connection: sqlite3.Connection) -> list[str]:
+    given = reviews.reasons(connection, PERSON, NUMBERED + 1)
+    return [one for one in dict.fromkeys((*given, *OFFERED)) if one != NO_REASON][:NUMBERED]
 
 
 def _progress(connection: sqlite3.Connection) -> Progress:

@@ -1,33 +1,9 @@
-// The page: its theme, and where its data comes from. A report carries all of it; the live page is told.
+// The page: where its data comes from. A report carries all of it; the live page is told.
 
 const STRIP = 16;
 const SPOKEN_EVERY = 15000;
-const system = matchMedia("(prefers-color-scheme: dark)");
 
-function theme() {
-  return document.documentElement.dataset.theme || (system.matches ? "dark" : "light");
-}
-
-function setTheme(wanted) {
-  if (wanted === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = wanted;
-  $("theme").textContent = `Theme: ${wanted}`;
-  if (facts) showCharts(facts);
-}
-
-const remembered = {
-  get: () => { try { return localStorage.getItem("batcher-theme"); } catch { return null; } },
-  set: (value) => { try { localStorage.setItem("batcher-theme", value); } catch { /* a page without storage forgets */ } },
-};
-
-$("theme").addEventListener("click", () => {
-  const order = ["system", "light", "dark"];
-  const next = order[(order.indexOf(document.documentElement.dataset.theme || "system") + 1) % order.length];
-  remembered.set(next);
-  setTheme(next);
-});
-system.addEventListener("change", () => facts && showCharts(facts));
-if (["light", "dark"].includes(remembered.get())) setTheme(remembered.get());
+document.addEventListener("theme", () => facts && showCharts(facts));
 
 function report(page) {
   showFigures(page.figures);

@@ -1,6 +1,6 @@
 // One task at its full size: before and after under a slider, or side by side, and all that is known of it.
 
-const viewer = { at: 0, count: 0, row: null, position: 0, mode: "", of: () => null };
+const viewer = { at: 0, count: 0, row: null, position: 0, mode: "", usual: "slider", of: () => null, viewed: () => {} };
 
 function openViewer(at, total, of) {
   Object.assign(viewer, { count: total, of });
@@ -14,6 +14,7 @@ function view(at) {
   viewer.position = 0;
   viewer.mode = "";
   showViewer();
+  viewer.viewed();
 }
 
 function showViewer() {
@@ -28,7 +29,7 @@ function showViewer() {
   $("absent").textContent = row.reason || row.state;
   load("before", row.before, row);
   load("after", picture, row);
-  setMode(both ? viewer.mode || "slider" : picture ? "after" : row.before ? "before" : "none");
+  setMode(both ? viewer.mode || viewer.usual : picture ? "after" : row.before ? "before" : "none");
   cut(50);
   const several = row.after || [];
   $("several").hidden = several.length < 2;
@@ -51,7 +52,7 @@ function load(side, source, row) {
     if (small !== link) image.src = small;
   };
   image.onload = () => {
-    if (viewer.mode || viewer.row !== row) return;
+    if (viewer.mode || viewer.usual !== "slider" || viewer.row !== row) return;
     const [one, two] = ["before", "after"].map((id) => $(id).querySelector("img"));
     const alike = Math.abs(one.naturalWidth / one.naturalHeight / (two.naturalWidth / two.naturalHeight) - 1);
     // Two pictures of different shapes do not lie on one another, unless it is known where.
@@ -99,7 +100,7 @@ function showFacts(row, picture) {
   const facts = [["state", row.state], ["reason", row.reason], ["rejected by", row.by]];
   for (const warning of row.warnings || []) facts.push(["warning", warning]);
   if (picture) facts.push(["size", `${picture[2]} × ${picture[3]} pixels`]);
-  if (picture && document.body.dataset.mode !== "live") facts.push(["file", el("a", { href: picture[1], target: "_blank", rel: "noreferrer" }, decodeURIComponent(picture[1].split("/").pop()))]);
+  if (picture && document.body.dataset.mode === "report") facts.push(["file", el("a", { href: picture[1], target: "_blank", rel: "noreferrer" }, decodeURIComponent(picture[1].split("/").pop()))]);
   if (row.beforeUrl) facts.push(["made from", row.beforeUrl]);
   if (row.cost !== undefined) facts.push(["cost", `${credits(row.cost)} credits`]);
   if (row.seconds !== undefined) facts.push(["service time", seconds(row.seconds)]);
@@ -119,7 +120,7 @@ $("previous").addEventListener("click", () => view(viewer.at - 1));
 $("next").addEventListener("click", () => view(viewer.at + 1));
 $("close").addEventListener("click", () => $("viewer").close());
 $("viewer").addEventListener("click", (event) => {
-  if (event.target === $("viewer")) $("viewer").close();
+  if (event.target === $("viewer") && $("viewer").open) $("viewer").close();
 });
 $("viewer").addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
