@@ -1,4 +1,4 @@
-"""`batcher report` and `batcher watch` as they are typed."""
+"""`batcher report`, `watch` and `review` as they are typed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from batcher.cli import ended
 from tests.support.bookkeeping import a_ledger
+from tests.support.shelf import Shelf
 
 PATIENCE = 30.0
 
@@ -100,7 +101,10 @@ def test_watch_tells_its_address_first_and_ends_quietly(output: Path) -> None:
 
 
 @pytest.mark.process
-def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(output: Path) -> None:
+def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.deliver(shelf.variant("a", None), shelf.variant("b", None))
+    output = shelf.output
     command = [sys.executable, "-m", "batcher", "review", str(output)]
     environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
     with subprocess.Popen(
@@ -114,14 +118,16 @@ def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(output: Pat
                 assert b"<!doctype html>" in page.read()
             program.send_signal(signal.SIGINT)
             assert program.wait(PATIENCE) == 0
-            first, *_, last = program.stdout.read().splitlines()
-            assert first.endswith("looked at, 0 rejected")
-            assert last == f"next: batcher export {output} --to imagefolder -o DIR"
+            assert program.stdout.read().splitlines() == [
+                "0 of 2 looked at, 0 rejected",
+                f"2 left; go on: batcher review {output}",
+                f"next: batcher export {output} --to imagefolder -o DIR",
+            ]
             assert program.stderr.read() == ""
         finally:
             program.kill()
 
 
-def test_a_review_without_a_picture_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended(["review", str(tmp_path)]) == 2
-    assert "nothing was run yet" in capsys.readouterr().err
+def test_a_review_without_a_picture_is_a_sentence(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["review", str(output)]) == 2
+    assert "has no picture to look at yet" in capsys.readouterr().err
