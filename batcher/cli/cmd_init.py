@@ -39,7 +39,8 @@ def init_command(model: str | None, photos: Path | None, file: Path | None) -> i
     """Write a first manifest for a model and a folder of pictures.
 
     Every parameter of the model stands in it with its range. Masks, label files and captions that lie
-    beside the pictures are found. At a terminal, what is not said is asked for.
+    beside the pictures are found; a dataset with labels (a COCO file, a data.yaml, a Pascal VOC folder) is
+    read as one. At a terminal, what is not said is asked for.
     """
     if (model is None or photos is None) and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError(

@@ -2,8 +2,9 @@
 
     text = draft(model, surroundings(Path("photos")), Path("job.yaml"))
 
-    surroundings.py    what lies in a folder of pictures and beside it: masks, labels, captions
-    draft.py           the manifest's text: what has to be there, and all else as a comment with its range
+    surroundings.py        what lies in a folder of pictures and beside it: masks, labels, captions
+    labelled_dataset.py    whether that is a dataset with labels: COCO, ultralytics, Pascal VOC
+    draft.py               the manifest's text: what has to be there, and all else as a comment with its range
 
 Rule: what is written runs as it stands. What nobody can know is filled in by the model page's example, and
 said so.

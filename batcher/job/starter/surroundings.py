@@ -20,10 +20,12 @@ from batcher.job.sources.folders import is_output
 from batcher.job.sources.globs import ListedFile, files_below, fixed, is_glob, matches
 from batcher.job.sources.imagefolder_rows import METADATA
 from batcher.job.sources.picture_files import PictureFiles
+from batcher.job.starter.labelled_dataset import describes_dataset, labelled_dataset, why_not
 from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import dataset_cells, parquet_cells
 
 LABELS, MASK, CAPTION = "labels", "mask", "caption"
+LABEL_FILES = (".txt", ".xml")
 IMAGES = "images"
 BETWEEN = ("", "_mask", "-mask", "_seg", "_label")
 """What may stand between a picture's stem and the suffix of its mask."""
@@ -73,6 +75,10 @@ def surroundings(photos: str) -> Surroundings:
 
 
 def _found(path: str, photos: str) -> Surroundings:
+    if (described := labelled_dataset(path)) is not None:
+        return Surroundings(described.path, described.number, is_dataset=True, name=described.name)
+    if describes_dataset(path):
+        raise UsageError(why_not(path))
     if os.path.isdir(path):
         if dataset_cells.is_saved_dataset(path) or _is_described(path):
             return Surroundings(path, is_dataset=True)
@@ -133,7 +139,7 @@ def _with_companions(source: str, folder: str, files: list[ListedFile]) -> Surro
         name: found
         for name, folders, betweens in (
             (MASK, _beside(folder, "masks", "mask"), BETWEEN),
-            (LABELS, _beside(folder, "labels", "label"), ("",)),
+            (LABELS, _beside(folder, "labels", "label", "Annotations", "annotations"), ("",)),
         )
         if (found := _best(pictures, folders, betweens, labels=name == LABELS)) is not None
     }
@@ -142,7 +148,8 @@ def _with_companions(source: str, folder: str, files: list[ListedFile]) -> Surro
         companions |= {MASK: found} if found is not None else {}
     texts = _best(pictures, [folder], ("",), labels=True)
     if texts is not None:
-        companions[LABELS if _holds_boxes(files) else CAPTION] = texts
+        is_xml = texts.template.lower().endswith(LABEL_FILES[1])
+        companions[LABELS if is_xml or _holds_boxes(files) else CAPTION] = texts
     labelled = source == folder and not companions and _has_class_folders(files)
     return Surroundings(source, len(files), labelled, companions, filters, _name(pictures))
 
@@ -187,7 +194,7 @@ def _names(folder: str, *, labels: bool) -> set[str]:
         f"{file.folder}/{name}" if file.folder else name
         for file in files_below(folder, silent)
         for name in (os.path.basename(file.path),)
-        if (name.lower().endswith(".txt") if labels else has_picture_suffix(name))
+        if (name.lower().endswith(LABEL_FILES) if labels else has_picture_suffix(name))
     }
 
 

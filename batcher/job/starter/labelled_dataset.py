@@ -1,0 +1,147 @@
+"""A dataset with labels that a person means by a folder, or by the file that describes it: COCO, ultralytics,
+Pascal VOC.
+
+Rule: it is taken where its rows can be read; a folder whose labels cannot be is one of pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from batcher.errors import BatcherError, Problem
+from batcher.job.diagnostics import Diagnostics
+from batcher.job.labels.categories import CategoryTable
+from batcher.job.near_files import NearFiles
+from batcher.job.row import Row
+from batcher.job.sources import dataset
+from batcher.job.sources.coco_rows import SUFFIXES as COCO_SUFFIXES
+from batcher.job.sources.coco_rows import coco_files
+from batcher.job.sources.source_kind import SourceContext
+from batcher.job.sources.voc_rows import PICTURES, is_voc_folder
+
+DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+IMAGES = "images"
+PEEKED = 1 << 16
+"""Bytes of a file by which its form is told."""
+MOST = 5_000
+"""Rows that are read: of more their number is not told."""
+_SETS = re.compile(rb"^(train|val|test)[ \t]*:", re.MULTILINE)
+NAMES = ("{{ stem }}", "{{ split }}-{{ stem }}", "{{ folder }}-{{ stem }}", "{{ folder }}-{{ name }}")
+"""Output names, the shortest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledDataset:
+    """What stands at `dataset:` (absolute); how many pictures it has (None: not counted), and the output name
+    that tells them apart, where that is not the stem."""
+
+    path: str
+    number: int | None
+    name: str
+
+
+def labelled_dataset(path: str) -> LabelledDataset | None:
+    """The dataset that is meant by an absolute path; None: none. Raises OSError."""
+    for described in _candidates(path):
+        rows, problem = _rows(described)
+        if rows and not problem:
+            return LabelledDataset(described, len(rows) if len(rows) <= MOST else None, _name(rows))
+    return None
+
+
+def why_not(path: str) -> str:
+    """What is wrong with the file of a dataset, in words."""
+    _, problem = _rows(path)
+    return problem or f"{path} describes no picture that is there"
+
+
+def describes_dataset(path: str) -> bool:
+    """Whether a file is one that describes a dataset."""
+    return os.path.isfile(path) and (_is_coco(path) or _is_data_file(path))
+
+
+def _candidates(path: str) -> Iterator[str]:
+    """What may be meant: what is in the folder first, then what lies beside it."""
+    if not os.path.isdir(path):
+        if describes_dataset(path):
+            yield path
+        return
+    above, own = os.path.split(path)
+    if is_voc_folder(path) or coco_files(path):
+        yield path
+    yield from _described_by(path)
+    if own == PICTURES and is_voc_folder(above):
+        yield above
+    of_set = f"{above}/annotations/instances_{own}.json"
+    if os.path.isfile(of_set):
+        yield of_set
+    elif own == IMAGES:
+        yield from _described_by(above)
+
+
+def _described_by(folder: str) -> Iterator[str]:
+    """The files of a folder that describe it; of several COCO files nobody could say which is meant."""
+    yield from (f"{folder}/{name}" for name in DATA_FILES if _is_data_file(f"{folder}/{name}"))
+    for place in (folder, f"{folder}/annotations"):
+        names = sorted(os.listdir(place)) if os.path.isdir(place) else []
+        found = [name for name in names if name.endswith(COCO_SUFFIXES[0]) and _is_coco(f"{place}/{name}")]
+        if len(found) == 1:
+            yield f"{place}/{found[0]}"
+
+
+def _is_coco(path: str) -> bool:
+    if not path.endswith(COCO_SUFFIXES):
+        return False
+    head = b'"images"' if path.endswith(COCO_SUFFIXES[1]) else _head(path)
+    return b'"images"' in head or (b'"annotations"' in head and b'"image_id"' in head)
+
+
+def _is_data_file(path: str) -> bool:
+    return path.endswith((".yaml", ".yml")) and os.path.isfile(path) and _SETS.search(_head(path)) is not None
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(PEEKED)
+
+
+def _rows(path: str) -> tuple[list[Row], str]:
+    """The first rows of a dataset, and what is wrong with it as a whole."""
+    folder = os.path.dirname(path)
+    diagnostics = Diagnostics(sink=_pass_over)
+    source = SourceContext(
+        value=path,
+        key=(),
+        file="",
+        folder=folder,
+        may_be_empty=True,
+        diagnostics=diagnostics,
+        near_files=NearFiles(),
+        categories=CategoryTable(),
+        place=lambda key, message: Problem(message),
+    )
+    try:
+        rows = list(islice(dataset.rows(source), MOST + 1))
+        diagnostics.judge(1)
+    except BatcherError as error:
+        return [], error.lines[0]
+    return rows, ""
+
+
+def _pass_over(problem: Problem) -> None:
+    """The plan tells what is wrong with a row."""
+
+
+def _name(rows: list[Row]) -> str:
+    """The output name that tells the rows apart; empty: the stem does."""
+    for name in NAMES:
+        columns = re.findall(r"\w+", name)
+        if not all(column in row.columns for row in rows for column in columns):
+            continue
+        if len({tuple(str(row.columns[one]).casefold() for one in columns) for row in rows}) == len(rows):
+            break
+    return "" if name == NAMES[0] else name
