@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from batcher.job.diagnostics import silent
 from batcher.job.row import Row
 from batcher.job.sources import coco_rows
-from batcher.job.sources.folders import is_output, list_folder
+from batcher.job.sources.globs import files_below
 from batcher.job.sources.source_kind import SourceContext
-from batcher.job.sources.streams import stamp, stamped
+from batcher.job.sources.streams import stamped
 from batcher.job.sources.ultralytics_rows import SUFFIXES, ultralytics_rows, ultralytics_stamps
 from batcher.job.sources.voc_rows import is_voc_folder, voc_rows
 from batcher.storage.addresses import is_stored
@@ -43,7 +44,7 @@ class Coco:
     def stamps(self, source: SourceContext) -> Iterator[str]:
         yield from map(stamped, self.files)
         for folder in dict.fromkeys(map(coco_rows.dataset_folder, self.files)):
-            yield from files_below(folder)
+            yield from _stamps_below(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Voc:
         return voc_rows(self.folder, source)
 
     def stamps(self, source: SourceContext) -> Iterator[str]:
-        return files_below(self.folder, ".xml", ".txt")
+        return _stamps_below(self.folder, ".xml", ".txt")
 
 
 def labelled_form(path: str) -> LabelledForm | None:
@@ -87,14 +88,10 @@ def labelled_form(path: str) -> LabelledForm | None:
     return None
 
 
-def files_below(folder: str, *suffixes: str) -> Iterator[str]:
+def _stamps_below(folder: str, *suffixes: str) -> Iterator[str]:
     """The stamps of the pictures in a folder and below it, and of files with these suffixes. Output folders
-    are not entered. Raises OSError, MissingExtra."""
-    pending = [folder]
-    while pending:
-        for entry in list_folder(pending.pop()):
-            if entry.is_folder:
-                if not entry.name.startswith(".") and not is_output(entry.path):
-                    pending.append(entry.path)
-            elif has_picture_suffix(entry.name) or entry.name.lower().endswith(suffixes):
-                yield f"{entry.path}\0{entry.stamp or stamp(entry.path)}\n"
+    are not entered. Raises OSError."""
+    for file in files_below(folder, silent):
+        name = file.path.lower()
+        if has_picture_suffix(name) or name.endswith(suffixes):
+            yield f"{file.path}\0{file.stamp}\n"

@@ -15,8 +15,8 @@ from batcher.job.near_files import NearFiles
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored, is_url, resolve
 
-LOOKED_FOR = 50
-"""Names by which the folder is chosen."""
+LOOKED_FOR, LOOKED_FOR_STORED = 50, 2
+"""Names by which the folder is chosen; in an object store each look is a request."""
 
 
 class PictureRoot:
@@ -26,7 +26,8 @@ class PictureRoot:
     def __init__(self, dataset: str, folders: Sequence[str], names: Iterable[Any], near: NearFiles) -> None:
         self._dataset = dataset
         self._near = near
-        usable = [name for name in names if is_name(name)]
+        most = LOOKED_FOR_STORED if is_stored(dataset) else LOOKED_FOR
+        usable = [name for name in names if is_name(name)][:most]
         there = [sum(is_there(resolve(folder, name)) for name in usable) for folder in folders]
         self.folder = folders[there.index(max(there))]
 

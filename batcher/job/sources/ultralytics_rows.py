@@ -22,11 +22,12 @@ from typing import Any
 from batcher import errors
 from batcher.errors import ManifestError, Problem
 from batcher.job import geometry
+from batcher.job.diagnostics import silent
 from batcher.job.geometry import LabelError, Labels
 from batcher.job.labels import categories, read_label_file
 from batcher.job.row import Row
 from batcher.job.sources.dataset_columns import TRAINING_SETS
-from batcher.job.sources.folders import is_output, list_folder
+from batcher.job.sources.globs import files_below
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.sources.picture_root import is_name, is_there, picture_columns
 from batcher.job.sources.source_kind import SourceContext
@@ -177,17 +178,9 @@ class _DataSet:
 
     def _below(self, folder: str) -> Iterator[str]:
         files = PictureFiles(folder, self._source.diagnostics.warn)
-        pending = [folder]
-        while pending:
-            below = []
-            for entry in list_folder(pending.pop()):
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_folder:
-                    below += [] if is_output(entry.path) else [entry.path]
-                elif files.takes(entry.path):
-                    yield entry.path
-            pending += reversed(below)
+        for file in files_below(folder, silent):
+            if files.takes(file.path):
+                yield file.path
         files.finish()
 
     def _listed(self, path: str) -> Iterator[str]:

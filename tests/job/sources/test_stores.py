@@ -217,3 +217,24 @@ def test_a_missing_extra_is_one_sentence_that_names_it(
 def test_a_scheme_that_nobody_knows_is_told(job: Job) -> None:
     (problem,) = job.problems("{images: 'xyz://b/'}")
     assert "xyz:// is no store; there are s3://" in problem.message
+
+
+def test_a_coco_file_and_a_data_file_may_lie_in_a_bucket_with_their_pictures(
+    job: Job, bucket: Bucket
+) -> None:
+    listed = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 3, "name": "cat"}]}
+    boxes = [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}]
+    for key in ("coco/val2017/a.png", "pets/images/train/a.png"):
+        bucket.put(key, plain_picture(40, 20))
+    labels = bucket.put(
+        "coco/annotations/instances_val2017.json", json.dumps({**listed, "annotations": boxes}).encode()
+    )
+    (columns,) = job.columns(f"{{dataset: '{labels}'}}")
+    assert (columns["image"], columns["boxes"]) == (f"{bucket}/coco/val2017/a.png", [[1, 2, 3, 4]])
+    bucket.put("pets/labels/train/a.txt", b"0 0.5 0.5 0.5 0.5")
+    data = bucket.put("pets/data.yaml", b"train: images/train\nnames: [cat]\n")
+    (columns,) = job.columns(f"{{dataset: '{data}'}}")
+    assert (columns["boxes"], columns["box_classes"]) == ([[10, 5, 20, 10]], ["cat"])
+    before = job.fingerprint(f"{{dataset: '{data}'}}")
+    bucket.put("pets/labels/train/a.txt", b"0 0.5 0.5 1 1")
+    assert job.fingerprint(f"{{dataset: '{data}'}}") != before

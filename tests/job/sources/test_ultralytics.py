@@ -224,3 +224,9 @@ def test_labels_lie_where_ultralytics_looks() -> None:
     assert label_path("/images/x/images/a.jpg") == "/images/x/labels/a.txt"
     assert label_path("/d/photos/a.jpg") == "/d/photos/a.txt"
     assert Path(label_path("/images/a.jpg")) == Path("/labels/a.txt")
+
+
+def test_a_link_back_to_a_folder_above_is_not_entered(job: Job) -> None:
+    a_set(job)
+    (job.folder / "pets/images/train/again").symlink_to(job.folder / "pets/images/train")
+    assert job.columns(INPUTS, "name") == ["1.png", "2.png", "3.jpg"]
