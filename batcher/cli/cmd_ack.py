@@ -42,7 +42,7 @@ def ack_command(
     from batcher.job.output import resolve_output
     from batcher.ledger import database
     from batcher.ledger.notices import acknowledge
-    from batcher.progress.summary import news_words
+    from batcher.progress.closing_text import news_words
     from batcher.results import report
     from batcher.storage import layout
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batcher.cli.echo import Styled, echo
-from batcher.progress import summary
+from batcher.progress import closing_text, summary
 from batcher.progress.printable import printable
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _in_flight(report: Report) -> str:
 
 def _news(report: Report) -> str:
     """What the last start told of for the first time, beside what was known and what a person has seen."""
-    parts = [summary.news_words(report.news) or "none"]
+    parts = [closing_text.news_words(report.news) or "none"]
     parts += [f"{report.known:,} known before"] if report.known else []
     parts += [f"{report.acked:,} acknowledged"] if report.acked else []
     return "; ".join(parts)

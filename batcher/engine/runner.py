@@ -41,7 +41,7 @@ from batcher.job.manifest import Manifest
 from batcher.ledger import database
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
-from batcher.progress import Listener, Snapshot, notebook, silent, summary
+from batcher.progress import Listener, Snapshot, closing_text, notebook, silent
 from batcher.progress.lines import Log
 from batcher.results.report import Report
 from batcher.storage import destination, layout, lock, ray
@@ -157,7 +157,7 @@ async def run(
             try:
                 ending = await _work(prepared, transfers, membership)
             except anyio.get_cancelled_exc_class() as error:
-                note = summary.cancelled(ledger.counts)
+                note = closing_text.cancelled(ledger.counts)
                 error.add_note(note)
                 context.warn(note)
                 raise

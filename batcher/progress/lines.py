@@ -25,6 +25,7 @@ from batcher.progress import (
     Snapshot,
     Started,
     StateChanged,
+    closing_text,
     event_name,
     silent,
     summary,
@@ -47,12 +48,12 @@ class Lines:
         stream: TextIO,
         *,
         command: str,
-        repair: str = summary.REPAIR,
+        repair: str = closing_text.REPAIR,
         now: Callable[[], float],
         quiet: bool = False,
     ) -> None:
         self._stream = _Writer(stream)
-        self._closing = partial(summary.closing, command=command, repair=repair)
+        self._closing = partial(closing_text.closing, command=command, repair=repair)
         self._now = now
         self._quiet = quiet
         self._output = ""
@@ -89,7 +90,7 @@ class Lines:
         headline, *rest = self._closing(finished, output=self._output)
         self._say(headline.text)
         for line in rest:
-            self._write(f"  {line.label:<{summary.LABEL}} {line.text}")
+            self._write(f"  {line.label:<{closing_text.LABEL}} {line.text}")
 
     def _say(self, text: str) -> None:
         self._write(f"{_stamp(self._now(), 'seconds')} {text}")

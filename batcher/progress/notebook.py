@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.jupyter import JupyterMixin
 from rich.text import Text
 
-from batcher.progress import Event, Finished, Listener, Message, Planning, Snapshot, Started, summary
+from batcher.progress import Event, Finished, Listener, Message, Planning, Snapshot, Started, closing_text
 from batcher.progress.printable import printable
 from batcher.progress.terminal import TONES, Block, row
 
@@ -98,9 +98,9 @@ class NotebookBlock:
 def _closing(console: Console, width: int, finished: Finished, output: str) -> Iterator[Text]:
     """The summary; what a cell cannot do is said for the command line."""
     repair = shlex.join(["batcher", "verify", output, "--repair", "--repay"])
-    headline, *rest = summary.closing(finished, command=GO_ON, repair=repair, output=output)
+    headline, *rest = closing_text.closing(finished, command=GO_ON, repair=repair, output=output)
     yield Text(printable(headline.text), style=f"bold {TONES[headline.tone]}")
     for line in rest:
-        retried = line.text == f"{GO_ON} {summary.RETRY_FLAG}"
+        retried = line.text == f"{GO_ON} {closing_text.RETRY_FLAG}"
         text = f"{shlex.join(['batcher', 'retry', output])}, then {GO_ON}" if retried else line.text
         yield from row(console, line.label, [Text(printable(text), style=TONES[line.tone])], width)

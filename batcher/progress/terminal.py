@@ -21,14 +21,24 @@ from rich.live import Live
 from rich.segment import ControlType, Segment
 from rich.text import Text
 
-from batcher.progress import Event, Finished, Message, Planning, Snapshot, Started, StateChanged, summary
+from batcher.progress import (
+    Event,
+    Finished,
+    Message,
+    Planning,
+    Snapshot,
+    Started,
+    StateChanged,
+    closing_text,
+    summary,
+)
+from batcher.progress.closing_text import Tone
 from batcher.progress.printable import PrintableStream, printable
-from batcher.progress.summary import Tone
 
 REDRAW_SECONDS = 0.2
 WIDEST = 100
 """Columns; longer lines are hard to read, and would fold when a wide terminal is narrowed."""
-INDENT = summary.LABEL + 1
+INDENT = closing_text.LABEL + 1
 """Columns of a row's label, and what stands between it and its row."""
 GAP = "  "
 TOP_REASONS = 3
@@ -81,12 +91,12 @@ class Terminal:
         self,
         command: str,
         *,
-        repair: str = summary.REPAIR,
+        repair: str = closing_text.REPAIR,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console or plain_console()
-        self._closing = partial(summary.closing, command=command, repair=repair)
+        self._closing = partial(closing_text.closing, command=command, repair=repair)
         self._clock = clock
         self._output = ""
         self._block: Block | None = None

@@ -9,7 +9,7 @@ import pytest
 from batcher.cli import ended
 from batcher.ledger.notices import KINDS
 from batcher.progress import Event, Finished
-from batcher.progress.summary import closing
+from batcher.progress.closing_text import closing
 from batcher.sandbox import Faults, faults
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox

@@ -15,7 +15,7 @@ from batcher.engine import outlook
 from batcher.job.manifest import Manifest
 from batcher.ledger import group_commit
 from batcher.progress import Event, Finished, Message
-from batcher.progress.summary import closing
+from batcher.progress.closing_text import closing
 from batcher.results.audit import submissions_of
 from batcher.results.report import figures
 from batcher.results.verify import FindingKind, check_output

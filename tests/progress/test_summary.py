@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher import errors
-from batcher.progress import Finished, summary
-from batcher.progress.summary import Tone
+from batcher.progress import Finished, closing_text, summary
+from batcher.progress.closing_text import Tone
 from batcher.task import State
 from tests.support.scenes import COMMAND, MIDDLE, counts, ended
 
 
 def told(finished: Finished, *, command: str = COMMAND, output: str = "out/streets") -> str:
     return "\n".join(
-        f"{line.label}|{line.text}" for line in summary.closing(finished, command=command, output=output)
+        f"{line.label}|{line.text}" for line in closing_text.closing(finished, command=command, output=output)
     )
 
 
 def commands(finished: Finished, *, command: str = COMMAND) -> list[str]:
     """The commands that are offered, in their order."""
-    lines = summary.closing(finished, command=command)
+    lines = closing_text.closing(finished, command=command)
     return [line.text for line in lines if line.tone is Tone.VERBATIM and line.text.startswith("batcher")]
 
 
@@ -138,7 +138,7 @@ def test_where_only_the_exit_code_is_known_both_ways_to_more_money_are_told() ->
     ],
 )
 def test_every_exit_code_has_its_headline(exit_code: int, words: str) -> None:
-    headline = summary.closing(
+    headline = closing_text.closing(
         ended(exit_code, counts=counts(done=1, planned=999), images=1), command=COMMAND
     )[0]
     assert headline.text == f"streets: {words}, 1 of 1,000 tasks done, after 17 min 43 s"
@@ -300,15 +300,15 @@ def test_times_read_as_on_a_clock_and_in_a_sentence(seconds: float, clock: str, 
 
 def test_after_a_limit_the_next_command_has_none() -> None:
     finished = ended(0, counts=counts(done=3, planned=87), images=3, total=90)
-    lines = summary.closing(finished, command="batcher run a.yaml --limit 3 -y")
+    lines = closing_text.closing(finished, command="batcher run a.yaml --limit 3 -y")
     assert lines[-1].text == "batcher run a.yaml -y"
     assert "87 tasks are left: the same command without --limit goes on with them" in lines[-2].text
     stopped = ended(130, "SIGINT", counts=counts(done=2, planned=88), images=2, total=90)
     assert (
-        summary.closing(stopped, command="batcher run a.yaml --limit=3")[-1].text
+        closing_text.closing(stopped, command="batcher run a.yaml --limit=3")[-1].text
         == "batcher run a.yaml --limit=3"
     )
-    sampled = summary.closing(finished, command="batcher run a.yaml --sample 3 -y")
+    sampled = closing_text.closing(finished, command="batcher run a.yaml --sample 3 -y")
     assert sampled[-1].text == "batcher run a.yaml -y"
     assert "the same command without --sample goes on with them" in sampled[-2].text
 
@@ -320,5 +320,5 @@ def test_where_something_is_to_be_done_first_running_again_is_not_said_to_help()
 
 def test_a_name_with_a_comma_stays_one_fact() -> None:
     finished = replace(ended(0), slowest={"a, b": 2.0, "c": 1.0})
-    (line,) = (line for line in summary.closing(finished, command="x") if line.label == "slowest")
+    (line,) = (line for line in closing_text.closing(finished, command="x") if line.label == "slowest")
     assert line.facts == ("a, b (2.0 s)", "c (1.0 s)")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from batcher import errors
 from batcher.ledger import database
-from batcher.progress import summary
+from batcher.progress import closing_text, summary
 from batcher.progress.printable import printable
 from batcher.results.report import gallery
 from batcher.results.report.thumbnails import Thumbnails
@@ -56,7 +56,7 @@ def _totals(report: Report) -> str:
 
 def _causes(report: Report) -> str:
     said = [*report.causes, *(f"{number:,} x {reason}" for reason, number in report.failures.items())]
-    items = "".join(f"<li>{escape(printable(text))}</li>" for text in said[: summary.REASONS])
+    items = "".join(f"<li>{escape(printable(text))}</li>" for text in said[: closing_text.REASONS])
     return f"<ul>{items}</ul>" if items else ""
 
 

@@ -1,0 +1,313 @@
+"""The end of a run in words: what became of it, what it cost, and what to do next. Pure.
+
+Rule: what to do is told with the very command that does it; one fact is one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from batcher import errors
+from batcher.progress import Finished, Snapshot
+from batcher.progress.summary import credits, duration, pace, reasons, settled, several, stages
+from batcher.task import State
+
+REASONS = 10
+"""So many reasons of failure are told at the end; errors.jsonl has every task."""
+REASON_LENGTH = 200
+LABEL = 8
+"""Columns of the widest label; one more stands between it and its text."""
+
+
+RETRY_FLAG = "--retry-failed"
+REPAIR = "batcher verify --repair --repay"
+"""For whoever does not tell what stands before it."""
+
+
+class Tone(StrEnum):
+    """What a line is about, for whoever has colours."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    CAUTION = "caution"
+    BAD = "bad"
+    VERBATIM = "verbatim"
+    """To be copied: a command or a path, never broken over lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the closing summary; without a label it belongs to the one before. Where it has `facts`,
+    its text is these with commas between: a terminal sets them apart, and breaks between them alone."""
+
+    label: str
+    text: str
+    tone: Tone = Tone.PLAIN
+    facts: tuple[str, ...] = ()
+
+
+def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: str = "") -> tuple[Line, ...]:
+    """The summary of a run. `command` is what the user typed, `repair` what pays again for files that are
+    gone, `output` the folder (or URL) of the results."""
+    snapshot = finished.snapshot
+    return (
+        _headline(finished),
+        *_causes(finished),
+        *_tasks(snapshot, finished.reused),
+        *_failures(finished, output),
+        *_rejections(snapshot, output),
+        *_by_reason("warned", finished.warnings, Tone.CAUTION),
+        *_money(finished),
+        *([_list("pace", pace(_as_a_whole(snapshot)))] if snapshot.delivered else ()),
+        *_slowest(finished.slowest),
+        *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *(
+            [Line("report", _below(output, "report.html"), Tone.VERBATIM)]
+            if output and snapshot.total
+            else ()
+        ),
+        *_next(finished, command, repair),
+    )
+
+
+def cancelled(counts: Mapping[State, int]) -> str:
+    """What a run leaves that was cancelled, and how to go on; `counts` are those of its ledger."""
+    flying = sum(counts.get(state, 0) for state in (State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED))
+    waiting = counts.get(State.READY, 0)
+    said = "interrupted; the ledger is whole, and running the job again goes on"
+    if flying:
+        said += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        said += "go on within the hour, before the records end"
+    elif waiting:
+        said += f". The files of {several(waiting, 'paid result', 'paid results')} wait for 7 days"
+    return said
+
+
+def _as_a_whole(snapshot: Snapshot) -> Snapshot:
+    """The pace of the whole run, in place of its last minutes."""
+    whole = replace(snapshot, in_flight_limit=0)
+    return replace(whole, images_per_minute=60 * snapshot.delivered / max(snapshot.elapsed, 1.0))
+
+
+def _headline(finished: Finished) -> Line:
+    snapshot, code = finished.snapshot, finished.exit_code
+    at = stages(snapshot)
+    open_tasks = snapshot.total - settled(snapshot)
+    rejected = at.get("rejected", 0)
+    of_all = f"{at['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
+    if code == 0 and not snapshot.total:
+        said, tone = "nothing to do, the plan has no tasks", Tone.GOOD
+    elif code == 0 and finished.acked and open_tasks <= at.get("doubtful", 0):
+        nothing = "" if snapshot.delivered else "nothing new, "
+        said, tone = f"{nothing}{of_all}, the rest is acknowledged", Tone.GOOD
+    elif code == 0 and not open_tasks and rejected:
+        begun = "all done" if snapshot.delivered else "nothing new"
+        said, tone = f"{begun}, {of_all} and {rejected:,} rejected", Tone.GOOD
+    elif code == 0 and not open_tasks and not snapshot.delivered:
+        said, tone = f"nothing new, {several(snapshot.total, 'task is', 'tasks are')} done", Tone.GOOD
+    elif code == 0 and not open_tasks:
+        said, tone = f"all done, {several(snapshot.total, 'task', 'tasks')}", Tone.GOOD
+    elif code == 0 and open_tasks > at.get("doubtful", 0):
+        said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
+    else:
+        ending = _ENDINGS.get(code)
+        if code == 3 and not at["failed"]:
+            held = snapshot.counts.get(State.DOUBTFUL, 0)
+            ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
+        elif code == 5 and finished.gone == open_tasks and not finished.causes:
+            ending = "finished, some paid files are gone"
+        elif code == 5 and finished.remedies:
+            ending = "stopped, there is something to do first"
+        said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
+    return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
+
+
+_ENDINGS = {
+    1: "stopped by an internal error",
+    3: "finished with failures",
+    4: "stopped by the budget",
+    5: "stopped, running again may help",
+    10: "stopped, its time is over",
+    130: "interrupted",
+    143: "terminated",
+}
+_MILD = frozenset({3, 10, 130, 143})
+
+
+def _causes(finished: Finished) -> Iterator[Line]:
+    if not finished.exit_code:
+        return  # it was about to stop, and came to its end
+    tone = Tone.CAUTION if finished.exit_code in _MILD else Tone.BAD
+    for place, cause in enumerate(finished.causes):
+        yield Line("" if place else "why", cause, tone)
+    yield Line("exit", f"code {finished.exit_code}")
+
+
+def _tasks(snapshot: Snapshot, reused: int) -> Iterator[Line]:
+    """The states by their own names; they add up to the total."""
+    if not snapshot.total:
+        return
+    ends = (State.DONE, State.REJECTED, State.FAILED)
+    order = (*ends, *(state for state in State if state not in ends))
+    parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
+    delivered = several(snapshot.images, "image", "images")
+    others = f", {reused:,} of them taken over from other folders" if reused else ""
+    yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered{others}")
+
+
+def _failures(finished: Finished, output: str) -> Iterator[Line]:
+    failures = finished.snapshot.failures
+    yield from _by_reason("failed", failures, Tone.BAD)
+    if finished.left_out:
+        rows = several(
+            finished.left_out, "row that cannot be used as it is", "rows that cannot be used as they are"
+        )
+        yield Line("left out", rows, Tone.CAUTION)
+    if (failures or finished.left_out) and output:
+        yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
+    yield from _news(finished)
+
+
+def news_words(news: Mapping[str, int]) -> str:
+    """What is news, by kind: `1 failed, 2 left out`; empty where nothing is."""
+    return ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in news.items() if number)
+
+
+def _news(finished: Finished) -> Iterator[Line]:
+    """What came up in this start, beside what an earlier one told of already."""
+    if not (finished.known or finished.acked):
+        return
+    new = news_words(finished.news)
+    text = f"in this run: {new}" if new else "nothing of this came up in this run"
+    if finished.known:
+        text += f"; {finished.known:,} {'was' if finished.known == 1 else 'were'} told of before"
+        text += ", and `batcher ack JOB` takes what you have seen out of the exit code"
+    if finished.acked:
+        text += f"; {finished.acked:,} acknowledged"
+    yield Line("news", text, Tone.CAUTION if new else Tone.PLAIN)
+
+
+def _rejections(snapshot: Snapshot, output: str) -> Iterator[Line]:
+    yield from _by_reason("rejected", snapshot.rejections, Tone.CAUTION)
+    if snapshot.rejections and output:
+        yield Line("", _below(output, "rejected.jsonl"), Tone.VERBATIM)
+
+
+def _by_reason(label: str, numbers: Mapping[str, int], tone: Tone) -> Iterator[Line]:
+    lines = list(reasons(numbers, REASONS))
+    width = max((len(f"{number:,}") for number, _ in lines), default=0)
+    for place, (number, reason) in enumerate(lines):
+        short = reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 3]}..."
+        yield Line("" if place else label, f"{number:>{width},} x {short}", tone)
+
+
+def _list(label: str, facts: Iterable[str]) -> Line:
+    told = tuple(facts)
+    return Line(label, ", ".join(told), facts=told)
+
+
+def _slowest(slowest: Mapping[str, float]) -> Iterator[Line]:
+    """The tasks that took longest at the provider."""
+    if slowest:
+        yield _list("slowest", (f"{name} ({duration(took)})" for name, took in slowest.items()))
+
+
+UNSURE = (
+    ("doubtful", "perhaps paid besides: requests whose answer was lost", Tone.CAUTION),
+    ("lost", "lost: paid, but the record was gone before it could be fetched", Tone.BAD),
+)
+"""What may be gone, as it is told behind its amount."""
+
+
+def _money(finished: Finished) -> Iterator[Line]:
+    snapshot, cost = finished.snapshot, finished.snapshot.cost
+    spent = cost.get("spent", 0.0)
+    paid = snapshot.images - finished.reused
+    each = f", {credits(spent / paid)} an image" if spent and paid > 1 else ""
+    yield Line("money", f"{credits(spent)} credits spent{each}")
+    for kind, words, tone in UNSURE:
+        value, images = cost.get(kind, 0.0), snapshot.unsure.get(kind, 0)
+        if value:
+            yield Line("", f"{credits(value)} credits {words}", tone)
+        elif images:
+            yield Line("", f"{several(images, 'image', 'images')}, cost not known, {words}", tone)
+    if reserved := cost.get("reserved"):
+        yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
+    if finished.balance is not None:
+        yield Line("", f"{credits(finished.balance['closing'])} credits left in the account")
+
+
+HELD_AFTER = (0, 3)
+"""Exit codes of a run that came to its end: what is doubtful then is held, not left."""
+
+
+def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
+    """What to do, then the very command that does it."""
+    counts, code = finished.snapshot.counts, finished.exit_code
+    failed = counts.get(State.FAILED, 0)
+    held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
+    acked = code == 0 and finished.acked
+    to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone
+    again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
+    part = _PART.search(again) if code == 0 else None
+    unlimited = _PART.sub("", again) if part else again
+    advice: list[tuple[str, str]] = []
+    if to_do:
+        advice.append((_going_on(finished, to_do, part=part[1] if part else ""), unlimited))
+    if held and not acked:
+        advice.append((_holding(held), again))
+    if finished.gone:
+        advice.append((_paying_again(finished.gone), repair))
+    if failed and not acked:
+        these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
+        advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
+    for place, (what, typed) in enumerate(advice):
+        yield Line("" if place else "next", what)
+        yield Line("", typed, Tone.VERBATIM)
+
+
+_PART = re.compile(r" (--limit|--sample)[ =][0-9]+")
+"""What makes a command stop early; the next one is to go on."""
+
+
+def _going_on(finished: Finished, to_do: int, *, part: str) -> str:
+    remedies = finished.remedies
+    counts = finished.snapshot.counts
+    if not remedies and finished.exit_code == 4:
+        remedies = (f"{errors.BudgetSpent.remedy} or {errors.OutOfCredits.remedy}",)
+    first = f"{', '.join(remedies)}; then " if remedies else ""
+    command = f"the same command without {part}" if part else "the same command"
+    them = "it" if to_do == 1 else "them"
+    text = f"{several(to_do, 'task is', 'tasks are')} left: {first}{command} goes on with {them}, and "
+    doubtful = counts.get(State.DOUBTFUL, 0) if finished.exit_code not in HELD_AFTER else 0
+    if doubtful:
+        were = several(doubtful, "request that was", "requests that were")
+        text += f"`retry: {{doubtful: ...}}` says what becomes of {were} perhaps paid already"
+    else:
+        text += "nothing is paid twice"
+    if flying := counts.get(State.SUBMITTED, 0):
+        text += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
+        text += "go on within the hour, before the records end"
+    elif ready := counts.get(State.READY, 0) - finished.gone:
+        text += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
+    return f"{text}:"
+
+
+def _paying_again(gone: int) -> str:
+    files = "the file of 1 paid result is" if gone == 1 else f"the files of {gone:,} paid results are"
+    return f"{files} gone, and no run brings them back; this submits again what is lost, and costs again:"
+
+
+def _holding(held: int) -> str:
+    lost = "the answer to 1 request was" if held == 1 else f"the answers to {held:,} requests were"
+    return (
+        f"{lost} lost: perhaps paid, and not sent again unless you say so. `batcher audit` shows what your "
+        "account was charged for; `batcher retry --doubtful`, and then this, sends what never came again:"
+    )
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
