@@ -140,8 +140,8 @@ def review_command(
 ) -> int:
     """Look through a job's pictures in a browser. The first line on stdout is the page's address.
 
-    K keeps, R rejects, 1 to 9 reject for the reason of that number, Z takes the last decision back; left and
-    right go through.
+    K keeps, R rejects, Shift-R rejects and has another made in its place, 1 to 9 reject for the reason of
+    that number, Z takes the last decision back; left and right go through.
 
     What was looked at is kept, so that a review goes on where it ended. Works beside a run; Ctrl-C ends it.
     `batcher reject` and `batcher keep` do the same by name.

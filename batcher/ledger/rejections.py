@@ -57,7 +57,7 @@ WHERE id = ? AND state = 'rejected'
 OTHER_REASON = """
 UPDATE tasks SET reason = ?, rejected_by = ?, rejected_at = ? WHERE id = ? AND state = 'rejected'
 """
-STANDS = "SELECT state, reason, rejected_by, rejected_at FROM tasks WHERE id = ?"
+STANDS = "SELECT state, reason, rejected_by, rejected_at, redo_wanted FROM tasks WHERE id = ?"
 REJECTED_PICTURES = """
 SELECT position, rejected_by, reason FROM picture_checks WHERE task = ? AND rejected_by IS NOT NULL
 """
@@ -158,13 +158,15 @@ def give_reason(
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a task stands for a review: its state, who rejected it (`by` a check or a person), when (Unix s)
-    and why; of its pictures those that a check rejected, by position; and who looked at it last."""
+    and why; the number of the replacement that a person asked for (0: of none); of its pictures those that a
+    check rejected, by position; and who looked at it last."""
 
     task: int
     state: str
     reason: str | None
     by: str | None
     at: float | None
+    wanted: int
     verdicts: tuple[tuple[int, str, str], ...]
     look: Look | None
 
@@ -179,9 +181,9 @@ def standing(connection: sqlite3.Connection, task: int) -> Standing | None:
     row = connection.execute(STANDS, (task,)).fetchone()
     if row is None:
         return None
-    state, reason, by, at = row
+    state, reason, by, at, wanted = row
     verdicts = tuple(connection.execute(REJECTED_PICTURES, (task,)).fetchall())
-    return Standing(task, state, reason, by, at, verdicts, reviews.look_of(connection, task))
+    return Standing(task, state, reason, by, at, wanted, verdicts, reviews.look_of(connection, task))
 
 
 def restore(connection: sqlite3.Connection, before: Standing, after: Standing) -> bool:
@@ -197,6 +199,9 @@ def restore(connection: sqlite3.Connection, before: Standing, after: Standing) -
         elif not connection.execute(OTHER_REASON, (before.reason, before.by, before.at, task)).rowcount:
             connection.execute(SET_ASIDE, (before.reason, before.by, before.at, task))
             _to_move(connection, task, REJECTED)
+        if after.wanted > before.wanted:
+            connection.execute(WITHDRAWN, (task,))
+        connection.execute("UPDATE tasks SET redo_wanted = ? WHERE id = ?", (before.wanted, task))
         for position, by, reason in before.verdicts:
             connection.execute(NOT_FORGIVEN, (by, reason, task, position))
         reviews.forget(connection, task)

@@ -30,7 +30,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model": "sd1.5-img2img",
         "inputs": [{"images": str(ROOT / "examples" / "photos" / "*.jpg")}],
         "matrix": {"season": ["winter", "summer"]},
-        "params": {"image": "{{ image }}", "prompt": "{{ season }}"},
+        "seed": 42,
+        "params": {"image": "{{ image }}", "prompt": "{{ season }}", "seed": "{{ seed }}"},
         "output": {"dir": str(folder / "out")},
         "price": 0.01,
     }
@@ -110,6 +111,13 @@ def test_keys_keep_reject_and_take_back_and_tomorrow_it_goes_on(
     window.press("z")
     window.until(lambda: window.text("#told").startswith("Taken back"))
     assert window.text("#standing") == "not looked at yet"
+    wanted = "SELECT count(*) FROM tasks WHERE redo_wanted = 1"
+    window.press("\ue008r\ue008")
+    window.until(lambda: rows(job, wanted) == [(1,)])
+    assert "makes another, which is paid for" in window.text("#told")
+    window.press("z")
+    window.until(lambda: rows(job, wanted) == [(0,)])
+    window.until(lambda: window.text("#told").startswith("Taken back"))
     assert head(window) == "3 of 24 looked at, 2 rejected."
     place = window.text("#viewer-name")
     window.chromium.refresh()

@@ -61,7 +61,9 @@ class ReviewPages:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page itself."""
-        text, policy = review_page(self._session.job, {"reasons": self._session.reasons})
+        text, policy = review_page(
+            self._session.job, {"reasons": self._session.reasons, "redo": self._session.can_redo}
+        )
         headers = {**ALWAYS, "Content-Security-Policy": policy}
         return web.Response(text=text, content_type="text/html", headers=headers)
 
@@ -87,10 +89,12 @@ class ReviewPages:
         return await self._pictures.large(await self._source(request))
 
     async def decide(self, body: Mapping[str, Any]) -> web.StreamResponse:
-        """`{"task": n, "decision": "keep" or "reject", "reason": text}`: how the task stands then."""
+        """`{"task": n, "decision": "keep", "reject" or "redo", "reason": text}`: how the task stands then."""
         task, verdict, reason = body.get("task"), body.get("decision"), body.get("reason", "")
-        if not (_is_task(task) and verdict in ("keep", "reject") and _is_text(reason)):
-            return refusal(400, "a decision has a task, a decision (keep or reject), and perhaps a reason")
+        if not (_is_task(task) and verdict in ("keep", "reject", "redo") and _is_text(reason)):
+            return refusal(
+                400, "a decision has a task, a decision (keep, reject or redo), and perhaps a reason"
+            )
         decide = partial(self._session.decide, task, verdict, reason[:LONGEST_REASON])
         return await self._stands(await self._at_once(decide))
 
@@ -133,7 +137,8 @@ class ReviewPages:
     async def _stands(self, decision: Decision) -> web.StreamResponse:
         task = decision.standing.task
         (row,) = await asyncio.to_thread(self._rows, [task])
-        return answer({"row": row, "reasons": self._session.reasons, "lost": list(decision.lost)})
+        lost, beside = list(decision.lost), decision.beside
+        return answer({"row": row, "reasons": self._session.reasons, "lost": lost, "beside": beside})
 
     # --- in a thread
 

@@ -68,7 +68,7 @@ def reject(
         done = [task.id for task in tasks if task.state == State.DONE]
         again: list[int] = []
         if redo:
-            if database.meta(connection, replacements.DRAWS) == "0":
+            if not can_redo(connection):
                 raise errors.UsageError(f"{CANNOT_REDO}; nothing was changed")
             again = [task.id for task in tasks if task.state in (State.DONE, State.REJECTED)]
         look = Look(now(), who.reviewer()) if by == PERSON else None
@@ -96,6 +96,11 @@ def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> D
         return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), 0, beside
 
     return _decide(output, entries, {State.REJECTED}, decide, now)
+
+
+def can_redo(connection: sqlite3.Connection) -> bool:
+    """Whether a replacement would be another picture, as far as the ledger knows."""
+    return database.meta(connection, replacements.DRAWS) != "0"
 
 
 def _decide(

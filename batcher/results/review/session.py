@@ -21,6 +21,7 @@ from batcher.ledger import database, rejections, reviews, stale_records
 from batcher.ledger.rejections import PERSON, Standing
 from batcher.ledger.reviews import Look
 from batcher.results import report
+from batcher.results.review.decisions import CANNOT_REDO, can_redo
 from batcher.results.review.who import reviewer
 from batcher.storage import destination, layout, lock
 from batcher.storage.destination import Destination
@@ -34,7 +35,7 @@ OFFERED = ("blurred", "artefacts", "wrong anatomy", "text or watermark", "not wh
 TAKEN_BACK_AT_MOST = 1000
 """Decisions that one review can take back."""
 
-Verdict = Literal["keep", "reject"]
+Verdict = Literal["keep", "reject", "redo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What came of one: how the task stands now, and `lost`, files of it that are nowhere."""
+    """What came of one: how the task stands now, and `lost`, files of it that are nowhere. `beside`: it has
+    its picture, and a replacement is delivered too, or on its way."""
 
     standing: Standing
     lost: tuple[str, ...] = ()
+    beside: bool = False
 
 
 class ReviewSession:
@@ -71,6 +74,7 @@ class ReviewSession:
             raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
         with self._opened(checked=False) as (connection, _):
             self.job = database.meta(connection, "job") or output.name
+            self.can_redo = can_redo(connection)
             if not _progress(connection).tasks:
                 raise errors.UsageError(
                     f"{self.job} has no picture to look at yet; `batcher watch` shows how a run begins"
@@ -79,7 +83,8 @@ class ReviewSession:
 
     def decide(self, task: int, verdict: Verdict, reason: str = "") -> Decision:
         """Keeps or rejects a task, whichever it is now: what is done and kept is looked at, no more; what is
-        rejected again is so for this reason, where one is given. Raises UsageError where it has no picture.
+        rejected again is so for this reason, where one is given. `redo` rejects, and asks for a replacement.
+        Raises UsageError where it has no picture, or a replacement would be the same.
         """
         with self._opened() as (connection, where):
             before = rejections.standing(connection, task)
@@ -94,16 +99,23 @@ class ReviewSession:
             assert after is not None
             self._decided.append((before, after))
             self._page_is_stale = True
-            return Decision(after, tuple(rejections.end_moves(connection, where)))
+            return _decision(connection, where, after)
 
     def _apply(self, connection: sqlite3.Connection, before: Standing, verdict: Verdict, reason: str) -> None:
         task, look = before.task, Look(self._now(), self._by)
+        again = [task] if verdict == "redo" else []
+        if again and not can_redo(connection):
+            raise errors.UsageError(CANNOT_REDO)
         if verdict == "keep" and before.state == State.REJECTED:
             rejections.keep(connection, [task], look=look)
-        elif verdict == "reject" and before.state == State.DONE:
+        elif verdict != "keep" and (again or before.state == State.DONE):
             reason = reason or NO_REASON
-            rejections.reject(connection, [task], reason=reason, by=PERSON, at=look.at, look=look)
-        elif verdict == "reject" and reason:
+            rejections.reject(
+                connection, [task], reason=reason, by=PERSON, at=look.at, look=look, again=again
+            )
+            if before.state == State.REJECTED:
+                reviews.look_at(connection, task, look)
+        elif verdict != "keep" and reason:
             rejections.give_reason(connection, task, reason=reason, by=PERSON, at=look.at, look=look)
         else:
             reviews.look_at(connection, task, look)
@@ -118,7 +130,7 @@ class ReviewSession:
             if not rejections.restore(connection, before, after):
                 raise errors.UsageError("somebody else decided about this task since; it stays as it is")
             self._page_is_stale = True
-            return Decision(before, tuple(rejections.end_moves(connection, where)))
+            return _decision(connection, where, before)
 
     def progress(self) -> Progress:
         """How far the review is."""
@@ -163,6 +175,12 @@ class ReviewSession:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with database.disk_errors(self._path), closing(database.open_for_reading(self._path)) as connection:
             yield connection
+
+
+def _decision(connection: sqlite3.Connection, where: Destination, stands: Standing) -> Decision:
+    lost = rejections.end_moves(connection, where)
+    beside = stands.state == State.DONE and rejections.has_another(connection, stands.task)
+    return Decision(stands, tuple(lost), beside)
 
 
 def _line(reason: str) -> str:

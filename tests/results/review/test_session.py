@@ -104,6 +104,31 @@ def test_decisions_are_taken_back_one_by_one_to_the_row(shelf: Shelf, session: R
         session.take_back()
 
 
+def test_a_replacement_is_asked_for_and_that_is_taken_back(shelf: Shelf, session: ReviewSession) -> None:
+    one, *_ = numbers(shelf)
+    wanted = "SELECT state, reason, redo_wanted FROM tasks WHERE id = " + str(one)
+    session.decide(one, "redo", "dark")
+    assert rows(shelf, wanted) == [("rejected", "dark", 1)]
+    session.take_back()
+    assert rows(shelf, wanted) == [("done", None, 0)]
+    session.decide(one, "reject", "dark")
+    session.decide(one, "redo")
+    assert rows(shelf, wanted) == [("rejected", "dark", 1)]
+    session.take_back()
+    assert rows(shelf, wanted) == [("rejected", "dark", 0)]
+    assert session.take_back().beside is False
+
+
+def test_where_another_would_be_the_same_none_is_asked_for(shelf: Shelf) -> None:
+    with closing(sqlite3.connect(layout.ledger_path(shelf.output))) as connection, connection:
+        connection.execute("INSERT INTO meta VALUES ('draws', '0')")
+    session = ReviewSession(shelf.output, now=lambda: AT)
+    assert not session.can_redo
+    with pytest.raises(errors.UsageError, match="would buy the same picture"):
+        session.decide(numbers(shelf)[0], "redo")
+    assert named(shelf, "rejected") == []
+
+
 def test_what_a_check_rejected_and_a_person_kept_is_the_checks_again_when_that_is_taken_back(
     shelf: Shelf, session: ReviewSession
 ) -> None:

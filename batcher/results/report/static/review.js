@@ -106,7 +106,7 @@ function showStanding() {
   $("stage").dataset.standing = name;
   $("place").textContent = list.length ? `${whole.format(viewer.at + 1)} of ${whole.format(list.length)} ${choice === "all" ? "" : CHOICES[choice][0].toLowerCase()}` : "";
   const off = over || task === undefined;
-  for (const button of [$("keep"), $("reject"), ...$("reasons").querySelectorAll("button")]) button.disabled = off;
+  for (const button of [$("keep"), $("reject"), $("redo"), ...$("reasons").querySelectorAll("button")]) button.disabled = off;
   $("take-back").disabled = over;
   $("reason").disabled = off;
 }
@@ -214,6 +214,7 @@ function decide(decision, reason = "") {
   pending.add(task);
   sending = sending.then(() => post("decisions", { task, decision, reason })).then((told) => {
     const row = takeOver(told);
+    if (told.beside) tell(`${row.name} is kept; a replacement of it is delivered too, or on its way, and stands beside it.`);
     if (told.lost.length) tell(`${told.lost.join(", ")} was not there to be moved; batcher verify tells what else is missing.`, "bad");
     $("spoken").textContent = `${row.name} ${decision === "keep" ? "kept" : "rejected"}`;
   }).catch((error) => {
@@ -226,7 +227,8 @@ function decide(decision, reason = "") {
   showProgress();
   const last = viewer.at >= list.length - 1;
   if (last) { showStanding(); showSheet(); } else view(viewer.at + 1);
-  const done = `${name} ${decision === "keep" ? "kept" : `rejected${reason ? `: ${reason}` : ""}`}. `;
+  const why = reason ? `: ${reason}` : "";
+  const done = { keep: `${name} kept. `, reject: `${name} rejected${why}. `, redo: `${name} rejected; the run that goes on, or the next one, makes another, which is paid for. ` }[decision];
   tell([done, ...(last ? atTheEnd() : [el("span", { class: "muted" }, "Z takes it back.")])]);
 }
 
@@ -236,12 +238,15 @@ function takeBack() {
     const row = takeOver(told);
     if (!list.includes(row.id)) choose("all", row.id);
     else view(list.indexOf(row.id));
-    tell(`Taken back: ${row.name} is ${word(flagsOf(row.id)) === "unreviewed" ? "not looked at" : word(flagsOf(row.id))} again.`);
+    tell(`Taken back: ${row.name} is ${word(flagsOf(row.id)) === "unreviewed" ? "not looked at" : word(flagsOf(row.id))} again.` +
+      (told.beside ? " Its replacement is made already, or on its way: it stands beside it." : ""));
   }).catch((error) => tell(error.message, "bad"));
 }
 
 $("keep").addEventListener("click", () => decide("keep"));
 $("reject").addEventListener("click", () => decide("reject"));
+$("redo").hidden = !page.redo;
+$("redo").addEventListener("click", () => decide("redo"));
 $("take-back").addEventListener("click", takeBack);
 $("other").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -275,6 +280,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.repeat) return; // a key that is held down decides once
   else if (key === "k" && !event.shiftKey) decide("keep");
   else if (key === "r" && !event.shiftKey) decide("reject");
+  else if (key === "r" && page.redo) decide("redo");
   else if (key === "z" && !event.shiftKey) takeBack();
   else if (/^[1-9]$/.test(key) && reasons[key - 1]) decide("reject", reasons[key - 1]);
   else return;
