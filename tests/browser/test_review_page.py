@@ -112,7 +112,7 @@ def test_keys_keep_reject_and_take_back_and_tomorrow_it_goes_on(
     window.until(lambda: window.text("#told").startswith("Taken back"))
     assert window.text("#standing") == "not looked at yet"
     wanted = "SELECT count(*) FROM tasks WHERE redo_wanted = 1"
-    window.press("\ue008r\ue008")
+    window.press_with_shift("r")
     window.until(lambda: rows(job, wanted) == [(1,)])
     assert "makes another, which is paid for" in window.text("#told")
     window.press("z")

@@ -1,4 +1,4 @@
-"""A review and the runs of its job: what is rejected to be made anew is, and what is kept stands beside it."""
+"""A review and the runs of its job: what is to be made anew is, and what is kept stands beside it."""
 
 from __future__ import annotations
 

@@ -83,6 +83,12 @@ class Window:
 
         ActionChains(self.chromium).send_keys(*keys).perform()
 
+    def press_with_shift(self, key: str) -> None:
+        """A key while the shift key is held down."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.chromium).key_down("\ue008").send_keys(key).key_up("\ue008").perform()
+
     def focused(self) -> str:
         """The id, else the tag, of what has the focus."""
         return str(self.run("return document.activeElement.id || document.activeElement.tagName"))
