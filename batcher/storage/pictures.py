@@ -106,13 +106,38 @@ def upright_size(file: IO[bytes]) -> tuple[int, int]:
     try:
         with Image.open(file) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else (image.width, image.height)
+            # Of a TIFF, Pillow's own size is turned already, in some of its versions.
+            tags = getattr(image, "tag_v2", None) or {}
+            width, height = tags.get(256, image.width), tags.get(257, image.height)
+            return (height, width) if turned else (width, height)
     except UnidentifiedImageError as error:
         raise errors.BadDownload(_what_it_is(file)) from error
     except Image.DecompressionBombError as error:
         raise errors.BadDownload(_too_large(error)) from error
     except Exception as error:
         raise errors.BadDownload(f"the picture is damaged: {error}") from error
+
+
+def turned_upright(content: bytes) -> bytes | None:
+    """A picture that EXIF turns, encoded anew as it is seen, with its colour profile; None: nothing turns it.
+
+    Raises BadDownload with what is wrong in words.
+    """
+    from PIL import ExifTags, Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9):
+                return None
+            kind = "JPEG" if image.format in ("JPEG", "MPO") else image.format or "PNG"
+            # As near to what was as it gets.
+            fine = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}.get(kind, {})
+            upright, buffer = ImageOps.exif_transpose(image), io.BytesIO()
+            upright.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **fine)
+            return buffer.getvalue()
+    except Exception as error:
+        # Foreign bytes: decoders raise whatever a damaged field leads to.
+        raise errors.BadDownload(f"the picture cannot be turned upright: {error}") from error
 
 
 def _open(file: IO[bytes], *, whole: bool, with_look: bool = False) -> PictureInfo:

@@ -35,6 +35,7 @@ from tests.support.crashing import Crash
 from tests.support.harness import KEY, Harness
 from tests.support.live_page import live_page, server_sent_events
 from tests.support.sandboxes import MakeSandbox
+from tests.support.shelf import FORMS
 
 
 def keys(bucket: Bucket) -> list[str]:
@@ -242,7 +243,7 @@ async def test_what_lies_in_a_bucket_is_exported_like_any_other(
     async with sandbox() as server:
         await stall.harness.run(server, stall.manifest())
     stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
-    for form in ("imagefolder", "webdataset", "parquet"):
+    for form in FORMS:
         told = await asyncio.to_thread(
             export, stall.harness.output, ExportOptions(to=form, into=tmp_path / form)
         )

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import ExifTags, Image, features
 
 from batcher import errors
 from batcher.storage import pictures
@@ -126,6 +126,29 @@ def test_a_panorama_that_is_too_large_is_told_as_that_with_the_limit() -> None:
         with pytest.raises(errors.BadDownload) as caught:
             look(io.BytesIO(png))
         assert caught.value.message == sentence
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_upright_size_is_that_of_the_picture_that_is_turned(kind: str, orientation: int) -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (8, 4), "teal").save(file, kind, exif=exif)
+    wanted = (4, 8) if orientation > 4 else (8, 4)
+    assert pictures.upright_size(file) == wanted
+    turned = pictures.turned_upright(file.getvalue())
+    if orientation == 1:
+        assert turned is None
+        return
+    assert turned is not None
+    with Image.open(io.BytesIO(turned)) as image:
+        assert image.size == wanted
+        assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def test_a_picture_that_cannot_be_turned_is_told() -> None:
+    with pytest.raises(errors.BadDownload, match="cannot be turned upright"):
+        pictures.turned_upright(b"no picture")
 
 
 @given(st.sampled_from(FORMATS), st.data())

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from batcher.results.export.items import ORIGINALS, ExportItem
-from batcher.results.export.loading import LoadedItem, loaded
+from batcher.results.export.loading import LoadedItem, LoadingOptions, loaded
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.writer import Write
 
@@ -27,6 +27,8 @@ HANDFUL_BYTES = 64 << 20
 SLOWEST = 2 << 20
 """Bytes a second that even a slow machine writes."""
 UNFINISHED = ".new"
+TURNED = "turned"
+"""How many originals leave upright that were not."""
 OUTSIDE = "outside "
 """Before a value: how many masks say it beside their source."""
 
@@ -67,19 +69,19 @@ def batches_of(items: Iterable[ExportItem], largest: tuple[int, int]) -> Iterato
         yield Batch(split, tuple(held), size)
 
 
-def written(write: Write, outside: int | None, batch: Batch) -> WrittenBatch:
-    """Does the work: every picture of the parcel that can leave is written. `outside` is what masks say
-    beside their source; None: each as it says itself."""
+def written(write: Write, options: LoadingOptions, batch: Batch) -> WrittenBatch:
+    """Does the work: every picture of the parcel that can leave is written."""
     counts: Counter[str] = Counter()
     problems: list[str] = []
     rows = RowCounts()
 
     def ready() -> Iterator[LoadedItem]:
         for item in batch.items:
-            loaded_item = loaded(item, problems.append, outside)
+            loaded_item = loaded(item, problems.append, options)
             if loaded_item is not None:
                 counts[item.folder] += 1
                 counts["masks"] += loaded_item.mask is not None
+                counts[TURNED] += loaded_item.turned
                 counts["instance_masks"] += loaded_item.instance_mask is not None
                 if loaded_item.outside is not None:
                     counts[f"{OUTSIDE}{loaded_item.outside}"] += 1

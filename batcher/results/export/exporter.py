@@ -20,7 +20,7 @@ from batcher import errors
 from batcher.job.labels.categories import Category
 from batcher.ledger import database, label_categories, mask_outside, prompt_templates
 from batcher.progress.summary import several
-from batcher.results.export.batches import OUTSIDE, WrittenBatch, batches_of, clear, longest, written
+from batcher.results.export.batches import OUTSIDE, TURNED, WrittenBatch, batches_of, clear, longest, written
 from batcher.results.export.captions import Captions
 from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
 from batcher.results.export.class_table import ClassTable
@@ -30,6 +30,7 @@ from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.first_reading import FirstReading
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
+from batcher.results.export.loading import LoadingOptions
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
 from batcher.results.export.options import Exported, ExportOptions, refuse_names
 from batcher.results.export.parquet import Parquet
@@ -37,7 +38,7 @@ from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits
 from batcher.results.export.voc import Voc
 from batcher.results.export.webdataset import WebDataset
-from batcher.results.export.writer import OF_OBJECTS, ExportFormat, Writer
+from batcher.results.export.writer import OF_OBJECTS, UPRIGHT, ExportFormat, Writer
 from batcher.results.export.yolo import Yolo
 from batcher.storage import destination, layout
 from batcher.storage.destination import disk
@@ -204,7 +205,9 @@ class _Export:
             if self._may_leave(item)
         )
         pieces = chain(leads, batches_of(items, writer.largest))
-        work = partial(written, writer.write, self.outside)
+        work = partial(
+            written, writer.write, LoadingOptions(self.outside, UPRIGHT.get(self.options.to, "none"))
+        )
         with (
             disk(self.options.into),  # a disk that is full is this one, not the ledger's
             closing(self.workers.map(work, pieces, longest=longest)) as batches,
@@ -274,13 +277,16 @@ class _Export:
 
 
 def _notes_of_masks(counts: Mapping[str, int], unplaced: int) -> Iterator[str]:
-    """What a reader should know of the masks, where there are some."""
+    """What a reader should know of masks and of turned originals, where there are some."""
     said = {name.removeprefix(OUTSIDE): number for name, number in counts.items() if name.startswith(OUTSIDE)}
     if said:
         values = " and ".join(
             f"{value} ({several(number, 'mask', 'masks')})" for value, number in sorted(said.items())
         )
         yield f"where the source does not lie, masks say {values}; --mask-outside N says it otherwise"
+    if turned := counts.get(TURNED):
+        leave = "1 original leaves" if turned == 1 else f"{turned:,} originals leave"
+        yield f"{leave} upright, encoded anew: EXIF turned what its labels do not"
     if unplaced:
         leave = "1 mask is" if unplaced == 1 else f"{unplaced:,} masks are"
         yield f"{leave} left out: where the source lies in the picture is not known"

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from batcher import errors
 from batcher.results.export import masks
@@ -22,39 +22,63 @@ from batcher.storage.addresses import is_stored
 @dataclass(frozen=True, slots=True)
 class LoadedItem:
     """A picture that may be written, and its masks (name, bytes). `content` is its bytes where it does not
-    lie on a disk, `outside` what its mask of classes says beside the source, where there is such a place."""
+    lie on a disk, `outside` what its mask of classes says beside the source, where there is such a place;
+    `turned`: EXIF turned it, and it leaves upright."""
 
     item: ExportItem
     mask: tuple[str, bytes] | None = None
     content: bytes | None = None
     instance_mask: tuple[str, bytes] | None = None
     outside: int | None = None
+    turned: bool = False
 
     def data(self) -> bytes:
         """Its bytes. Raises OSError."""
         return Path(self.item.address).read_bytes() if self.content is None else self.content
 
 
-def loaded(item: ExportItem, problem: Callable[[str], None], outside: int | None = None) -> LoadedItem | None:
+@dataclass(frozen=True, slots=True)
+class LoadingOptions:
+    """`outside`: what masks say beside the source; None: each as it says itself. `upright`: which originals
+    that EXIF turns leave turned: all, or those that have labels, which are upright."""
+
+    outside: int | None = None
+    upright: Literal["none", "labelled", "all"] = "none"
+
+    def turns(self, item: ExportItem) -> bool:
+        """Whether this original leaves upright."""
+        labelled = item.mask or item.instance_mask or item.values.get("boxes")
+        return self.upright == "all" or (self.upright == "labelled" and bool(labelled))
+
+
+def loaded(item: ExportItem, problem: Callable[[str], None], options: LoadingOptions) -> LoadedItem | None:
     """Looks at the picture, wherever it lies, and lays its masks, if it has some; None: it cannot leave.
-    `problem` is told why, and what is wrong with a mask; `outside` is what masks say beside the source."""
+    `problem` is told why, and what is wrong with a mask."""
+    turned = None
     try:
         content = _content(item)
         if item.digest:
             item = _looked_at(item, content)
+            if options.turns(item):
+                turned = pictures.turned_upright(
+                    Path(item.address).read_bytes() if content is None else content
+                )
     except errors.BadDownload as error:
         problem(f"{item.address}: {error}")
         return None
     laid: list[LaidMask | None] = []
     for mask in (item.mask, item.instance_mask):
         try:
-            laid.append(None if mask is None else _laid(mask, outside))
+            laid.append(None if mask is None else _laid(mask, options.outside))
         except errors.BadDownload as error:
             problem(str(error))
             laid.append(None)
     name = f"{Path(item.name).stem}.png"
     of_classes, of_instances = (None if one is None else (name, one.content) for one in laid)
-    return LoadedItem(item, of_classes, content, of_instances, None if laid[0] is None else laid[0].outside)
+    said = None if laid[0] is None else laid[0].outside
+    return LoadedItem(
+        item, of_classes, turned or content, of_instances, outside=said, turned=turned is not None
+    )
 
 
 def _content(item: ExportItem) -> bytes | None:

@@ -6,9 +6,9 @@ knows their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
@@ -27,6 +27,12 @@ class ExportFormat(StrEnum):
 
 OF_OBJECTS = frozenset({ExportFormat.COCO, ExportFormat.YOLO, ExportFormat.VOC})
 """The forms in which detectors are trained: a picture's objects are what they are for."""
+
+UPRIGHT: Mapping[ExportFormat, Literal["labelled", "all"]] = {
+    ExportFormat.WEBDATASET: "labelled",
+    **dict.fromkeys(OF_OBJECTS, "all"),
+}
+"""Forms whose readers do not turn a picture as EXIF says, and which originals are turned for them."""
 
 Write = Callable[[str, Iterator[LoadedItem]], Any]
 """Writes the pictures of one split, and tells its Writer what came of it. It must pickle."""

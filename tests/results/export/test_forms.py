@@ -258,6 +258,37 @@ def test_paths_of_this_machine_stay_here(shelf: Shelf) -> None:
     assert str(shelf.folder) not in (into / "train" / "metadata.jsonl").read_text()
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_turned_original_is_upright_where_its_labels_would_be_false_otherwise(
+    shelf: Shelf, form: ExportFormat, suffix: str
+) -> None:
+    photo = shelf.photo(f"p{suffix}")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    sent = Image.new("RGB", (64, 48), "teal")
+    sent.paste("orange", (0, 38, 10, 48))  # left below; upright, it is left above
+    sent.save(photo, exif=exif)
+    shelf.deliver(shelf.variant("v", photo, boxes=[[0, 0, 10, 10]]), size=(84, 64))
+    told, into = exported(shelf, form, originals=True)
+    assert (told.originals, told.missing) == (1, ())
+    if form in ("imagefolder", "parquet"):
+        assert not any("upright" in note for note in told.notes), "their readers turn it"
+        return
+    assert "1 original leaves upright, encoded anew: EXIF turned what its labels do not" in told.notes
+    if form == "webdataset":
+        with tarfile.open(into / "train" / "00000.tar") as tar:
+            (name,) = (n for n in tar.getnames() if n.startswith("originals-") and n.endswith(".png"))
+            data = tar.extractfile(name).read()  # type: ignore[union-attr]
+    else:
+        (path,) = (path for path in into.rglob(f"p-*{suffix}"))
+        data = path.read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.size, image.getexif().get(ExifTags.Base.Orientation)) == ((48, 64), None)
+        red, _, blue = image.convert("RGB").getpixel((4, 4))
+        assert red > 200 > 90 > blue
+
+
 def test_no_path_of_this_machine_leaves_whatever_it_names_and_wherever_it_stands(shelf: Shelf) -> None:
     here = shelf.folder
     source = shelf.photo("p.png").rename(here / "photos" / "p.jfif")

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from batcher.errors import BadDownload
-from batcher.results.export import masks
+from batcher.results.export import ExportOptions, export, masks
+from tests.support.shelf import Shelf
 
 
 def laid(path: Path, x: int, y: int, width: int, height: int, size: tuple[int, int]) -> Image.Image:
@@ -159,3 +160,16 @@ def test_fractions_are_no_classes_and_are_told(tmp_path: Path, values: tuple[flo
 def test_integers_of_32_bits_become_16(tmp_path: Path) -> None:
     found = laid(saved(tmp_path / "mask.tiff", "I", 3, 40_000), 0, 0, 4, 4, (4, 4))
     assert [found.getpixel((x, 0)) for x in range(2)] == [3, 40_000]
+
+
+def test_the_value_of_the_manifest_counts_and_that_of_the_command_more(shelf: Shelf) -> None:
+    path = saved(shelf.folder / "mask.png", "L", 0, 7)
+    with Image.open(path) as small:
+        small.resize((64, 48)).save(path)
+    shelf.deliver(shelf.variant("v", shelf.photo("a.png"), mask=str(path)), mask_outside="9")
+    for number, (wish, wanted) in enumerate(((None, 9), (0, 0))):
+        into = shelf.folder / f"dataset{number}"
+        told = export(shelf.output, ExportOptions(to="imagefolder", into=into, mask_outside=wish))
+        assert told.notes[0].startswith(f"where the source does not lie, masks say {wanted} (1 mask);")
+        with Image.open(into / "train" / "masks" / "v.png") as mask:
+            assert mask.getpixel((0, 0)) == wanted
