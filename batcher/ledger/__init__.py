@@ -39,6 +39,7 @@
     notices.py        what is news, and what a person has seen of it
     records.py        the lines of metadata.jsonl and errors.jsonl
     placements.py     where a source lies in its picture, and its boxes there
+    relabelling.py    delivered pictures whose labels a plan changes
     corrected_labels.py  label files that were corrected after that
     source_facts.py   what is kept of source pictures, for that
 

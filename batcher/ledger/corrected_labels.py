@@ -15,6 +15,7 @@ from typing import Any
 from batcher.job.geometry import LabelError, Size
 from batcher.job.labels import label_file, read_label_file
 from batcher.ledger import source_facts
+from batcher.ledger.relabelling import changed_text
 from batcher.storage.addresses import is_stored
 
 HELD = 10_000
@@ -53,14 +54,7 @@ class CorrectedLabels:
 
     def sentence(self) -> str:
         """How many were, in a sentence; empty: none was."""
-        if not self.changed:
-            return ""
-        labels = (
-            "the labels of 1 delivered picture have"
-            if self.changed == 1
-            else f"the labels of {self.changed:,} delivered pictures have"
-        )
-        return f"{labels} changed since: their boxes are those of the label files as they are now"
+        return changed_text(self.changed, "the label files")
 
 
 def found(

@@ -14,6 +14,7 @@ from typing import Any
 
 from batcher import errors
 from batcher.job.plan import name_key
+from batcher.ledger import relabelling
 from batcher.ledger.database import copy_statement, meta, set_meta, transaction
 from batcher.ledger.shard_plan import WholePlan
 from batcher.shard import Shard
@@ -96,10 +97,13 @@ def plan(
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         whole = None if shard is None else WholePlan(connection, shard)
         numbered = ((None, task) for task in tasks) if whole is None else whole.shared(tasks)
-        total = _write(connection, numbered, number, fresh=before == 0, progress=progress)
+        with relabelling.counted(connection) as relabelled:
+            total = _write(connection, numbered, number, fresh=before == 0, progress=progress)
         if whole is not None:
             whole.note()
         warnings = _settle_names(connection, number)
+        if changed := relabelling.changed_text(relabelled.number, "the job's inputs"):
+            warnings.append(changed)
         replace(connection, number)
         check(connection, number)
         after = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
