@@ -36,9 +36,7 @@ def planned(connection: Any, *tasks: Task, fails: bool = False) -> PlanResult:
         ({"boxes": [[1, 2, 3, float("nan")]]}, 0),
     ],
 )
-def test_only_other_labels_of_delivered_pictures_count(
-    tmp_path: Path, columns: dict[str, Any], told: int
-) -> None:
+def test_only_other_labels_of_delivered_pictures_count(columns: dict[str, Any], told: int) -> None:
     connection = database.blank()
     before = {"boxes": BOXES, "box_classes": ["cat"]}
     planned(connection, *(a_task(number, columns=before) for number in range(3)))
