@@ -21,6 +21,7 @@ from batcher.progress.printable import printable
 
 if TYPE_CHECKING:
     from batcher.engine import Outlook
+    from batcher.engine.accept import AcceptOutlook
     from batcher.engine.plan_counts import PlanCounts
     from batcher.job.catalog import Model, Parameter
     from batcher.job.catalog.provider_list import ProviderList
@@ -32,6 +33,8 @@ WIDEST = 120
 """Columns; longer lines are hard to read."""
 NARROWEST = 20
 GAP = 2
+MOST_GROUPS = 20
+"""Of `accept`, of which so many are shown."""
 NO_PRICE = (
     "not known: this model's price is not published here. One real picture (--limit 1) shows it, or "
     "`price: 0.02` in the manifest says it (credits per image)"
@@ -47,6 +50,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
         {
             "tasks": f"{counts.total:,}: {_kinds(counts)}",
             **({"this run": _this_run(counts)} if counts.submits < counts.new else {}),
+            **({"accept": _accept(found.accept)} if found.accept is not None else {}),
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
             "cost": _cost(counts),
             **{f"budget of a {one.period}": one.sentence for one in found.budgets},
@@ -56,6 +60,8 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
             "output": output,
         }
     )
+    if found.accept is not None:
+        _groups(found.accept)
     for task in found.sample:
         echo()
         _title(task["name"], task["key"][:8])
@@ -87,6 +93,33 @@ def _cost(counts: PlanCounts) -> str:
 
 def _this_run(counts: PlanCounts) -> str:
     return f"{counts.submits:,} of the {summary.several(counts.new, 'new task', 'new tasks')}"
+
+
+def _accept(accept: AcceptOutlook) -> str:
+    """What is to be accepted, and what that is likely to take."""
+    groups = summary.several(len(accept.groups), "group", "groups")
+    whole = (
+        f"{accept.rule.count:,} of each of {groups}" if accept.rule.per else f"{accept.rule.count:,} in all"
+    )
+    rate = f", {accept.rejections:.0%} being rejected as so far" if accept.rejections else ""
+    return f"{whole}; about {summary.several(accept.tasks, 'task', 'tasks')} to submit for that{rate}"
+
+
+def _groups(accept: AcceptOutlook) -> None:
+    """What each group has, and how many tasks are there for it."""
+    echo()
+    columns = ("group", "accepted", "in flight", "rejected", "failed", "candidates")
+    rows = (
+        (
+            group.name,
+            f"{group.accepted:,} of {group.count:,}",
+            *(f"{n:,}" for n in (group.in_flight, group.rejected, group.failed, group.waiting)),
+        )
+        for group in accept.groups[:MOST_GROUPS]
+    )
+    _rows(columns, rows)
+    if len(accept.groups) > MOST_GROUPS:
+        echo(f"and {len(accept.groups) - MOST_GROUPS:,} more")
 
 
 def _limits(manifest: Manifest, in_flight: int) -> str:

@@ -34,6 +34,7 @@ How a run goes, with the file that has each step:
     preparation.py       what a run is given, and its plan in the ledger
     planning.py          a manifest's tasks into the ledger
     plan_outlook.py      what a run would do, looked at
+    accept.py            what `accept` needs, and what is likely to be paid for it
     replacements.py      what is made in place of rejected pictures
     file_digests.py      what a file is known by
     only_new.py          rows whose picture has a delivered result are left alone

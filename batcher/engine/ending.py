@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from batcher import errors
+from batcher.engine import accept
 from batcher.engine.preparation import Prepared, RunContext
 from batcher.engine.stopping import gravest
 from batcher.engine.wiring import RunParts, keep_lessons
-from batcher.ledger import notices, reusable_results, totals
+from batcher.ledger import acceptance, notices, reusable_results, totals
 from batcher.ledger.last_run import LastRun
 from batcher.progress import Finished, Snapshot
 from batcher.results import report
@@ -42,9 +43,11 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
         context.warn(difference)
     keep_lessons(prepared, parts)
     ledger.end_run(held=ledger.holds_doubtful(context.job.retry.doubtful))
-    texts = tuple(cause.text for cause in causes.values())
+    groups = ledger.read(acceptance.standings)
+    short = accept.shortage(groups)
+    texts = (*(cause.text for cause in causes.values()), *([short] if short else []))
     news = ledger.read(notices.count).news
-    last = LastRun(_exit_code(prepared, parts), texts, parts.balance.facts(), news)
+    last = LastRun(_exit_code(prepared, parts, is_short=bool(short)), texts, parts.balance.facts(), news)
     ledger.end_start(last)
     parts.membership.leave(last.exit_code, texts)
     return Ending(
@@ -56,14 +59,16 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     )
 
 
-def _exit_code(prepared: Prepared, parts: RunParts) -> int:
+def _exit_code(prepared: Prepared, parts: RunParts, *, is_short: bool) -> int:
     counts = prepared.ledger.counts
+    needed = prepared.ledger.needed
     codes = set(parts.stopping.causes)
-    if not any(counts[state] for state in (State.PLANNED, *IN_FLIGHT)):
+    if not needed and not any(counts[state] for state in IN_FLIGHT):
         codes -= {130, 143, 10, 4}
-    if counts[State.DONE] + counts[State.REJECTED] == sum(counts.values()):
+    not_needed = counts[State.PLANNED] - needed
+    if counts[State.DONE] + counts[State.REJECTED] + not_needed == sum(counts.values()):
         codes &= {1}  # whatever stopped the submits, nothing is left to come back for
-    if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures:
+    if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures or is_short:
         codes.add(3)
     if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
         codes.add(5)

@@ -16,7 +16,8 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import manifest_edit, paid_elsewhere, plan_counts, replacements, reuse, uploads
+from batcher.engine import accept, manifest_edit, paid_elsewhere, plan_counts, replacements, reuse, uploads
+from batcher.engine.accept import AcceptOutlook
 from batcher.engine.estimate import estimate
 from batcher.engine.only_new import OnlyNew
 from batcher.engine.period_outlook import PeriodLeft, left_of
@@ -52,7 +53,8 @@ SHOWN_LEFT_OUT = 20
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What a run would do; `seconds` until all is delivered; `in_flight` is how many tasks will be side by
-    side, as far as is known before the first; `budgets`: what is left today and this month."""
+    side, as far as is known before the first; `budgets`: what is left today and this month; `accept`: how the
+    groups stand that are to be filled."""
 
     job: str
     counts: PlanCounts
@@ -63,6 +65,7 @@ class Outlook:
     left_out: tuple[errors.Problem, ...] = field(default=())
     in_flight: int = 0
     budgets: tuple[PeriodLeft, ...] = ()
+    accept: AcceptOutlook | None = None
 
     @property
     def total(self) -> int:
@@ -100,6 +103,7 @@ class Outlook:
             "submits": counts.submits,
             "estimate": estimate,
             **({"budget": {one.period: one.as_json() for one in self.budgets}} if self.budgets else {}),
+            **({"accept": self.accept.as_json()} if self.accept is not None else {}),
             "sample": list(self.sample),
             "warnings": list(self.warnings),
         }
@@ -125,8 +129,7 @@ def outlook(
     tasks this time; `sample`: only so many that stand for the plan, the same each time; `account`: the one
     whose jobs share its budgets of a day and a month.
     Raises ManifestError, LedgerError."""
-    retired = retired_text(manifest.model, kept_list())
-    warnings = [retired] if retired else []
+    warnings = [retired] if (retired := retired_text(manifest.model, kept_list())) else []
     if not sandbox and layout.ledger_is_lost(output):
         warnings.append(f"{lost_ledger_text(output)}; `run` refuses that")
     path = layout.ledger_path(output)
@@ -181,9 +184,8 @@ def outlook(
                 account=None if sandbox else account,
             )
             if elsewhere:
-                first, *ways = paid_elsewhere.refusal(elsewhere, manifest, shard=shard, sandbox=sandbox)
-                listed = "; ".join(" ".join(way.split()) for way in ways)
-                warnings.append(f"`run` refuses this: {first} {listed}")
+                refusal = paid_elsewhere.refusal(elsewhere, manifest, shard=shard, sandbox=sandbox)
+                warnings.append(_refused(*refusal))
         chosen = None if sample is None else plan_sample.drawn(connection, 1, sample, [*manifest.matrix.axes])
         shown = _sample(connection, chosen)
         share = share_of(manifest, shard)
@@ -192,15 +194,17 @@ def outlook(
         with database.disk_errors(path):
             budgets = left_of(share.limits, path, None if shard or sandbox else account, now())
             prices = plan_counts.prices(path, price_of(manifest, model_of(manifest)), share.limits.max_cost)
+            groups = accept.look(connection, manifest, 1, own)
             counts = plan_counts.count(
                 connection,
                 planned.total,
                 reused.ids,
                 prices.within(one.left for one in budgets),
-                limit,
+                groups.within(limit) if groups is not None else limit,
                 chosen,
             )
         number, left_out = plan_writer.left_out(connection, SHOWN_LEFT_OUT)
+        warnings += [groups.shortage] if groups is not None and groups.shortage else []
         if path.exists():
             edit = manifest_edit.edit_beside(connection, path, manifest, counts.new)
             warnings += (
@@ -220,7 +224,13 @@ def outlook(
         left_out=tuple(left_out),
         in_flight=known.in_flight,
         budgets=budgets,
+        accept=groups,
     )
+
+
+def _refused(first: str, *ways: str) -> str:
+    listed = "; ".join(" ".join(way.split()) for way in ways)
+    return f"`run` refuses this: {first} {listed}"
 
 
 def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem, ...]:

@@ -15,13 +15,13 @@ import yaml
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import manifest_edit, paid_elsewhere, planning, replacements, reuse
+from batcher.engine import accept, manifest_edit, paid_elsewhere, planning, replacements, reuse
 from batcher.engine.options import SANDBOX_ORIGIN, RunOptions
 from batcher.engine.reuse import ReusableFolder
 from batcher.job import geometry
 from batcher.job.catalog import Model
 from batcher.job.manifest import Manifest
-from batcher.ledger import last_run, plan_sample, plan_writer
+from batcher.ledger import acceptance, last_run, plan_sample, plan_writer
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
@@ -134,6 +134,7 @@ def _sample(context: RunContext, ledger: Ledger) -> frozenset[int] | None:
 
 def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder]) -> None:
     job, options, folder = context.job, context.options, context.folder
+    accept.refuse_share(job, options.shard)
     ledger.end_run(held=ledger.holds_doubtful(job.retry.doubtful))
     planned = None
     if options.replan:
@@ -163,6 +164,8 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
             check=check,
         )
     replacements.begin(job, ledger, context.warn)
+    rule = accept.rule_of(job)
+    ledger.set_meta(acceptance.NOTE, "" if rule is None else rule.as_text())
     left_out, first = ledger.read(plan_writer.left_out, 1)
     if left_out:
         context.warn(planning.left_out_text(left_out, str(first[0])))
@@ -222,6 +225,8 @@ def _confirm(context: RunContext, ledger: Ledger, sample: frozenset[int] | None)
     UsageError where the answer is no."""
     confirm, limit = context.options.confirm, context.options.limit
     planned = ledger.planned_tasks(sample)
+    wanted = ledger.read(accept.look, context.job, ledger.plan_number, ledger.connection)
+    planned = planned if wanted is None else min(planned, wanted.tasks)
     new = planned if limit is None else min(planned, limit)
     again, images = (0, 0) if context.job.retry.doubtful == "hold" else ledger.doubtful_images()
     tasks = new + again

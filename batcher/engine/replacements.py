@@ -8,7 +8,7 @@ the manifest's (`job/plan/redraw.py`). A replacement is planned in the transacti
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from batcher import errors
 from batcher.engine import uploads
@@ -75,9 +75,11 @@ def look(
 
 
 class Replacements:
-    """The replacements of one run; `planned` hears that there are new tasks."""
+    """The replacements of one run; `planned` hears which tasks are new."""
 
-    def __init__(self, manifest: Manifest, ledger: Ledger, warn: Warn, planned: Callable[[], None]) -> None:
+    def __init__(
+        self, manifest: Manifest, ledger: Ledger, warn: Warn, planned: Callable[[Collection[int]], None]
+    ) -> None:
         self._ledger = ledger
         self._most = manifest.redo
         self._redraws = Redraws(manifest, ledger.connection, warn)
@@ -86,12 +88,13 @@ class Replacements:
     def after(self, rejected: TaskEntry) -> None:
         """A check has just rejected a task: what takes its place is planned beside that, before anything is
         awaited."""
-        if self._most and self._ledger.replace_one(rejected, self._most, self._redraws):
-            self._planned()
+        if self._most and (tasks := self._ledger.replace_one(rejected, self._most, self._redraws)):
+            self._planned(tasks)
 
     def look(self) -> None:
         """Another process wrote: what a person asked for is planned."""
-        self._ledger.replace_rejected(self._most, self._redraws)
+        if tasks := self._ledger.replace_rejected(self._most, self._redraws):
+            self._planned(tasks)
 
 
 def begin(manifest: Manifest, ledger: Ledger, warn: Warn) -> None:

@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batcher.api.signal import Signal
-from batcher.engine.admission import InFlight
+from batcher.engine.admission import AcceptedGroups, InFlight
 from batcher.engine.delivery import Delivery
 from batcher.engine.lifecycle import Lifecycle
 from batcher.engine.stopping import Stopping
@@ -33,7 +33,8 @@ BACKLOG = 256
 
 class Scheduler:
     """Starts tasks as there is room, and ends when nothing is left that it may do. `changed` says that there
-    may be room; `max_tasks`: it submits no more than so many; `sample`: none but these (by id; None: any)."""
+    may be room; `max_tasks`: it submits no more than so many; `sample`: none but these (by id; None: any);
+    `groups`: none that no group of `accept` needs (None: every one is needed)."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Scheduler:
         max_tasks: int | None = None,
         sample: Collection[int] | None = None,
         paused: Callable[[], bool] = lambda: False,
+        groups: AcceptedGroups | None = None,
     ) -> None:
         self._ledger = ledger
         self._lifecycle = lifecycle
@@ -55,6 +57,7 @@ class Scheduler:
         self._stopping = stopping
         self._remaining = math.inf if max_tasks is None else max_tasks
         self._sample = sample
+        self._groups = groups
         self._batch: deque[TaskEntry] = deque()
         self._cursor = 0
         self._exhausted = False
@@ -74,6 +77,8 @@ class Scheduler:
     def to_come(self) -> int:
         """Planned tasks that this run will still submit, as far as is known."""
         planned = max(0, self._ledger.planned_tasks(self._sample) - len(self._postponed_ids))
+        if self._groups is not None:
+            planned = min(planned, self._groups.to_come)
         if self._stopping.requested:
             return 0
         if math.isinf(self._remaining):
@@ -84,14 +89,17 @@ class Scheduler:
 
     def rescan(self) -> None:
         """Another process moved tasks: some behind the cursor may be planned again."""
+        if self._groups is not None:
+            self._groups.recount()
         self._batch.clear()
         self._cursor = 0
         self._exhausted = False
         self.notify()
 
-    def added(self) -> None:
-        """There are planned tasks that were not there before, behind the cursor or, taken up again, before
-        it."""
+    def added(self, tasks: Collection[int]) -> None:
+        """These tasks were planned, behind the cursor or, taken up again, before it."""
+        if self._groups is not None:
+            self._groups.added(tasks)
         self._batch.clear()
         self._cursor = 0
         self._exhausted = False
@@ -145,7 +153,7 @@ class Scheduler:
             self._put_off_ids.discard(number)
             return self._ledger.entry(number)
         while self._remaining > 0 and (entry := self._next_planned()) is not None:
-            if any(entry.id in ids for ids in (self._started_ids, self._put_off_ids, self._postponed_ids)):
+            if self._is_busy(entry.id):
                 continue
             self._remaining -= 1
             if entry.not_before <= self._ledger.now():
@@ -153,7 +161,14 @@ class Scheduler:
             self._put_off(entry)
         return None
 
+    def _is_busy(self, task: int) -> bool:
+        return any(task in ids for ids in (self._started_ids, self._put_off_ids, self._postponed_ids))
+
     def _next_planned(self) -> TaskEntry | None:
+        if self._groups is not None:
+            return self._groups.next(
+                lambda task: self._is_busy(task) or (self._sample is not None and task not in self._sample)
+            )
         if not self._batch and not self._exhausted:
             self._batch.extend(self._ledger.next_planned(self._cursor, BATCH, self._sample))
             self._exhausted = len(self._batch) == 0
@@ -173,10 +188,15 @@ class Scheduler:
             self.notify()
         if entry.state is State.PLANNED and entry.id not in self._postponed_ids:
             self._requeue(entry)
+        elif self._groups is not None:
+            self._groups.leave(entry)
 
     def _requeue(self, entry: TaskEntry) -> None:
         """Back in the queue. One that was resumed in flight may lie ahead of the cursor, and is met there."""
-        if entry.id <= self._cursor:
+        if self._groups is not None:
+            if self._groups.retake(entry.id):
+                self._put_off(entry)
+        elif entry.id <= self._cursor:
             self._put_off(entry)
         else:
             self._exhausted = False

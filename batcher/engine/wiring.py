@@ -14,8 +14,10 @@ from batcher.api.client import Client
 from batcher.api.pacing import Pacing, PacingEvent
 from batcher.api.polling import PollTiming
 from batcher.api.signal import Signal
+from batcher.engine import accept
 from batcher.engine.account_membership import AccountMembership
 from batcher.engine.admission import (
+    AcceptedGroups,
     Budget,
     ExpiryGuard,
     InFlight,
@@ -66,6 +68,7 @@ class RunParts:
     brake: DeliveryBrake
     lifecycle: Lifecycle
     scheduler: Scheduler
+    groups: AcceptedGroups | None
     replacements: Replacements
     records: RecordAppender
     stopping: Stopping
@@ -78,6 +81,8 @@ class RunParts:
         self.in_flight.notify()
         self.pacing.notify()
         self.brake.moved(after, reason)
+        if self.groups is not None:
+            self.groups.moved(before, after)
         if after.state is State.REJECTED:
             self.replacements.after(after)
         if after.state in FINAL:
@@ -187,6 +192,8 @@ def wire(
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, in_flight, ages, stopping)
     control = Control(context, ledger, pacing, budget, in_flight, changed=room.notify)
+    rule = accept.rule_of(job)
+    groups = None if rule is None else AcceptedGroups(ledger, rule)
     scheduler = Scheduler(
         ledger=ledger,
         lifecycle=lifecycle,
@@ -197,6 +204,7 @@ def wire(
         max_tasks=context.options.limit,
         sample=prepared.sample,
         paused=lambda: control.paused,
+        groups=groups,
     )
     parts = RunParts(
         context=context,
@@ -212,6 +220,7 @@ def wire(
         brake=brake,
         lifecycle=lifecycle,
         scheduler=scheduler,
+        groups=groups,
         replacements=Replacements(job, ledger, warn, scheduler.added),
         records=RecordAppender(context.folder, ledger),
         balance=BalanceCheck(ledger, context.price),

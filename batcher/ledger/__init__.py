@@ -28,6 +28,7 @@
     rejections.py     delivered pictures are set aside, and taken back
     reviews.py        what a person has looked at
     stale_records.py  whether the records tell of the last decision
+    acceptance.py     what the groups of `accept` have, and what is next in each
     replacements.py   what takes the place of rejected ones
     adoption.py       a billed job whose answer was lost becomes its task's result
     repairs.py        what `batcher verify` asks and corrects

@@ -19,6 +19,7 @@ from pathlib import Path
 from batcher import errors
 from batcher.job.geometry import Size
 from batcher.ledger import (
+    acceptance,
     database,
     group_commit,
     last_run,
@@ -233,7 +234,7 @@ class Ledger(TaskMoves):
 
         `held`: what is doubtful waits for a person, and keeps no run open."""
         waiting = IN_FLIGHT - {State.DOUBTFUL} if held else IN_FLIGHT
-        if not any(self.counts[state] for state in (State.PLANNED, *waiting)):
+        if not any(self.counts[state] for state in waiting) and not self.needed:
             self.group.write("UPDATE runs SET finished_at = ? WHERE finished_at IS NULL", (self.now(),))
 
     def end_start(self, last: LastRun) -> None:
@@ -343,6 +344,11 @@ class Ledger(TaskMoves):
             retried = retry(self.connection)
         self.recount()
         return retried.failed
+
+    @property
+    def needed(self) -> int:
+        """Planned tasks of the present plan that a run would submit: all, or those that `accept` needs."""
+        return self.read(acceptance.needed, self.counts[State.PLANNED])
 
     # --- replacements of what is rejected
 

@@ -89,8 +89,12 @@ def named(connection: sqlite3.Connection, entry: str) -> list[NamedTask]:
     """The tasks that `entry` means, of any plan: a task's name or key, a file's name with or without its
     folder and its suffix; else a glob over names."""
     folder, _, file = entry.rpartition("/")
-    folder = folder if folder in (IMAGES, REJECTED) else ""
-    rows = connection.execute(NAMED, (entry, name_key(entry), file, folder)).fetchall()
+    # Where the name is in both folders, a picture and its replacement, the folder tells which is meant; else
+    # it may have moved since the name was written down.
+    for where in dict.fromkeys((folder if folder in (IMAGES, REJECTED) else "", "")):
+        rows = connection.execute(NAMED, (entry, name_key(entry), file, where)).fetchall()
+        if rows:
+            break
     rows = rows or connection.execute(FITTING, (entry,)).fetchall()
     return [NamedTask(*row) for row in rows]
 

@@ -44,12 +44,18 @@ def problems(document: YamlDocument, model: Model | None) -> list[Problem]:
 
 
 def _redo(document: YamlDocument, model: Model | None, declared: DeclaredVariables) -> Iterator[Problem]:
-    """`redo` asks for another picture of the same cell."""
+    """`redo` and `accept` ask for another picture of the same cell; `accept` names columns."""
     params = document.data.get("params")
-    if document.data.get("redo") and not draws(
-        params if isinstance(params, dict) else {}, model, seeded=declared.seeded
-    ):
-        yield document.problem(("redo",), NOTHING_DRAWN)
+    drawn = draws(params if isinstance(params, dict) else {}, model, seeded=declared.seeded)
+    for key in ("redo", "accept"):
+        if document.data.get(key) and not drawn:
+            yield document.problem((key,), NOTHING_DRAWN)
+    accept = document.data.get("accept")
+    per = accept.get("per") if isinstance(accept, dict) else None
+    for name in (per,) if isinstance(per, str) else _list(per):
+        if isinstance(name, str) and name not in declared.all and not declared.may_be_more:
+            columns = {*declared.columns, *declared.axes, "repeat"}
+            yield document.problem(("accept", "per"), unknown_variable(name, columns, seeded=True))
 
 
 def _templates(document: YamlDocument, declared: DeclaredVariables) -> Iterator[Problem]:

@@ -163,6 +163,15 @@ class MaxCostPer(Section):
     """Credits of one month (UTC)."""
 
 
+class Accept(Section):
+    """How many accepted pictures are enough: `count` of each group that the columns `per` make."""
+
+    count: Count
+    """So many pictures that are delivered and not rejected; no more are submitted than can be needed."""
+    per: Strings = ()
+    """Columns and axes whose values make the groups; none: all pictures are one group."""
+
+
 class Limits(Section):
     """What a run may use: calls per minute (None: unpaced), numbers in flight (None: auto), credits,
     seconds."""
@@ -270,6 +279,8 @@ class ManifestFile(Section):
     redo: Annotated[StrictInt, Field(ge=0, le=100)] = 0
     """So many replacements for a picture that a check rejects, one after the other, each with other
     draws."""
+    accept: Accept | None = None
+    """So many accepted pictures are enough; default: all that is planned is made."""
     output: OutputSettings
     """Where pictures go, and their names."""
     reuse: Strings = ()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batcher import errors
-from batcher.ledger import controls, database, last_run, notices, picture_checks, totals
+from batcher.ledger import acceptance, controls, database, last_run, notices, picture_checks, totals
 from batcher.storage import layout, lock
 from batcher.task import IN_FLIGHT, State
 
@@ -126,7 +126,8 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
     counts = totals.counts(connection)
     price = totals.price(connection)
     money = totals.money(connection)
-    unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
+    needed = acceptance.needed(connection, counts[State.PLANNED])
+    unfinished = needed > 0 or any(counts[state] for state in IN_FLIGHT)
     calls = totals.calls(connection)
     last = last_run.last(connection)
     troubles = notices.count(connection)
