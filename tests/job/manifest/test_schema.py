@@ -124,7 +124,18 @@ def sections(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict
 
 def test_every_section_and_every_key_is_there_and_is_described() -> None:
     found = dict(sections(SCHEMA))
-    assert list(found) == ["", "inputs", "checks", "output", "limits", "retry", "retry.backoff", "poll"]
+    assert list(found) == [
+        "",
+        "inputs",
+        "checks",
+        "accept",
+        "output",
+        "limits",
+        "limits.max_cost_per",
+        "retry",
+        "retry.backoff",
+        "poll",
+    ]
     assert found[""]["properties"].keys() == grammar.ManifestFile.model_fields.keys()
     for path, section in found.items():
         for key, drawn in section["properties"].items():
