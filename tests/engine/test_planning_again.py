@@ -13,6 +13,7 @@ from PIL import Image
 
 from batcher.engine import planning
 from batcher.job.manifest import Manifest
+from batcher.ledger import mask_outside
 from batcher.ledger.ledger import Ledger
 from tests.support.manifests import parse
 
@@ -26,17 +27,21 @@ class Planned:
 
     def __init__(self, folder: Path, ledger: Ledger) -> None:
         self.folder = folder
-        self._ledger = ledger
+        self.ledger = ledger
 
-    def manifest(self, params: str) -> Manifest:
-        name = 'output: {name: "{{ file }}"}'
+    def manifest(self, params: str, more: str = "") -> Manifest:
+        name = f'output: {{name: "{{{{ file }}}}"{more}}}'
         text = f"model: sd1.5-outpaint\ninputs: {{table: t.csv}}\nparams: {{{params}}}\n{name}\n"
         return parse(text, "job.yaml", self.folder)
 
-    def again(self, params: str) -> int | None:
-        """How many tasks the plan has now; None: it stood."""
+    def again(self, params: str, more: str = "") -> int | None:
+        """How many tasks the plan has now; None: it stood. `more` is what else stands below `output`."""
         plan = planning.plan_into(
-            self._ledger, self.manifest(params), warn=print, progress=lambda n: None, check=lambda c, n: None
+            self.ledger,
+            self.manifest(params, more),
+            warn=print,
+            progress=lambda n: None,
+            check=lambda c, n: None,
         )
         return None if plan is None else plan.total
 
@@ -124,3 +129,9 @@ async def test_another_job_in_the_ledger_forgets_what_the_first_one_put_together
     assert planned.again(plain) is not None
     (planned.folder / "photos" / "b.png").unlink()
     assert planned.again(plain) is None
+
+
+async def test_what_masks_say_beside_their_source_is_noted_with_each_change(planned: Planned) -> None:
+    for more, wanted in (("", None), (", mask_outside: 255", 255), (", mask_outside: 0", 0), ("", None)):
+        planned.again(COMPOSED, more)
+        assert mask_outside.noted(planned.ledger.connection) == wanted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from batcher.job import geometry
@@ -111,6 +112,11 @@ class ObjectFacts:
 
 
 def _outlines(values: Mapping[str, Any]) -> Iterator[bool]:
+    """Whether each object has an outline or a mask; a crowd's is none that a form of outlines takes."""
     for prefix in ("", "source_"):
-        yield any(values.get(f"{prefix}box_polygons") or ())
-        yield any(one is not None for one in values.get(f"{prefix}box_rles") or ())
+        columns = [values.get(f"{prefix}{name}") for name in ("box_polygons", "box_rles", "box_attributes")]
+        for outline, mask, attributes in zip_longest(
+            *(one if isinstance(one, list) else () for one in columns)
+        ):
+            crowd = PlacedObject((0, 0, 0, 0), attributes=attributes or {}).crowd
+            yield not crowd and (bool(outline) or mask is not None)

@@ -92,6 +92,15 @@ def test_a_box_without_an_outline_is_its_corners_and_a_crowd_is_left_out_and_bot
     assert told.notes[-1] == "objects of which no row says the class are called object"
 
 
+def test_the_mask_of_a_crowd_makes_no_set_of_outlines(shelf: Shelf) -> None:
+    labels = {"box_rles": [runs(BOX, (64, 48)), None], "box_attributes": [{"iscrowd": 1}, {"iscrowd": 0}]}
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes=[list(BOX)] * 2, **labels))
+    told, into = exported(shelf)
+    ((_, values),) = rows(into)["a.png"]
+    assert len(values) == 4
+    assert "1 crowd left out: YOLO has no word for them" in told.notes
+
+
 def test_a_picture_without_objects_has_an_empty_file(shelf: Shelf) -> None:
     shelf.deliver(
         shelf.variant("none", shelf.photo("a.png"), boxes=[]),
