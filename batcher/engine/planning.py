@@ -113,14 +113,22 @@ def plan_into(
         if ledger.meta("fingerprint") == found.whole and composed_files.unchanged(
             ledger.connection, notes, NearFiles().find
         ):
+            _note_masks(ledger, manifest)
             return None
         planning = _Planning(ledger, manifest, files, found, strict, progress, check)
         planned = planning.grown(warn) or planning.whole(warn, shard)
-    outside = manifest.output.mask_outside
+    _note_masks(ledger, manifest)
     ledger.set_meta(NAMED_BY, manifest.output.name or "")
-    ledger.set_meta(mask_outside.NOTE, "" if outside is None else str(outside))
     ledger.set_meta(prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
     return planned
+
+
+def _note_masks(ledger: Ledger, manifest: Manifest) -> None:
+    """What masks say beside the source: no task depends on it, and a plan stands when it changes."""
+    outside = manifest.output.mask_outside
+    text = "" if outside is None else str(outside)
+    if (ledger.meta(mask_outside.NOTE) or "") != text:
+        ledger.set_meta(mask_outside.NOTE, text)
 
 
 class _Planning:

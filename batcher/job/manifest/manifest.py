@@ -16,7 +16,7 @@ from pydantic import PrivateAttr, StrictStr
 
 from batcher.errors import Problem
 from batcher.job.manifest.given_data import GivenRows
-from batcher.job.manifest.grammar import ManifestFile, OutputSettings, SourceSpec
+from batcher.job.manifest.grammar import ManifestFile, SourceSpec
 from batcher.job.sources.source_kind import resolve_path
 from batcher.job.yaml_document import YamlDocument, deep_copy
 
@@ -57,7 +57,7 @@ class Manifest(ManifestFile):
 
     def with_output(self, folder: Path) -> Manifest:
         """The same job with another output folder (absolute)."""
-        return self.model_copy(update={"output": OutputSettings(dir=folder, name=self.output.name)})
+        return self.model_copy(update={"output": self.output.model_copy(update={"dir": folder})})
 
     def resolved(self) -> dict[str, Any]:
         """The manifest as plain data, every default spelled out and every path absolute; it loads again."""
