@@ -1,7 +1,7 @@
 """What a run tells while it runs: a handful of events, to whoever listens.
 
     summary.py      a run in words: the figures of a moment
-    closing_text.py its end in words, with what to do next
+    closing_text.py  its end in words, with what to do next
     terminal.py     one live block on a terminal
     notebook.py     the same block in a notebook's cell
     lines.py        one line a minute where there is none; JSON lines
