@@ -7,7 +7,7 @@ with labels in the forms that people train with.
     pets/state.json, pets/dataset_dict.json      a saved dataset: its rows, class labels by their names
     pets/data/train-00000-of-00002.parquet       pictures inside, as on the Hub; one such file alone, too
     coco/annotations/instances_val2017.json      COCO: the file, or the folder with one for each set
-    pets/data.yaml                               ultralytics, YOLO
+    pets/data.yaml                               ultralytics, YOLO: the file, or the folder that has it
     VOC2012/JPEGImages, VOC2012/Annotations      Pascal VOC
 
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of

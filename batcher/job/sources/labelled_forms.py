@@ -16,7 +16,7 @@ from batcher.job.sources import coco_rows
 from batcher.job.sources.globs import files_below
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import stamped
-from batcher.job.sources.ultralytics_rows import SUFFIXES, ultralytics_rows, ultralytics_stamps
+from batcher.job.sources.ultralytics_rows import SUFFIXES, data_file_of, ultralytics_rows, ultralytics_stamps
 from batcher.job.sources.voc_rows import is_voc_folder, voc_rows
 from batcher.storage.addresses import is_stored
 from batcher.storage.pictures import has_picture_suffix
@@ -83,6 +83,8 @@ def labelled_form(path: str) -> LabelledForm | None:
         return None
     if is_voc_folder(path):
         return Voc(path)
+    if (data_file := data_file_of(path)) is not None:
+        return Ultralytics(data_file)
     if files := coco_rows.coco_files(path):
         return Coco(files)
     return None

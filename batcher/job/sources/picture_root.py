@@ -28,6 +28,8 @@ class PictureRoot:
         self._near = near
         most = LOOKED_FOR_STORED if is_stored(dataset) else LOOKED_FOR
         usable = [name for name in names if is_name(name)][:most]
+        # Written on another system, perhaps: NearFiles finds such a name, once its folder is known.
+        usable = [name.replace("\\", "/") for name in usable]
         there = [sum(is_there(resolve(folder, name)) for name in usable) for folder in folders]
         self.folder = folders[there.index(max(there))]
 

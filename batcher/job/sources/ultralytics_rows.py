@@ -41,7 +41,25 @@ SUFFIXES = (".yaml", ".yml")
 SETS = (*TRAINING_SETS.values(),)
 LARGEST_LIST = 256 << 20
 """Bytes of a text file that lists pictures."""
+DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+PEEKED = 1 << 16
+"""Bytes of a file by which its form is told."""
+_NAMES_SETS = re.compile(rb"^(train|val|test)[ \t]*:", re.MULTILINE)
 _LINE = re.compile(r"line ([0-9]+): (.*)", re.DOTALL)
+
+
+def is_data_file(path: str) -> bool:
+    """Whether a file of this disk names sets of pictures, as a data.yaml does."""
+    if not path.lower().endswith(SUFFIXES) or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return _NAMES_SETS.search(file.read(PEEKED)) is not None
+
+
+def data_file_of(folder: str) -> str | None:
+    """The file of a folder of this disk that describes it; None: it has none."""
+    paths = (f"{folder}/{name}" for name in DATA_FILES)
+    return next(filter(is_data_file, paths), None)
 
 
 def ultralytics_rows(path: str, source: SourceContext) -> Iterator[Row]:

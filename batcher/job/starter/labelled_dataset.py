@@ -21,15 +21,12 @@ from batcher.job.sources import dataset
 from batcher.job.sources.coco_rows import SUFFIXES as COCO_SUFFIXES
 from batcher.job.sources.coco_rows import coco_files
 from batcher.job.sources.source_kind import SourceContext
+from batcher.job.sources.ultralytics_rows import PEEKED, data_file_of, is_data_file
 from batcher.job.sources.voc_rows import PICTURES, is_voc_folder
 
-DATA_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 IMAGES = "images"
-PEEKED = 1 << 16
-"""Bytes of a file by which its form is told."""
 MOST = 5_000
 """Rows that are read: of more their number is not told."""
-_SETS = re.compile(rb"^(train|val|test)[ \t]*:", re.MULTILINE)
 NAMES = ("{{ stem }}", "{{ split }}-{{ stem }}", "{{ folder }}-{{ stem }}", "{{ folder }}-{{ name }}")
 """Output names, the shortest first."""
 
@@ -61,7 +58,7 @@ def why_not(path: str) -> str:
 
 def describes_dataset(path: str) -> bool:
     """Whether a file is one that describes a dataset."""
-    return os.path.isfile(path) and (_is_coco(path) or _is_data_file(path))
+    return os.path.isfile(path) and (_is_coco(path) or is_data_file(path))
 
 
 def _candidates(path: str) -> Iterator[str]:
@@ -85,7 +82,8 @@ def _candidates(path: str) -> Iterator[str]:
 
 def _described_by(folder: str) -> Iterator[str]:
     """The files of a folder that describe it; of several COCO files nobody could say which is meant."""
-    yield from (f"{folder}/{name}" for name in DATA_FILES if _is_data_file(f"{folder}/{name}"))
+    if (data_file := data_file_of(folder)) is not None:
+        yield data_file
     for place in (folder, f"{folder}/annotations"):
         names = sorted(os.listdir(place)) if os.path.isdir(place) else []
         found = [name for name in names if name.endswith(COCO_SUFFIXES[0]) and _is_coco(f"{place}/{name}")]
@@ -98,10 +96,6 @@ def _is_coco(path: str) -> bool:
         return False
     head = b'"images"' if path.endswith(COCO_SUFFIXES[1]) else _head(path)
     return b'"images"' in head or (b'"annotations"' in head and b'"image_id"' in head)
-
-
-def _is_data_file(path: str) -> bool:
-    return path.endswith((".yaml", ".yml")) and os.path.isfile(path) and _SETS.search(_head(path)) is not None
 
 
 def _head(path: str) -> bytes:

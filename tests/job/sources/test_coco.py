@@ -305,3 +305,9 @@ def test_a_changed_file_or_picture_is_planned_anew_and_an_output_folder_beside_i
 def test_a_file_that_is_not_there_is_told(job: Job) -> None:
     (problem,) = job.problems("{dataset: set/labels.json}")
     assert f"there is no file {job.folder}/set/labels.json" in problem.message
+
+
+def test_names_of_another_system_are_found(job: Job) -> None:
+    picture_of(job, "set/images/deep/a.png")
+    job.write("set/result.json", coco([{"id": 1, "file_name": "deep\\a.png"}], []))
+    assert job.columns("{dataset: set/result.json}", "image") == [str(job.folder / "set/images/deep/a.png")]

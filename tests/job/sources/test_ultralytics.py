@@ -230,3 +230,13 @@ def test_a_link_back_to_a_folder_above_is_not_entered(job: Job) -> None:
     a_set(job)
     (job.folder / "pets/images/train/again").symlink_to(job.folder / "pets/images/train")
     assert job.columns(INPUTS, "name") == ["1.png", "2.png", "3.jpg"]
+
+
+def test_the_folder_of_a_data_file_is_that_dataset(job: Job) -> None:
+    a_set(job)
+    assert job.columns("{dataset: pets}") == job.columns(INPUTS)
+    before = job.fingerprint("{dataset: pets}")
+    job.write("pets/labels/train/1.txt", "0 0.5 0.5 1 1")
+    assert job.fingerprint("{dataset: pets}") != before
+    job.write("pets/data.yaml", "title: of something else\n")
+    assert "boxes" not in job.columns("{dataset: pets}")[0]
