@@ -5,6 +5,8 @@ A code block whose first line names a file (```yaml seasons.yaml) is that file; 
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shutil
 import sys
@@ -32,6 +34,25 @@ def test_from_a_folder_of_photos_with_csv_labels_to_a_training_set(
     assert len(rows) == int(counts[1]) > 0
     assert int(counts[2]) > 0
     assert all(re.fullmatch(r"\(\d+, \d+\) \w+ \[\[\d.*\]\]", row) for row in rows), rows
+
+
+@pytest.mark.process
+def test_so_many_good_pictures_of_each_class(tmp_path: Path, environment: dict[str, str]) -> None:
+    shutil.copytree(ROOT / "examples" / "photos", tmp_path / "photos")
+    made, reviewed = recipe(DATASETS, "So many good pictures of each class", tmp_path)
+    told = run(made, tmp_path, environment)
+    assert "4 of each of 3 groups; about 12 tasks to submit for that" in told
+    assert re.search(r"label=fog +0 of 4 +0 +0 +0 +24\n", told), told
+    told = run(f"{made}\nbatcher status weather.yaml --json", tmp_path, environment)
+    status = json.loads(told[told.index('{"job"') :])
+    assert (status["state"], status["counts"]["done"], status["counts"]["planned"]) == ("finished", 12, 60)
+    told = run(f"{reviewed}\nbatcher status weather.yaml --json", tmp_path, environment)
+    assert "12 pictures in weather (imagefolder)\n" in told
+    status = json.loads(told[told.index('{"job"') :])
+    assert (status["state"], status["counts"]["done"], status["counts"]["rejected"]) == ("finished", 12, 1)
+    assert status["images"] == 13
+    counted = run(f"{sys.executable} count.py", tmp_path, environment)
+    assert dict.fromkeys(("fog", "rain", "snow"), 4) == dict(ast.literal_eval(counted.strip()[8:-1]))
 
 
 MAGENTA, BOX = (255, 0, 255), (40, 30, 120, 100)
