@@ -35,6 +35,7 @@ FIRST_JOB = "Your first job"
 RECIPES = {
     FIRST_JOB: ("README.md", "test_pages.py"),
     "From a folder of photos with CSV labels to a training set": (DATASETS, "test_recipes.py"),
+    "So many good pictures of each class": (DATASETS, "test_recipes.py"),
     "A YOLO set into new surroundings, and back": (DATASETS, "test_recipes.py"),
     "A Pascal VOC set, inpainted by its own masks": (DATASETS, "test_recipes.py"),
     "A nightly bucket": (DATASETS, "test_sources_recipes.py"),
