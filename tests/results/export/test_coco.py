@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,29 @@ def test_where_no_picture_can_leave_the_reason_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing to export as coco \(.*a\.png: it has objects"):
         exported(shelf)
     assert not (tmp_path / "dataset").exists()
+
+
+def test_a_job_without_labels_leaves_pictures_without_objects_and_says_so(shelf: Shelf) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png")), shelf.variant("b", None))
+    told, into = exported(shelf)
+    assert (told.pictures, read(into).dataset["annotations"]) == (2, [])
+    assert told.notes == ("no picture has boxes: all leave as pictures without objects",)
+
+
+def test_what_is_excluded_or_set_aside_is_in_no_annotation(shelf: Shelf) -> None:
+    shelf.deliver(*(shelf.variant(name, shelf.photo(f"{name}.png"), boxes=[[1, 2, 3, 4]]) for name in "abc"))
+    with sqlite3.connect(shelf.output / ".batcher" / "ledger.sqlite") as ledger:
+        ledger.execute(
+            "UPDATE tasks SET state = 'rejected', rejected_by = 'person', rejected_at = 1.0, reason = 'x' "
+            "WHERE name = 'b'"
+        )
+    ledger.close()
+    (shelf.folder / "out.csv").write_text("file_name,why\nimages/a.png,dark\n")
+    told, into = exported(shelf, exclude=shelf.folder / "out.csv", originals=True)
+    found = read(into).dataset
+    assert sorted(image["file_name"][:2] for image in found["images"]) == ["c-", "c."]
+    assert len(found["annotations"]) == 2
+    assert (told.excluded, told.exit_code) == (1, 0)
 
 
 def test_numbers_without_names_are_their_own_ids_and_names_stand_in_natural_order(shelf: Shelf) -> None:

@@ -173,3 +173,11 @@ def test_the_value_of_the_manifest_counts_and_that_of_the_command_more(shelf: Sh
         assert told.notes[0].startswith(f"where the source does not lie, masks say {wanted} (1 mask);")
         with Image.open(into / "train" / "masks" / "v.png") as mask:
             assert mask.getpixel((0, 0)) == wanted
+
+
+def test_a_mask_whose_place_is_not_known_is_left_out_and_told(shelf: Shelf) -> None:
+    path = saved(shelf.folder / "mask.png", "L", 0, 7)
+    shelf.deliver(shelf.variant("v", "https://photos.example/one.png", mask=str(path)))
+    told = export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "dataset"))
+    assert (told.pictures, told.masks) == (1, 0)
+    assert told.notes == ("1 mask is left out: where the source lies in the picture is not known",)
