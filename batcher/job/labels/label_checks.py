@@ -67,9 +67,12 @@ class _LabelCheck:
 
     def of(self, row: Row) -> tuple[str, str] | None:
         """The column that is wrong, and why in words; None: nothing is."""
+        labelled = bool(LABELLED & row.columns.keys())
+        if not labelled and not self.uncarried.looks:
+            return None
         picture = self._picture(row)
         self.uncarried.look(row.columns, picture)
-        if not LABELLED & row.columns.keys():
+        if not labelled:
             return None
         if (why := self._of_labels(row, picture)) is not None:
             return why

@@ -50,9 +50,14 @@ class UncarriedLabels:
         self._file = ""
         self._left = ROWS
 
+    @property
+    def looks(self) -> bool:
+        """Whether another row is to be looked at."""
+        return self._left > 0
+
     def look(self, columns: Mapping[str, Any], picture: str | None) -> None:
         """Looks at a row; `picture` is where its picture lies, where that is known."""
-        if not self._left:
+        if not self.looks:
             return
         self._left -= 1
         for name, value in columns.items():
