@@ -15,6 +15,7 @@ from batcher.engine.stopping import gravest
 from batcher.engine.wiring import RunParts, keep_lessons
 from batcher.ledger import acceptance, notices, reusable_results, totals
 from batcher.ledger.last_run import LastRun
+from batcher.ledger.ledger import Ledger
 from batcher.progress import Finished, Snapshot
 from batcher.results import report
 from batcher.results.report import Report
@@ -34,6 +35,7 @@ class Ending:
     reused: int
     gone: int
     remedies: tuple[str, ...]
+    spare: int
 
 
 def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Ending:
@@ -56,17 +58,21 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
         reused=ledger.read(reusable_results.images_of_others),
         gone=parts.delivery.gone,
         remedies=tuple(cause.remedy for cause in causes.values() if cause.remedy),
+        spare=_spare(ledger),
     )
+
+
+def _spare(ledger: Ledger) -> int:
+    """Planned tasks that no group of `accept` needs."""
+    return ledger.counts[State.PLANNED] - ledger.needed
 
 
 def _exit_code(prepared: Prepared, parts: RunParts, *, is_short: bool) -> int:
     counts = prepared.ledger.counts
-    needed = prepared.ledger.needed
     codes = set(parts.stopping.causes)
-    if not needed and not any(counts[state] for state in IN_FLIGHT):
+    if not prepared.ledger.needed and not any(counts[state] for state in IN_FLIGHT):
         codes -= {130, 143, 10, 4}
-    not_needed = counts[State.PLANNED] - needed
-    if counts[State.DONE] + counts[State.REJECTED] + not_needed == sum(counts.values()):
+    if counts[State.DONE] + counts[State.REJECTED] + _spare(prepared.ledger) == sum(counts.values()):
         codes &= {1}  # whatever stopped the submits, nothing is left to come back for
     if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures or is_short:
         codes.add(3)
@@ -104,6 +110,7 @@ def report_ending(context: RunContext, ending: Ending, transfers: Transfers) -> 
             gone=ending.gone,
             remedies=ending.remedies,
             warnings=final.warnings,
+            spare=ending.spare,
         )
     )
     return final

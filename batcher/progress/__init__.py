@@ -113,7 +113,7 @@ class Finished:
     whose files nobody has any more; `remedies` say what to do about the causes before the same command goes
     on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected in this start
     alone; `known` is what an earlier one told of, `acked` what a person has acknowledged. `warnings` counts
-    the delivered pictures that a check marks.
+    the delivered pictures that a check marks; `spare` the planned tasks that no group of `accept` needs.
     """
 
     exit_code: int
@@ -129,6 +129,7 @@ class Finished:
     known: int = 0
     acked: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
+    spare: int = 0
 
 
 Event = Planning | Started | StateChanged | Message | Snapshot | Finished

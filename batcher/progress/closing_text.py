@@ -57,6 +57,7 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
         _headline(finished),
         *_causes(finished),
         *_tasks(snapshot, finished.reused),
+        *_spare(finished.spare),
         *_failures(finished, output),
         *_rejections(snapshot, output),
         *_by_reason("warned", finished.warnings, Tone.CAUTION),
@@ -95,7 +96,7 @@ def _as_a_whole(snapshot: Snapshot) -> Snapshot:
 def _headline(finished: Finished) -> Line:
     snapshot, code = finished.snapshot, finished.exit_code
     at = stages(snapshot)
-    open_tasks = snapshot.total - settled(snapshot)
+    open_tasks = snapshot.total - settled(snapshot) - finished.spare
     rejected = at.get("rejected", 0)
     of_all = f"{at['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
@@ -103,6 +104,9 @@ def _headline(finished: Finished) -> Line:
     elif code == 0 and finished.acked and open_tasks <= at.get("doubtful", 0):
         nothing = "" if snapshot.delivered else "nothing new, "
         said, tone = f"{nothing}{of_all}, the rest is acknowledged", Tone.GOOD
+    elif code == 0 and not open_tasks and finished.spare:
+        begun = "all that `accept` asks for" if snapshot.delivered else "nothing new"
+        said, tone = f"{begun}, {of_all}", Tone.GOOD
     elif code == 0 and not open_tasks and rejected:
         begun = "all done" if snapshot.delivered else "nothing new"
         said, tone = f"{begun}, {of_all} and {rejected:,} rejected", Tone.GOOD
@@ -117,6 +121,8 @@ def _headline(finished: Finished) -> Line:
         if code == 3 and not at["failed"]:
             held = snapshot.counts.get(State.DOUBTFUL, 0)
             ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
+            if not held and not finished.left_out and not open_tasks:
+                ending = "finished, fewer pictures are accepted than were asked for"
         elif code == 5 and finished.gone == open_tasks and not finished.causes:
             ending = "finished, some paid files are gone"
         elif code == 5 and finished.remedies:
@@ -156,6 +162,11 @@ def _tasks(snapshot: Snapshot, reused: int) -> Iterator[Line]:
     delivered = several(snapshot.images, "image", "images")
     others = f", {reused:,} of them taken over from other folders" if reused else ""
     yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered{others}")
+
+
+def _spare(spare: int) -> Iterator[Line]:
+    if spare:
+        yield Line("", f"{several(spare, 'candidate is', 'candidates are')} not needed, and not paid for")
 
 
 def _failures(finished: Finished, output: str) -> Iterator[Line]:
@@ -250,7 +261,7 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     failed = counts.get(State.FAILED, 0)
     held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
     acked = code == 0 and finished.acked
-    to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone
+    to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone - finished.spare
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
     part = _PART.search(again) if code == 0 else None
     unlimited = _PART.sub("", again) if part else again

@@ -322,3 +322,19 @@ def test_a_name_with_a_comma_stays_one_fact() -> None:
     finished = replace(ended(0), slowest={"a, b": 2.0, "c": 1.0})
     (line,) = (line for line in closing_text.closing(finished, command="x") if line.label == "slowest")
     assert line.facts == ("a, b (2.0 s)", "c (1.0 s)")
+
+
+def test_candidates_that_no_group_needs_are_told_and_not_left_to_do() -> None:
+    finished = replace(ended(0, counts=counts(done=4, planned=996), images=4), spare=996)
+    lines = closing_text.closing(finished, command="batcher run a.yaml")
+    assert "all that `accept` asks for, 4 of 1,000 tasks done" in lines[0].text
+    assert "996 candidates are not needed, and not paid for" in [line.text for line in lines]
+    assert "next" not in {line.label for line in lines}
+
+
+def test_groups_that_could_not_be_filled_are_no_rows_that_were_left_out() -> None:
+    finished = ended(3, counts=counts(done=990, rejected=10), images=1000)
+    (headline, *_) = closing_text.closing(finished, command="batcher run a.yaml")
+    assert (
+        "finished, fewer pictures are accepted than were asked for, 990 of 1,000 tasks done" in headline.text
+    )
