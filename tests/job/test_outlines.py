@@ -242,3 +242,18 @@ def test_yolo_outlines_are_read_as_they_were_written(rows: list[tuple[int, list[
 
 def test_the_rows_of_a_data_set_of_poses_have_their_boxes_read() -> None:
     assert from_yolo("0 .5 .5 .2 .2 .1 .1 2 .3 .3 2\n", (10, 10), points=6).boxes == ((4, 4, 2, 2),)
+
+
+def test_the_box_of_a_mask_is_found_run_by_run() -> None:
+    huge = {"size": [1, 1 << 29], "counts": [5, (1 << 29) - 5]}
+    assert from_columns([{"segmentation": huge}]).boxes == ((5, 0, (1 << 29) - 5, 1),)
+    for cells in ("0000 0110 0100", "1000 0000 0001", "0001 1000 0000", "0000 0000 0010"):
+        columns = cells.split()
+        counts, last = [0], "0"
+        for cell in "".join(columns):
+            counts = [*counts[:-1], counts[-1] + 1] if cell == last else [*counts, 1]
+            last = cell
+        box = from_columns([{"segmentation": {"size": [4, 3], "counts": counts}}]).boxes[0]
+        across = [x for x, column in enumerate(columns) if "1" in column]
+        down = [y for y in range(4) if any(column[y] == "1" for column in columns)]
+        assert box == (across[0], down[0], across[-1] + 1 - across[0], down[-1] + 1 - down[0])

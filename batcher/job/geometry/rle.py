@@ -62,14 +62,18 @@ def area(rle: Rle) -> int:
 
 
 def bounds(rle: Rle) -> tuple[int, int, int, int] | None:
-    """x, y, width and height of what it covers; None: nothing."""
-    covered = columns(rle)
-    if not covered:
-        return None
-    top = min(first for runs in covered.values() for first, _ in runs)
-    bottom = max(end for runs in covered.values() for _, end in runs)
-    left, right = min(covered), max(covered) + 1
-    return left, top, right - left, bottom - top
+    """x, y, width and height of what it covers; None: nothing. Run by run, whatever size it claims."""
+    left, top, right, bottom = rle.width, rle.height, 0, 0
+    place = 0
+    for number, count in enumerate(rle.counts):
+        if number % 2 and count:
+            (first, row), (last, end) = divmod(place, rle.height), divmod(place + count - 1, rle.height)
+            left, right = min(left, first), max(right, last + 1)
+            # A run that goes on in the next column has the end of one and the beginning of the other.
+            top = 0 if last > first else min(top, row)
+            bottom = rle.height if last > first else max(bottom, end + 1)
+        place += count
+    return (left, top, right - left, bottom - top) if right else None
 
 
 def carried(rle: Rle, placement: Placement, output: Size) -> Rle | None:
