@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.ledger import controls, database, last_run, totals
+from batcher.ledger import database, last_run, totals
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, JobRow
 from batcher.ledger.spending import day_of, month_of
 from batcher.ledger.totals import credits
+from batcher.results.report.status import job_state
 from batcher.storage import layout, lock
-from batcher.task import IN_FLIGHT, State
+from batcher.task import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +151,7 @@ def _from_ledger(job: AccountJob) -> AccountJob:
         if database.meta(connection, JOB_NOTE) != job.id:
             return job
         counts = totals.counts(connection)
-        unfinished = any(counts[state] for state in (State.PLANNED, *IN_FLIGHT))
-        if controls.paused_since(connection) is not None and unfinished:
-            state = "paused"
-        else:
-            state = "running" if running else "idle" if unfinished else "finished"
+        state = job_state(connection, counts, running=running)
         told = database.meta(connection, last_run.KEY) not in (None, last_run.STILL_RUNNING)
         last = last_run.last(connection)
         return replace(

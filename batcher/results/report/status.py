@@ -126,15 +126,13 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
     counts = totals.counts(connection)
     price = totals.price(connection)
     money = totals.money(connection)
-    needed = acceptance.needed(connection, counts[State.PLANNED])
-    unfinished = needed > 0 or any(counts[state] for state in IN_FLIGHT)
     calls = totals.calls(connection)
     last = last_run.last(connection)
     troubles = notices.count(connection)
     news = troubles.news if last.news is None else last.news
     return Report(
         job=database.meta(connection, "job") or output.name,
-        state=_state(running, unfinished or not counts, controls.paused_since(connection) is not None),
+        state=job_state(connection, counts, running=running),
         total=sum(counts.values()),
         counts={state.value: n for state, n in counts.items()},
         images=totals.images(connection),
@@ -161,9 +159,12 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
     )
 
 
-def _state(running: bool, unfinished: bool, paused: bool) -> str:
-    """A job that is paused is so with and without a process, as long as there is something to do."""
-    if paused and unfinished:
+def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, running: bool) -> str:
+    """running, paused, idle or finished. A job that is paused is so with and without a process, as long as
+    there is something to do."""
+    needed = acceptance.needed(connection, counts[State.PLANNED])
+    unfinished = needed > 0 or any(counts[state] for state in IN_FLIGHT) or not counts
+    if unfinished and controls.paused_since(connection) is not None:
         return "paused"
     return "running" if running else "idle" if unfinished else "finished"
 
