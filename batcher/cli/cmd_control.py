@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from batcher.cli.echo import echo, echo_json
 from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from batcher.shard import Shard
 
 
@@ -30,11 +27,10 @@ def pause_command(job: Path, shard: Shard | None, output: Path | None, sandbox: 
 
     It holds for later runs too, until `batcher resume`.
     """
-    from batcher.ledger import controls
+    from batcher.results import run_control
 
     where = _output(job, output, sandbox, shard)
-    with _opened(where) as connection:
-        changed = controls.pause(connection, time.time())  # noqa: TID251  # the moment of the pause
+    changed = run_control.pause(where, time.time())  # noqa: TID251  # the moment of the pause
     held = "submits nothing more" if changed else "was paused already"
     return _tell_turn(where, held, "its run fetches what is in flight, and waits", as_json)
 
@@ -47,11 +43,10 @@ def pause_command(job: Path, shard: Shard | None, output: Path | None, sandbox: 
 @JSON
 def resume_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
     """Let a paused job go on: a run that waits submits again within a second."""
-    from batcher.ledger import controls
+    from batcher.results import run_control
 
     where = _output(job, output, sandbox, shard)
-    with _opened(where) as connection:
-        changed = controls.resume(connection)
+    changed = run_control.resume(where)
     held = "may submit again" if changed else "was not paused"
     return _tell_turn(where, held, "its run goes on within a second", as_json)
 
@@ -71,31 +66,11 @@ def set_command(
 
     It holds for later runs until the manifest says another value than it says now.
     """
-    from batcher import errors
-    from batcher.engine.control import limit_text, limit_value, still_held
-    from batcher.job import manifest
-    from batcher.ledger import controls
+    from batcher.ledger.controls import limit_text
+    from batcher.results import run_control
 
     where = _output(job, output, sandbox, shard)
-    for text in limits:
-        key = text.partition("=")[0].strip()
-        if "=" not in text or key not in [f"limits.{name}" for name in controls.SETTABLE]:
-            can = ", ".join(f"limits.{name}" for name in controls.SETTABLE)
-            raise errors.UsageError(f"{text}: what can be set is {can}, as in `limits.rpm=120`")
-    resolved = where / ".batcher" / "manifest.yaml"
-    before, _ = manifest.examine(resolved)
-    after, problems = manifest.examine(resolved, limits)
-    if before is None or after is None or problems:
-        raise errors.ManifestError(problems)
-    names = dict.fromkeys(text.partition("=")[0].strip().partition(".")[2] for text in limits)
-    with _opened(where) as connection:
-        held = still_held(before.limits, controls.limits(connection))
-        changes = {}
-        for name in names:
-            says, value = limit_value(before.limits, name), limit_value(after.limits, name)
-            changes[name] = (held[name].value if name in held else says, value)
-            held[name] = controls.SetLimit(value, says)
-        controls.set_limits(connection, held)
+    changes = run_control.set_limits(where, limits)
     if as_json:
         told = {f"limits.{name}": {"from": one, "to": other} for name, (one, other) in changes.items()}
         echo_json({"changed": told, "running": _runs(where)})
@@ -116,18 +91,6 @@ def _output(job: Path, output: Path | None, sandbox: bool, shard: Shard | None) 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
     report.of_folder(where, now=0.0)
     return where
-
-
-@contextmanager
-def _opened(where: Path) -> Iterator[sqlite3.Connection]:
-    from contextlib import closing
-
-    from batcher.ledger import database
-    from batcher.storage import layout
-
-    path = layout.ledger_path(where)
-    with database.disk_errors(path), closing(database.open_file(path)) as connection:
-        yield connection
 
 
 def _runs(where: Path) -> bool:

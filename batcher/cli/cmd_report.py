@@ -88,7 +88,8 @@ def watch_command(
     job: Path, port: int, shard: Shard | None, output: Path | None, sandbox: bool, opened: bool
 ) -> int:
     """Watch a job live in a browser, beside whatever run there is. The first line on stdout is the page's
-    address; only this machine can open it, and only with the token in it."""
+    address; only this machine can open it, and only with the token in it. Its buttons do what `batcher
+    pause`, `resume` and `set` do; `batcher review` is the page on which pictures are kept and rejected."""
     import asyncio
 
     from batcher.job.output import resolve_output

@@ -14,32 +14,11 @@ from typing import Any
 from batcher.api.pacing import Pacing
 from batcher.engine.admission import Budget, InFlight, in_flight_need
 from batcher.engine.preparation import RunContext
-from batcher.job.manifest import Limits
 from batcher.ledger import controls
-from batcher.ledger.controls import SetLimit
+from batcher.ledger.controls import limit_text, limit_value, still_held
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
 from batcher.progress import Message
-
-
-def limit_text(key: str, value: Any) -> str:
-    """A limit's value in the manifest's words."""
-    if value is None:
-        return "auto" if key == "in_flight" else "none"
-    return f"{value:g}"
-
-
-def limit_value(limits: Limits, key: str) -> Any:
-    """The value of a key in `limits`, dotted where it lies deeper."""
-    value: Any = limits
-    for step in key.split("."):
-        value = getattr(value, step)
-    return value
-
-
-def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
-    """What was set and still holds: where the manifest says of it what it said then."""
-    return {key: one for key, one in noted.items() if limit_value(limits, key) == one.manifest}
 
 
 def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:

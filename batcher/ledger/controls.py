@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batcher.ledger.database import meta, set_meta, transaction
+
+if TYPE_CHECKING:
+    from batcher.job.manifest import Limits
 
 PAUSED, LIMITS = "paused", "limits"
 """Their keys among the ledger's notes."""
@@ -66,3 +69,23 @@ def set_limits(connection: sqlite3.Connection, changed: Mapping[str, SetLimit]) 
 def limits_text(held: Mapping[str, SetLimit]) -> str:
     """As the ledger keeps them."""
     return json.dumps(dict(held))
+
+
+def limit_text(key: str, value: Any) -> str:
+    """A limit's value in the manifest's words."""
+    if value is None:
+        return "auto" if key == "in_flight" else "none"
+    return f"{value:g}"
+
+
+def limit_value(limits: Limits, key: str) -> Any:
+    """The value of a key in `limits`, dotted where it lies deeper."""
+    value: Any = limits
+    for step in key.split("."):
+        value = getattr(value, step)
+    return value
+
+
+def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
+    """What was set and still holds: where the manifest says of it what it said then."""
+    return {key: one for key, one in noted.items() if limit_value(limits, key) == one.manifest}

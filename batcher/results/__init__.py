@@ -7,6 +7,7 @@ verify/      is everything there, whole and in its place; and the repair
 account_jobs.py  the jobs of an account on this machine
 audit.py     the ledger against the provider's statement, request by request
 review/      a person's word on pictures: rejected, kept
+run_control.py  what a person asks of a job's runs
 picture_list.py  a file in which a person names pictures
 merge.py     shares of one plan come together in one output folder
 """

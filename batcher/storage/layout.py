@@ -61,6 +61,11 @@ def planned_files_path(ledger: Path) -> Path:
     return ledger.with_name("planned-files")
 
 
+def resolved_manifest(output: Path) -> Path:
+    """The manifest of the last run, with everything that it left open said."""
+    return output / ".batcher" / "manifest.yaml"
+
+
 def ledger_path(output: Path) -> Path:
     """The ledger of an output folder."""
     return output / ".batcher" / "ledger.sqlite"

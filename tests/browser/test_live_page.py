@@ -91,3 +91,42 @@ def test_the_viewer_opens_from_the_strip_and_motion_can_be_refused(
     window.run("document.querySelector('#newest .card').click()")
     window.until(lambda: window.seen("#stage img"))
     assert "full/" in window.run("return document.querySelector('#after img').src")
+
+
+def test_a_run_is_paused_resumed_and_given_other_limits(
+    job: Path, watching: subprocess.Popen[str], window: Window
+) -> None:
+    assert watching.stdout is not None
+    window.open(watching.stdout.readline().strip())
+    with subprocess.Popen(
+        [sys.executable, "-m", "batcher", "run", str(job), "--sandbox", "--set", "limits.rpm=40"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        window.until(lambda: window.text("#state") == "running")
+        assert window.text("#turn") == "Pause"
+        window.all("#turn")[0].click()
+        window.until(lambda: window.text("#turned").startswith("Paused since "))
+        window.until(lambda: window.text("#state") == "paused")
+        window.keep("live-paused")
+        field = window.all("#limits [name=rpm]")[0]
+        assert field.get_attribute("value") == "40"
+        field.clear()
+        field.send_keys("0")
+        window.all("#limits button")[0].click()
+        window.until(lambda: "must be above 0" in window.text("#asked"))
+        field.clear()
+        field.send_keys("600")
+        window.all("#limits button")[0].click()
+        window.until(lambda: window.text("#asked").startswith("limits.rpm: 40 -> 600. The run takes it over"))
+        window.look(width=400, height=1600, dark=True)
+        assert window.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
+        window.keep("live-paused-narrow")
+        assert window.text("#turn") == "Resume"
+        window.all("#turn")[0].click()
+        assert run.wait(PATIENCE) == 0
+    window.until(lambda: window.text("#headline").startswith("All done: 24 images"))
+    assert window.text("#turned") == "Nothing is left to be submitted."
+    assert not window.all("#turn")[0].is_enabled()
+    refused = [text for text in window.complaints() if "409" not in text]
+    assert refused == []

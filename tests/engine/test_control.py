@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from batcher.cli import ended
-from batcher.engine.control import still_held
 from batcher.job.manifest import Limits
-from batcher.ledger.controls import SetLimit
+from batcher.ledger.controls import SetLimit, still_held
 from batcher.progress import Event, Message, Snapshot
 from batcher.results import report
 from batcher.sandbox import Sandbox

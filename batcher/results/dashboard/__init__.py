@@ -3,6 +3,7 @@
     feed.py             looks at the ledger, at most once a second, while somebody watches
     web.py              the page, its events and its pictures
     review_pages.py     the page of a review, and the decisions that it sends
+    control_pages.py    what its buttons send: pause, resume, other limits
     picture_answers.py  pictures as they are handed out
     guard.py            who may ask, and who may change something
 

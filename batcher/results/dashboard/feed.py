@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
+from batcher.job.manifest import Limits
 from batcher.ledger import database, reviews
+from batcher.results import run_control
 from batcher.results.report import figures, gallery, status
 from batcher.results.report.gallery import Facets, GalleryRow
 from batcher.results.report.page import LIVE_ROWS, shown_figures
@@ -71,6 +73,7 @@ class LedgerFeed:
         self._somebody = asyncio.Event()
         self._changed = asyncio.Condition()
         self._seen: object = None
+        self._manifest: tuple[tuple[int, int], Limits | None] = (0, 0), None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -148,8 +151,17 @@ class LedgerFeed:
             pictures = destination.open_destination(database.meta(connection, "destination"), self.output)
             newest = [] if self.reviewing else self._newest(connection, pictures)
             to_review = self._otherwise(connection) if self.reviewing else {}
+            shown = shown_figures(report, totals)
+            shown["controls"] = run_control.in_force(connection, self._limits())._asdict()
         self._seen = state
-        return Update(shown_figures(report, totals), tuple(reversed(newest)), to_review)
+        return Update(shown, tuple(reversed(newest)), to_review)
+
+    def _limits(self) -> Limits | None:
+        """What the manifest says, read again where it is another."""
+        touched = _touched(layout.resolved_manifest(self.output))
+        if touched != self._manifest[0]:
+            self._manifest = touched, run_control.manifest_limits(self.output)
+        return self._manifest[1]
 
     def _newest(self, connection: sqlite3.Connection, pictures: Destination) -> list[GalleryRow]:
         newest = gallery.newest(connection, pictures, AT_ONCE if self._shown else LIVE_ROWS)

@@ -19,6 +19,7 @@ import anyio
 from aiohttp import web
 
 from batcher import errors
+from batcher.results.dashboard.control_pages import ControlPages
 from batcher.results.dashboard.feed import LedgerFeed
 from batcher.results.dashboard.guard import ALWAYS, HOST, LARGEST_BODY, guarded
 from batcher.results.dashboard.picture_answers import PictureAnswers
@@ -54,7 +55,7 @@ async def serve(
     thumbnails = Thumbnails(output)
     pages = Pages(feed, thumbnails, output.name)
     reviewing = None if review is None else ReviewPages(review, thumbnails)
-    app = application(pages, token, reviewing)
+    app = application(pages, token, reviewing or ControlPages(output, now))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -73,12 +74,12 @@ async def serve(
             await runner.cleanup()
 
 
-def application(pages: Pages, token: str, reviewing: ReviewPages | None = None) -> web.Application:
-    """The routes, behind their guard."""
+def application(pages: Pages, token: str, changes: ReviewPages | ControlPages) -> web.Application:
+    """The routes, behind their guard; `changes` has those that change something."""
     app = web.Application(middlewares=[guarded(token)], client_max_size=LARGEST_BODY)
     app.router.add_get("/{token}/events", pages.events)
-    if reviewing is not None:
-        reviewing.add_routes(app.router)
+    changes.add_routes(app.router)
+    if isinstance(changes, ReviewPages):
         return app
     app.router.add_get("/{token}/", pages.page)
     app.router.add_get("/{token}/thumb/{digest}", pages.thumbnail)

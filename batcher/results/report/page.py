@@ -45,6 +45,7 @@ SCRIPTS = (
     "gallery.js",
     "matrix.js",
     "viewer.js",
+    "controls.js",
     "main.js",
 )
 REVIEW_STYLES = ("page.css", "review.css")
@@ -124,7 +125,7 @@ def live_page(name: str) -> tuple[str, str]:
         mode="live",
         policy="",
         version=_version(),
-        about=f"batcher {_version()}. This page only reads, and only this computer can open it.",
+        about=f"batcher {_version()}. Only this computer can open this page.",
         styles=parts().styles,
         scripts=parts().scripts,
         page=embedded({"most": LIVE_ROWS}),

@@ -25,6 +25,7 @@ function live(page) {
   source.addEventListener("figures", (event) => {
     const found = JSON.parse(event.data);
     showFigures(found);
+    showControls(found.controls, found.state);
     if (performance.now() - spoken > SPOKEN_EVERY || found.state !== "running") {
       spoken = performance.now();
       if ($("spoken").textContent !== headline(found)) $("spoken").textContent = headline(found);
@@ -51,6 +52,7 @@ function live(page) {
   });
   source.addEventListener("ended", () => {
     source.close();
+    endControls();
     $("newest-note").textContent = "batcher has ended; this page no longer changes.";
   });
   source.addEventListener("open", () => { $("newest-note").textContent = ""; });

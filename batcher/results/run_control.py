@@ -1,0 +1,103 @@
+"""A job's runs are talked to: `batcher pause`, `resume` and `set`, and the buttons of the live page.
+
+Rule: what is asked is written to the ledger, and nothing else is done here; a run takes it over within a
+second, and without one it holds for the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from batcher import errors
+from batcher.ledger import controls, database
+from batcher.ledger.controls import SetLimit, limit_text, limit_value, still_held
+from batcher.storage import layout
+
+if TYPE_CHECKING:
+    from batcher.job.manifest import Limits
+
+
+class LimitChange(NamedTuple):
+    """What a limit was, and what it is now: plain values, None for none or auto."""
+
+    before: Any
+    after: Any
+
+
+def pause(output: Path, now: float) -> bool:
+    """No run of the job submits until `resume`; whether it was not paused before. Raises UsageError where
+    nothing was run, LedgerError, DiskError."""
+    with _opened(output) as connection:
+        return controls.pause(connection, now)
+
+
+def resume(output: Path) -> bool:
+    """Runs submit again; whether it was paused. Raises as `pause`."""
+    with _opened(output) as connection:
+        return controls.resume(connection)
+
+
+def set_limits(output: Path, texts: Sequence[str]) -> dict[str, LimitChange]:
+    """Limits are changed (`limits.rpm=120`), all of them or none; what each was and is, by its key in
+    `limits`. Raises UsageError for what cannot be set, ManifestError for a value that no manifest could have,
+    and as `pause`."""
+    from batcher.job import manifest
+
+    can = [f"limits.{name}" for name in controls.SETTABLE]
+    keys = [text.partition("=")[0].strip() for text in texts]
+    for text, key in zip(texts, keys, strict=True):
+        if "=" not in text or key not in can:
+            raise errors.UsageError(f"{text}: what can be set is {', '.join(can)}, as in `limits.rpm=120`")
+    with _opened(output) as connection:
+        resolved = layout.resolved_manifest(output)
+        before, _ = manifest.examine(resolved)
+        after, problems = manifest.examine(resolved, texts)
+        if before is None or after is None or problems:
+            raise errors.ManifestError(problems)
+        held = still_held(before.limits, controls.limits(connection))
+        changes = {}
+        for name in dict.fromkeys(key.partition(".")[2] for key in keys):
+            says, value = limit_value(before.limits, name), limit_value(after.limits, name)
+            changes[name] = LimitChange(held[name].value if name in held else says, value)
+            held[name] = SetLimit(value, says)
+        controls.set_limits(connection, held)
+    return changes
+
+
+class Controls(NamedTuple):
+    """What was asked of a job's runs: since when it is paused (Unix s; None: it is not), and what each limit
+    that can be set is now, in the manifest's words; none where the manifest cannot be read."""
+
+    paused: float | None
+    limits: dict[str, str]
+
+
+def manifest_limits(output: Path) -> Limits | None:
+    """The limits that the manifest of the last run says; None where it cannot be read."""
+    from batcher.job import manifest
+
+    says, _ = manifest.examine(layout.resolved_manifest(output))
+    return None if says is None else says.limits
+
+
+def in_force(connection: sqlite3.Connection, limits: Limits | None) -> Controls:
+    """What holds, by a ledger that is open; `limits` are the manifest's."""
+    since = controls.paused_since(connection)
+    if limits is None:
+        return Controls(since, {})
+    held = still_held(limits, controls.limits(connection))
+    now = {key: held[key].value if key in held else limit_value(limits, key) for key in controls.SETTABLE}
+    return Controls(since, {key: limit_text(key, value) for key, value in now.items()})
+
+
+@contextmanager
+def _opened(output: Path) -> Iterator[sqlite3.Connection]:
+    path = layout.ledger_path(output)
+    if not path.exists():
+        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+    with database.disk_errors(path), closing(database.open_file(path)) as connection:
+        yield connection
