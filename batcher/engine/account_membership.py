@@ -7,14 +7,16 @@ heard goes on by itself, and looks for the others again.
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from batcher import errors
+from batcher.api.pacing import SharedState, Slot
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import database, spending
@@ -49,6 +51,9 @@ class AccountMembership:
         self._told = False
         self._next_try = 0.0
         self._path: Path | None = None
+        self._state = SharedState()
+        self.rpm = context.job.limits.rpm
+        """Calls per minute that this run was told."""
         if not context.is_sandbox and context.options.shard is None:
             self._path = user_state.account_path(context.account.name)
 
@@ -73,6 +78,8 @@ class AccountMembership:
                 at=_clock(),
                 now=self._context.now(),
             )
+            self._beat(self._file)
+            self._state = self._file.state(self._job, _clock())
         except errors.AccountFileError as error:
             self._unshare(error)
 
@@ -116,6 +123,7 @@ class AccountMembership:
             total=sum(counts.values()),
             done=counts[State.DONE],
             spent=self._ledger.money.spent,
+            rpm=self.rpm,
             at=_clock(),
             now=self._context.now(),
         )
@@ -139,6 +147,66 @@ class AccountMembership:
 
         if not await self._attempt(both):
             own(None)
+
+    # As `SharedSlots`: the limit of the account's calls.
+
+    @property
+    def beside(self) -> int:
+        """As `SharedSlots.beside`."""
+        return 0 if self._file is None else self._state.beside
+
+    def state(self) -> SharedState | None:
+        """As `SharedSlots.state`."""
+        state = self._try(lambda file: file.state(self._job, _clock()))
+        self._state = state or self._state
+        return state
+
+    async def take(self, pace: float, late: float, *, spaced: bool) -> Slot | None:
+        """As `SharedSlots.take`."""
+        slot = await self._attempt(
+            lambda file: file.take(self._job, at=_clock(), pace=pace, late=late, spaced=spaced)
+        )
+        if slot is not None:
+            self._state = slot.state
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """As `SharedSlots.give_back`."""
+        self._try(lambda file: file.give_back(slot))
+
+    def refused(self) -> None:
+        """As `SharedSlots.refused`."""
+        self._try(lambda file: file.count_refused())
+
+    def pause(self, until: float, reset: float | None) -> None:
+        """As `SharedSlots.pause`."""
+        self._try(lambda file: file.pause(self._job, until=until, reset=reset, at=_clock()))
+
+    def learn(self, lesson: Mapping[str, Any]) -> None:
+        """What 429s taught this run, for those that begin later; that every call counts, all hear."""
+        text, all_metered = json.dumps(lesson), lesson.get("found_out") is True
+        self._try(lambda file: file.learn(text, all_metered=all_metered))
+
+    def learned(self) -> dict[str, Any] | None:
+        """What 429s taught the account's runs; None where that is not known."""
+        text = self._try(lambda file: file.learned())
+        try:
+            lesson = json.loads(text or "null")
+        except ValueError:
+            return None
+        return lesson if isinstance(lesson, dict) else None
+
+    def _try(self, use: Callable[[AccountFile], Result]) -> Result | None:
+        """Uses the file at once, or not at all."""
+        if self._file is None:
+            return None
+        try:
+            return use(self._file)
+        except errors.AccountFileBusy:
+            return None
+        except errors.AccountFileError as error:
+            self._unshare(error)
+            return None
 
     def leave(self, exit_code: int | None, causes: tuple[str, ...]) -> None:
         """The run is over, for this reason; said once."""

@@ -168,7 +168,7 @@ async def _work(prepared: Prepared, transfers: Transfers, membership: AccountMem
     """Everything that calls the API, from the opening balance to the closing one."""
     membership.enter()
     context, ledger, stopping = prepared.context, prepared.ledger, Stopping()
-    pacing = pacing_of(prepared, stopping)
+    pacing = pacing_of(prepared, stopping, membership)
     endpoints, key = context.account.endpoints, context.account.key
     async with Client(endpoints, key, pacing=pacing, now=context.now, called=ledger.count_call) as client:
         parts = wire(prepared, client, transfers, stopping, membership)
@@ -184,7 +184,7 @@ async def _run_tasks(context: RunContext, ledger: Ledger, parts: RunParts, clien
         beside.start_soon(parts.pacing.run)
         beside.start_soon(parts.poller.run)
         beside.start_soon(parts.in_flight.run)
-        beside.start_soon(parts.membership.run, parts.budget.refresh)
+        beside.start_soon(parts.membership.run, parts.keep_up)
         beside.start_soon(parts.records.run)
         beside.start_soon(run_monitor.notice_other_processes)
         beside.start_soon(run_monitor.send_snapshots, context.log, monitor.LOGGED_SECONDS)

@@ -75,6 +75,12 @@ class RunParts:
     balance: BalanceCheck
     first_failures: FirstFailures
 
+    async def keep_up(self) -> None:
+        """Tells the account's other runs what this one spent and was told, and hears the same of them."""
+        self.membership.rpm = self.pacing.own_rpm
+        await self.budget.refresh()
+        self.pacing.listen()
+
     def task_moved(self, before: TaskEntry, after: TaskEntry, reason: str) -> None:
         """Wakes whoever may wait for this move, and passes it on to records and listeners."""
         self.budget.notify()
@@ -249,7 +255,7 @@ PACING_NOTE = "pacing"
 """What 429s taught, among the ledger's notes."""
 
 
-def pacing_of(prepared: Prepared, stopping: Stopping) -> Pacing:
+def pacing_of(prepared: Prepared, stopping: Stopping, membership: AccountMembership) -> Pacing:
     """The gate of a run's calls, which goes on from what earlier runs learned of the limit; one that stays
     closed longer than the user waits stops the run."""
     context, ledger = prepared.context, prepared.ledger
@@ -260,16 +266,30 @@ def pacing_of(prepared: Prepared, stopping: Stopping) -> Pacing:
         if event.learned is not None:
             # At once: a kill does not lose the lesson.
             ledger.set_meta(PACING_NOTE, json.dumps(event.learned))
+            membership.learn(event.learned)
             context.tell(Message(event.text, "info"))
+        elif event.what == "shared":
+            context.tell(Message(event.text))
 
     return Pacing(
         rpm=context.job.limits.rpm,
         metered=context.job.limits.metered,
         patience=context.job.limits.patience,
         now=context.now,
-        learned=_remembered(ledger, PACING_NOTE),
+        learned=_latest(_remembered(ledger, PACING_NOTE), membership.learned()),
         tell=tell,
+        shared=membership,
     )
+
+
+def _latest(own: dict[str, Any] | None, shared: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Of two lessons, this job's and the account's, the newer one."""
+
+    def at(lesson: dict[str, Any]) -> float:
+        moment = lesson.get("at")
+        return float(moment) if isinstance(moment, int | float) else 0.0
+
+    return max((lesson for lesson in (own, shared) if lesson is not None), key=at, default=None)
 
 
 def _polling_of(prepared: Prepared) -> PollTiming:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batcher import errors
+from batcher.api.pacing.shared_slots import SharedState, Slot, next_slot
 
 APPLICATION_ID = 0x62746361
-VERSION = 1
+VERSION = 2
 JOB_NOTE = "account_job"
 """The job's id in the file, among its ledger's notes."""
 OPENING_SECONDS = 2.0
@@ -41,6 +42,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   total     INTEGER NOT NULL,
   done      INTEGER NOT NULL,
   spent     INTEGER NOT NULL,             -- in all, micro-credits
+  rpm       REAL,                         -- the calls per minute that it was told; NULL: none
   ended_at  REAL,                         -- how its last run ended; NULL: it did not say
   exit_code INTEGER,
   why       TEXT NOT NULL DEFAULT '',
@@ -56,7 +58,24 @@ CREATE TABLE IF NOT EXISTS spending (
   unsure   INTEGER NOT NULL,              -- doubtful, lost, or paid without a bill; at the dearest price
   PRIMARY KEY (day, job)
 ) STRICT, WITHOUT ROWID;
+
+-- The one row of the shared limit; times are seconds of the machine's steady clock.
+CREATE TABLE IF NOT EXISTS shared_limit (
+  id          INTEGER PRIMARY KEY CHECK (id = 1),
+  free_at     REAL    NOT NULL DEFAULT -1e18,  -- the next slot
+  blocked     REAL    NOT NULL DEFAULT -1e18,  -- nothing that counts leaves before
+  reset       REAL    NOT NULL DEFAULT -1e18,  -- the reset that this waits for
+  written_at  REAL    NOT NULL DEFAULT -1e18,
+  calls       INTEGER NOT NULL DEFAULT 0,
+  refused     INTEGER NOT NULL DEFAULT 0,
+  all_metered INTEGER NOT NULL DEFAULT 0,
+  learned     TEXT                             -- JSON: what 429s taught the run that learned last
+) STRICT;
+INSERT OR IGNORE INTO shared_limit (id) VALUES (1);
+CREATE INDEX IF NOT EXISTS running ON jobs (beat) WHERE pid IS NOT NULL;
 """
+MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN rpm REAL;"}
+"""What older files lack, by their version."""
 
 
 class Amounts(NamedTuple):
@@ -149,10 +168,9 @@ class AccountFile:
         # A commit that a power cut takes back is read again from the job's ledger, which syncs each.
         execute("PRAGMA synchronous=NORMAL")
         if version < VERSION:
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
-                f"PRAGMA user_version={VERSION}; COMMIT"
-            )
+            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
+            older = MIGRATIONS.get(version, "")
+            self._connection.executescript(f"BEGIN IMMEDIATE; {older} {SCHEMA} {marks} COMMIT")
         execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000)}")
 
     @property
@@ -196,12 +214,14 @@ class AccountFile:
                 (job, str(folder), name, manifest, os.getpid(), at, now),
             )
 
-    def beat(self, job: str, *, total: int, done: int, spent: int, at: float, now: float) -> None:
+    def beat(
+        self, job: str, *, total: int, done: int, spent: int, rpm: float | None, at: float, now: float
+    ) -> None:
         """A sign of life, and how far the job is."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE jobs SET total = ?, done = ?, spent = ?, beat = ?, seen_at = ? WHERE id = ?",
-                (total, done, spent, at, now, job),
+                "UPDATE jobs SET total = ?, done = ?, spent = ?, rpm = ?, beat = ?, seen_at = ? WHERE id = ?",
+                (total, done, spent, rpm, at, now, job),
             )
 
     def leave(self, job: str, *, ended_at: float, exit_code: int | None, why: str) -> None:
@@ -227,6 +247,61 @@ class AccountFile:
         """The same for whoever only looks."""
         with account_errors(self.path):
             return _others(self._connection, job, today, month, at)
+
+    # --- the shared limit
+
+    def state(self, job: str, at: float) -> SharedState:
+        """What is known in common of the limit."""
+        with account_errors(self.path):
+            return _limit(self._connection, job, at)[1]
+
+    def take(self, job: str, *, at: float, pace: float, late: float, spaced: bool) -> Slot:
+        """The next slot, as `SharedSlots.take`."""
+        with self._transaction() as connection:
+            free, state = _limit(connection, job, at)
+            if spaced and not state.beside:
+                free, late = NEVER, 0.0
+            slot, until = next_slot(free, at, pace=pace, late=late, blocked=state.blocked)
+            connection.execute(
+                "UPDATE shared_limit "
+                "SET free_at = ?, calls = calls + 1, blocked = ?, reset = ?, written_at = ?",
+                (until, state.blocked, state.reset, at),
+            )
+        return Slot(slot, until, state._replace(calls=state.calls + 1))
+
+    def give_back(self, slot: Slot) -> None:
+        """Nobody used it; the next one has it, where none was taken since."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE shared_limit SET calls = calls - 1")
+            connection.execute("UPDATE shared_limit SET free_at = ? WHERE free_at = ?", (slot.at, slot.until))
+
+    def count_refused(self) -> None:
+        """A call that counts got a 429."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE shared_limit SET refused = refused + 1")
+
+    def pause(self, job: str, *, until: float, reset: float | None, at: float) -> None:
+        """Nothing that counts leaves before `until`, for this reset (None: it has no stamp)."""
+        with self._transaction() as connection:
+            state = _limit(connection, job, at)[1]
+            connection.execute(
+                "UPDATE shared_limit SET blocked = ?, reset = ?, written_at = ?",
+                (max(state.blocked, until), max(state.reset, NEVER if reset is None else reset), at),
+            )
+
+    def learn(self, learned: str, *, all_metered: bool) -> None:
+        """What 429s taught, as JSON, for whoever begins next; `all_metered`: that every call counts."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE shared_limit SET learned = ?, all_metered = max(all_metered, ?)",
+                (learned, all_metered),
+            )
+
+    def learned(self) -> str | None:
+        """What `learn` kept last."""
+        with account_errors(self.path):
+            (text,) = self._connection.execute("SELECT learned FROM shared_limit").fetchone()
+        return None if text is None else str(text)
 
     # --- runs that ended without a word
 
@@ -285,6 +360,13 @@ SELECT total(CASE WHEN s.day = ?1 THEN s.spent + s.reserved + s.unsure END),
        total(CASE WHEN j.pid IS NOT NULL AND j.beat <= ?4 + 1 AND j.beat > ?4 - ?5 THEN s.reserved END)
 FROM spending s LEFT JOIN jobs j ON j.id = s.job WHERE s.day >= ?2 AND s.job <> ?3
 """
+NEVER = -1e18
+LIMIT = "SELECT free_at, blocked, reset, written_at, calls, refused, all_metered FROM shared_limit"
+# SQLite takes the other columns of a row from where the minimum is.
+BESIDE = """
+SELECT count(*), min(rpm), name FROM jobs
+WHERE pid IS NOT NULL AND beat <= ?1 + 1 AND beat > ?1 - ?2 AND id <> ?3
+"""
 PUT = """
 INSERT INTO spending (day, job, spent, reserved, unsure) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, unsure = excluded.unsure
@@ -295,6 +377,15 @@ SELECT id, folder, name, manifest, pid, beat, seen_at, total, done, spent, ended
        (SELECT CAST(total(spent) AS INTEGER) FROM spending s WHERE s.job = jobs.id AND s.day >= ?2)
 FROM jobs WHERE NOT forgotten ORDER BY seen_at DESC, folder
 """
+
+
+def _limit(connection: sqlite3.Connection, job: str, at: float) -> tuple[float, SharedState]:
+    """When the next slot is free, and the rest. Times from ahead are of before the machine was booted."""
+    free, blocked, reset, written, calls, refused, all_metered = connection.execute(LIMIT).fetchone()
+    if written > at + 1:
+        free = blocked = reset = NEVER
+    beside, rpm, slowest = connection.execute(BESIDE, (at, ALIVE_SECONDS, job)).fetchone()
+    return free, SharedState(beside, rpm, slowest or "", calls, refused, blocked, reset, bool(all_metered))
 
 
 def folders_of(path: Path) -> list[Path]:

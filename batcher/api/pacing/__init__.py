@@ -3,6 +3,8 @@
 Promise 3: the limit is kept, and used up. Waiting is not failing.
 
     gate.py           Pacing: who may call next, and when; pauses; what a 429 means
+    gate_reads.py     its reading half: which calls count, and what others may know
+    shared_slots.py   SharedSlots: what the gates of several runs of one account have in common
     call_queue.py     CallKind, CallQueue: who goes first
     token_spacing.py  TokenSpacing: calls leave one by one, without bursts
     pause.py          Pause: until when calls wait after a 429 (pure)
@@ -70,6 +72,7 @@ from batcher.api.pacing.events import Metered, PacingEvent, PacingStatistics
 from batcher.api.pacing.gate import Pacing
 from batcher.api.pacing.rate import Rate
 from batcher.api.pacing.reset_header import ClockSkew, reset_stamp
+from batcher.api.pacing.shared_slots import SharedSlots, SharedState, Slot, next_slot
 
 __all__ = [
     "CallKind",
@@ -79,5 +82,9 @@ __all__ = [
     "PacingEvent",
     "PacingStatistics",
     "Rate",
+    "SharedSlots",
+    "SharedState",
+    "Slot",
+    "next_slot",
     "reset_stamp",
 ]

@@ -22,11 +22,11 @@ class PacingEvent:
 
     `paused`: for `seconds`; `exhausted`: nothing passes for longer than the user waits; `rate`: 429s or a
     probe that passed changed it to `per_minute`; `metered`: a 429 on a status or result call proved that
-    every call counts (once). `learned`: what the next run should know of it, as `Pacing.snapshot()` (None:
-    nothing new).
+    every call counts (once); `shared`: a run beside has a lower limit, which holds for both.
+    `learned`: what the next run should know of it, as `Pacing.snapshot()` (None: nothing new).
     """
 
-    what: Literal["paused", "exhausted", "rate", "metered"]
+    what: Literal["paused", "exhausted", "rate", "metered", "shared"]
     text: str
     seconds: float = 0.0
     per_minute: float | None = None

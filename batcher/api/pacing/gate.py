@@ -16,9 +16,11 @@ from typing import Any, Literal, NoReturn
 import anyio
 
 from batcher.api.pacing.call_queue import SUBMITS, UNTHROTTLED, CallKind, CallQueue, Waiter
-from batcher.api.pacing.events import LearnedRate, Metered, PacingEvent, PacingStatistics
+from batcher.api.pacing.events import LearnedRate, Metered, PacingEvent
+from batcher.api.pacing.gate_reads import GateReads
 from batcher.api.pacing.pause import Pause
 from batcher.api.pacing.rate import MINUTE, Rate
+from batcher.api.pacing.shared_slots import SharedSlots, SharedState, Slot
 from batcher.api.pacing.token_spacing import CATCH_UP, TokenSpacing
 from batcher.api.pacing.unmetered import UnmeteredEvidence
 
@@ -32,13 +34,14 @@ SPREAD = 2.0
 """Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
 
 
-class Pacing:
+class Pacing(GateReads):
     """The call budget of one run, in one event loop.
 
     `rpm` is calls per minute as told (None: unpaced, until a 429 teaches better); `metered` says which calls
     count; `now` is the wall clock (epoch seconds); `learned` an earlier run's `snapshot()`, ignored where it
     is old or unreadable; `patience` is how many seconds a 429 is waited out; `tell` gets PacingEvents and
-    must not raise. Raises ValueError on an impossible rpm.
+    must not raise; `shared` are the slots of the account, where other runs use them too. Raises ValueError on
+    an impossible rpm.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Pacing:
         learned: Mapping[str, Any] | None = None,
         patience: float = 3600.0,
         tell: Callable[[PacingEvent], None] | None = None,
+        shared: SharedSlots | None = None,
     ) -> None:
         if rpm is not None and not (math.isfinite(rpm) and rpm > 0):
             raise ValueError(f"rpm must be a positive number, or None for no limit; not {rpm!r}")
@@ -78,6 +82,9 @@ class Pacing:
         # After a 429 on a call that counts: holds what counts. After one on another call: holds everything.
         self._pause, self._pause_of_all = Pause(patience), Pause(patience)
         self._gap = 0.0
+        self._shared = shared
+        self._seen: SharedState | None = None
+        self._own_rpm, self._others_rpm = rpm, math.inf
 
     # The story of a call: its turn, and what came of it.
 
@@ -140,11 +147,13 @@ class Pacing:
         self._throttled += 1
         if kind in UNTHROTTLED:
             return
+        self.listen()
         at = asyncio.get_running_loop().time()
         self._left(at)
         self._others.refused()
         if self._is_metered(kind):
             self._rate.refused(sent_at)
+            self._count_refused()
         stamped = reset_at is not None and math.isfinite(reset_at)
         if stamped and self._auto and not self._found_out and kind in (CallKind.STATUS, CallKind.RESULT):
             self._all_are_metered()
@@ -156,6 +165,8 @@ class Pacing:
             if stamped
             else pause.unstamped(at, sent_at)
         )
+        if counts and self._shared is not None and pause.left(at):
+            self._shared.pause(pause.until, pause.coming)
         if seconds:
             what = "submits" if counts and self._metered == "submits" else "calls"
             text = f"{what} pause for {seconds:.0f} s: the API's limit is reached"
@@ -186,10 +197,52 @@ class Pacing:
 
     def configure(self, rpm: float | None) -> None:
         """Another number of calls per minute holds from now on (None: unpaced); what 429s taught stays."""
-        self._rate.configure(math.inf if rpm is None else rpm / MINUTE)
+        self._own_rpm = rpm
+        self._configure()
+
+    def _configure(self) -> None:
+        """The lower of the own limit and of those of the runs beside holds."""
+        own = math.inf if self._own_rpm is None else self._own_rpm
+        self._rate.configure(min(own, self._others_rpm) / MINUTE)
         self._last_told_rate = self._rate.per_second
         self._spacing.restart()
         self._sort_again()
+
+    def listen(self) -> None:
+        """Hears what the account's other runs have sent and learned meanwhile."""
+        state = None if self._shared is None else self._shared.state()
+        if state is not None:
+            self._hear(state)
+
+    def _hear(self, state: SharedState, own: int = 0) -> None:
+        """`own` of the calls are this gate's, and counted already."""
+        at, before = asyncio.get_running_loop().time(), self._seen or state
+        self._seen = state
+        self._rate.sent_by_others(at, max(0, state.calls - before.calls - own))
+        self._rate.refused_by_others(max(0, state.refused - before.refused))
+        rpm = math.inf if state.rpm is None else state.rpm
+        if rpm != self._others_rpm:
+            self._tell_lower(rpm, state.slowest)
+        if state.all_metered and self._auto and not self._found_out:
+            self._all_are_metered()
+        if state.blocked > at and self._pause.hear(state.reset, state.blocked, at):
+            for queue in (self._free, self._paced):
+                queue.changed.notify()
+
+    def _tell_lower(self, rpm: float, job: str) -> None:
+        own = math.inf if self._own_rpm is None else self._own_rpm
+        self._others_rpm = rpm
+        if rpm < own:
+            mine = "none" if math.isinf(own) else f"{own:g}"
+            text = f"limits.rpm is {rpm:g} in {job}, which runs beside, and {mine} here: the lower holds"
+            self._tell(PacingEvent("shared", text, per_minute=rpm))
+        self._configure()
+
+    def _count_refused(self) -> None:
+        if self._shared is not None:
+            self._shared.refused()
+            if self._seen is not None:
+                self._seen = self._seen._replace(refused=self._seen.refused + 1)
 
     def notify(self) -> None:
         """Something changed that may let submits go."""
@@ -219,13 +272,42 @@ class Pacing:
         loop = asyncio.get_running_loop()
         while True:
             await self._until_open(self._paced)
-            await self._spacing.token(self._rate, loop.time(), self._last_sent)
+            slot = await self._token()
             in_pause = self._left(loop.time()) > 0
             if not self._may_go(self._paced, loop.time()) or not self._grant(self._paced, loop.time()):
                 # Given back: a token in hand would let the first two calls after a wait go out together.
                 self._spacing.restart()
+                self._give_back(slot)
             elif in_pause:
                 await asyncio.sleep(LAST_CHANCE)
+
+    async def _token(self) -> Slot | None:
+        """Waits for the right to one call that counts: by this gate's own spacing, and where others share the
+        limit by a slot of theirs. What would not survive a pause asks nobody."""
+        loop = asyncio.get_running_loop()
+        alone = self._shared is None or not self._shared.beside or self._left(loop.time()) > 0
+        if alone:
+            await self._spacing.token(self._rate, loop.time(), self._last_sent)
+        else:
+            self._spacing.restart()
+        if self._shared is None or self._left(loop.time()) or not self._is_paced(CallKind.SUBMIT):
+            return None
+        slot = await self._shared.take(*self._spacing.terms(self._rate), spaced=alone)
+        if slot is None:
+            if not alone:
+                await self._spacing.token(self._rate, loop.time(), self._last_sent)
+            return None
+        self._hear(slot.state, own=1)
+        if slot.at > loop.time():
+            await asyncio.sleep(slot.at - loop.time())
+            self.listen()
+        return slot
+
+    def _give_back(self, slot: Slot | None) -> None:
+        if slot is not None and self._shared is not None:
+            self._shared.give_back(slot)
+            if self._seen is not None:
+                self._seen = self._seen._replace(calls=self._seen.calls - 1)
 
     async def _serve_free(self) -> NoReturn:
         """Calls that do not count waited for a pause: they leave spread, not as a herd."""
@@ -319,89 +401,6 @@ class Pacing:
                 self._queue_of(waiter.kind).push(waiter)
             queue.changed.notify()
 
-    def _is_metered(self, kind: CallKind) -> bool:
-        return kind in SUBMITS if self._metered == "submits" else kind not in UNTHROTTLED
-
-    def _is_paced(self, kind: CallKind) -> bool:
-        return self._is_metered(kind) and math.isfinite(self._rate.per_second)
-
-    def _queue_of(self, kind: CallKind) -> CallQueue:
-        return self._paced if self._is_paced(kind) else self._free
-
-    # What others may know.
-
-    @property
-    def rate(self) -> float | None:
-        """Calls per minute at present, None where nothing is paced."""
-        return _per_minute(self._rate.per_second)
-
-    @property
-    def metered(self) -> Metered:
-        """Which calls count, as far as known."""
-        return self._metered
-
-    @property
-    def waiting(self) -> Mapping[CallKind, int]:
-        """How many calls of each kind wait for their turn; kinds without any are left out."""
-        return {kind: waiting for kind, waiting in self._waiting.items() if waiting}
-
-    @property
-    def free(self) -> bool:
-        """Whether status and result calls are known not to count: it was said, no call does, or they proved
-        it."""
-        if self._metered == "all" or not self._auto:
-            return self._metered == "submits"
-        return self._others.proved or math.isinf(self._rate.per_second)
-
-    @property
-    def scarce(self) -> bool:
-        """Whether a status call costs a submit its turn: every call counts, and submits wait."""
-        return self._is_paced(CallKind.STATUS) and any(self._waiting[kind] for kind in SUBMITS)
-
-    @property
-    def guarding(self) -> bool:
-        """Whether submits wait until what is in flight can be fetched in time."""
-        return any(self._waiting[kind] for kind in SUBMITS) and self._guarding()
-
-    @property
-    def pause_left(self) -> float:
-        """Seconds for which every call to the API still waits after a 429."""
-        return self._left(asyncio.get_running_loop().time())
-
-    @property
-    def reason(self) -> str:
-        """Why submits wait, as a sentence; empty when none does."""
-        remaining = self._submits_left(asyncio.get_running_loop().time())
-        if remaining:
-            return f"the API's limit is reached, submits pass again in {math.ceil(remaining)} s"
-        submits = sum(self._waiting[kind] for kind in SUBMITS)
-        if submits and self.rate is not None:
-            return f"at the limit of {self.rate:.4g} a minute"
-        return ""
-
-    def statistics(self) -> PacingStatistics:
-        """The gate at this moment."""
-        return PacingStatistics(
-            rate=self.rate,
-            configured=_per_minute(self._rate.configured),
-            metered=self._metered,
-            waiting=self.waiting,
-            granted=dict(self._granted),
-            throttled=self._throttled,
-            resets=self._pause.resets + self._pause_of_all.resets,
-        )
-
-    def snapshot(self) -> dict[str, Any]:
-        """What 429s taught, for the next run's `learned`: plain JSON."""
-        per_minute = self._rate.proved * MINUTE if self._rate.learned else None
-        return LearnedRate(per_minute, self._metered, self._found_out).written(self._now())
-
-    def __repr__(self) -> str:
-        waiting = ", ".join(f"{number} {kind}" for kind, number in self.waiting.items()) or "nobody"
-        paused = ", paused" if any(math.isfinite(p.until) for p in (self._pause, self._pause_of_all)) else ""
-        calls = f"metered {self._metered}, waiting {waiting}{paused}, {self._throttled} 429s"
-        return f"<Pacing {self._rate!r}, {calls}>"
-
     def _tell_rate(self, why: str) -> None:
         proved = self._rate.proved
         if math.isinf(proved) or abs(proved - self._last_told_rate) < 0.01 * self._last_told_rate:
@@ -417,7 +416,3 @@ def _utc(moment: float) -> str:
         return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
     except (OverflowError, ValueError, OSError):
         return "a day that no calendar has"
-
-
-def _per_minute(per_second: float) -> float | None:
-    return None if math.isinf(per_second) else per_second * MINUTE

@@ -89,6 +89,22 @@ class Pause:
             self._said_now = min(self._said_now + 1, 16)
         return self._extend(at + wait, at)
 
+    @property
+    def coming(self) -> float | None:
+        """The reset that it waits for, where that is known, and one of calls that count."""
+        return self._coming
+
+    def hear(self, reset: float, until: float, at: float) -> bool:
+        """Another run of the account paused until then, for this reset (below 0: it has no stamp); whether
+        that is news."""
+        if reset > max(0.0, self._known + 1.0):
+            self.resets += 1
+            self._coming = self._known = reset
+        if until <= max(at, self.until) + SAME_STAMP:
+            return False
+        self.until = min(until, at + self._patience)
+        return True
+
     def _is_new(self, reset: float, sent_at: float | None) -> bool:
         """Whether it tells of a reset that we did not know when the call went out."""
         if sent_at is None:

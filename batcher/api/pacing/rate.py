@@ -87,6 +87,18 @@ class Rate:
         if self.learned:
             self._climb(at)
 
+    def sent_by_others(self, at: float, calls: int) -> None:
+        """So many calls of other runs on this account went out since the last one that was heard of."""
+        if calls:
+            if self._mark is None:
+                self._mark = at
+            self._calls += calls
+            self._use.add(at, calls)
+
+    def refused_by_others(self, calls: int) -> None:
+        """So many of them got a 429."""
+        self._calls = max(0, self._calls - calls)
+
     def refused(self, sent_at: float | None) -> None:
         """It got a 429, so it did not count; `sent_at` None means: since the last reset."""
         if self._mark is not None and (sent_at is None or sent_at >= self._mark):
@@ -194,10 +206,10 @@ class _Use:
         self.seconds = 0.0
         self._first: float | None = None
 
-    def add(self, at: float) -> None:
+    def add(self, at: float, calls: int = 1) -> None:
         if self._first is None:
             self._first = at
-        self.calls += 1
+        self.calls += calls
         self.seconds = at - self._first
 
     def is_up(self, rate: float) -> bool:

@@ -25,11 +25,16 @@ class TokenSpacing:
         """The next token is spaced from the last call anew."""
         self._limiter = None
 
+    @staticmethod
+    def terms(rate: Rate) -> tuple[float, float]:
+        """Calls per second that leave at `rate`, and how many seconds of lateness are made good."""
+        pace = rate.per_second if rate.learned else (1 - JITTER) * rate.per_second
+        return pace, min(max(CATCH_UP, 1 / pace), LONGEST_CATCH_UP)
+
     async def token(self, rate: Rate, at: float, last_sent: float) -> None:
         """Waits for the next token at `rate`, from the loop's time `at` on. A new limiter takes over the
         spacing since `last_sent`: no change of rate, no pause and no idle time is followed by a burst."""
-        pace = rate.per_second if rate.learned else (1 - JITTER) * rate.per_second
-        late = min(max(CATCH_UP, 1 / pace), LONGEST_CATCH_UP)
+        pace, late = self.terms(rate)
         idle = at - last_sent > 1 / pace + late
         limiter = self._limiter  # it may be restarted while this waits
         if limiter is None or pace != self._pace or idle:

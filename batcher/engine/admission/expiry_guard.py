@@ -25,7 +25,7 @@ class ExpiryGuard:
 
     def holds(self) -> bool:
         """Whether another submit would take a call that something in flight needs."""
-        rate = self._pacing.rate
+        rate = self._pacing.sure_rate
         return rate is not None and not self._limit.fits_before_expiry(
             self._poller.submitted_at,
             self._ledger.counts[State.SUBMITTING],
