@@ -19,7 +19,7 @@ from batcher import errors
 from batcher.api.pacing import SharedState, Slot
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
-from batcher.ledger import database, spending
+from batcher.ledger import database, last_run, spending
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
@@ -52,6 +52,7 @@ class AccountMembership:
         self._next_try = 0.0
         self._path: Path | None = None
         self._state = SharedState()
+        self._noted = ""
         self.rpm = context.job.limits.rpm
         """Calls per minute that this run was told."""
         if not context.is_sandbox and context.options.shard is None:
@@ -195,6 +196,12 @@ class AccountMembership:
         except ValueError:
             return None
         return lesson if isinstance(lesson, dict) else None
+
+    def note_sharing(self, text: str) -> None:
+        """Who runs beside, in words, for whoever looks at the job from outside; empty: nobody."""
+        if text != self._noted:
+            self._noted = text
+            self._ledger.set_meta(last_run.SHARING, text)
 
     def _try(self, use: Callable[[AccountFile], Result]) -> Result | None:
         """Uses the file at once, or not at all."""

@@ -153,6 +153,7 @@ class RunMonitor:
             failures=ledger.read(totals.failures) if ledger.counts[State.FAILED] else {},
             rejections=ledger.read(totals.rejections) if ledger.counts[State.REJECTED] else {},
             warned=self._count_warned(now),
+            beside=self._pacing.beside,
         )
 
     def _count_warned(self, now: float) -> int:

@@ -46,7 +46,7 @@ from batcher.engine.uploads import Uploads
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
-from batcher.progress import Message, StateChanged, silent
+from batcher.progress import Message, StateChanged, silent, summary
 from batcher.storage.workers import Transfers
 from batcher.task import FINAL, State
 
@@ -80,6 +80,7 @@ class RunParts:
         self.membership.rpm = self.pacing.own_rpm
         await self.budget.refresh()
         self.pacing.listen()
+        self.membership.note_sharing(summary.sharing(self.pacing.rate, self.pacing.beside))
 
     def task_moved(self, before: TaskEntry, after: TaskEntry, reason: str) -> None:
         """Wakes whoever may wait for this move, and passes it on to records and listeners."""

@@ -35,6 +35,7 @@
     totals.py         what it adds up to, also for readers beside a run
     spending.py       what it adds up to by day, for the budgets of a day and a month
     account_file.py   the file of an account: its jobs, who runs, and what each spent by day
+    account_schema.py  that file itself: made, and what is wrong with it
     last_run.py       how the last run ended
     controls.py       what a person asks of its runs: pause, resume, set
     notices.py        what is news, and what a person has seen of it

@@ -19,9 +19,16 @@ from typing import NamedTuple
 
 from batcher import errors
 from batcher.api.pacing.shared_slots import SharedState, Slot, next_slot
+from batcher.ledger.account_schema import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    SCHEMA,
+    VERSION,
+    account_errors,
+    identity,
+    make,
+)
 
-APPLICATION_ID = 0x62746361
-VERSION = 2
 JOB_NOTE = "account_job"
 """The job's id in the file, among its ledger's notes."""
 OPENING_SECONDS = 2.0
@@ -29,53 +36,6 @@ BUSY_SECONDS = 0.02
 """A transaction waits so long for another one's end, and the run's loop with it; then it is busy."""
 ALIVE_SECONDS = 5.0
 """A run that gave no sign of life for so long is counted as running no more."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-  id        TEXT PRIMARY KEY,             -- noted in the job's ledger too
-  folder    TEXT NOT NULL,                -- its output folder
-  name      TEXT NOT NULL,
-  manifest  TEXT NOT NULL,                -- the path of its file
-  pid       INTEGER,                      -- the process that runs it; NULL: none does
-  beat      REAL NOT NULL,                -- its last sign of life: seconds of the machine's steady clock
-  seen_at   REAL NOT NULL,                -- the same in Unix seconds
-  total     INTEGER NOT NULL,
-  done      INTEGER NOT NULL,
-  spent     INTEGER NOT NULL,             -- in all, micro-credits
-  rpm       REAL,                         -- the calls per minute that it was told; NULL: none
-  ended_at  REAL,                         -- how its last run ended; NULL: it did not say
-  exit_code INTEGER,
-  why       TEXT NOT NULL DEFAULT '',
-  forgotten INTEGER NOT NULL DEFAULT 0    -- not to be listed; what it spent counts all the same
-) STRICT;
-
--- By the UTC day on which a request was submitted, as days since 1970-01-01. Micro-credits.
-CREATE TABLE IF NOT EXISTS spending (
-  day      INTEGER NOT NULL,
-  job      TEXT    NOT NULL REFERENCES jobs (id),
-  spent    INTEGER NOT NULL,              -- as the provider billed it
-  reserved INTEGER NOT NULL,              -- about to be submitted, or in flight
-  unsure   INTEGER NOT NULL,              -- doubtful, lost, or paid without a bill; at the dearest price
-  PRIMARY KEY (day, job)
-) STRICT, WITHOUT ROWID;
-
--- The one row of the shared limit; times are seconds of the machine's steady clock.
-CREATE TABLE IF NOT EXISTS shared_limit (
-  id          INTEGER PRIMARY KEY CHECK (id = 1),
-  free_at     REAL    NOT NULL DEFAULT -1e18,  -- the next slot
-  blocked     REAL    NOT NULL DEFAULT -1e18,  -- nothing that counts leaves before
-  reset       REAL    NOT NULL DEFAULT -1e18,  -- the reset that this waits for
-  written_at  REAL    NOT NULL DEFAULT -1e18,
-  calls       INTEGER NOT NULL DEFAULT 0,
-  refused     INTEGER NOT NULL DEFAULT 0,
-  all_metered INTEGER NOT NULL DEFAULT 0,
-  learned     TEXT                             -- JSON: what 429s taught the run that learned last
-) STRICT;
-INSERT OR IGNORE INTO shared_limit (id) VALUES (1);
-CREATE INDEX IF NOT EXISTS running ON jobs (beat) WHERE pid IS NOT NULL;
-"""
-MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN rpm REAL;"}
-"""What older files lack, by their version."""
 
 
 class Amounts(NamedTuple):
@@ -115,29 +75,6 @@ class JobRow(NamedTuple):
     spent_month: int
 
 
-class account_errors:  # noqa: N801  # used as a function, like contextlib.suppress
-    """SQLite's and the system's errors become ours here."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-        ):
-            raise errors.AccountFileBusy(f"{self._path}: {error}") from error
-        if isinstance(error, sqlite3.Error):
-            raise errors.AccountFileError(f"{self._path}: {error}") from error
-        if isinstance(error, OSError):
-            raise errors.AccountFileError(
-                f"{error.filename or self._path}: {error.strerror or error}"
-            ) from error
-
-
 class AccountFile:
     """The open file of an account; made, for its user alone, where it is missing. Raises AccountFileError, as
     all that follows. Times called `at` are seconds of the machine's steady clock, which the loop's is."""
@@ -145,11 +82,11 @@ class AccountFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with account_errors(path):
-            _make(path)
+            make(path)
             self._connection = sqlite3.connect(path, isolation_level=None)
             try:
                 self._prepare()
-                self._file = _identity(path)
+                self._file = identity(path)
             except BaseException:
                 self._connection.close()
                 raise
@@ -176,7 +113,7 @@ class AccountFile:
     @property
     def is_there(self) -> bool:
         """Whether it still lies at its place, where the others find it."""
-        return _identity(self.path) == self._file
+        return identity(self.path) == self._file
 
     def close(self) -> None:
         """Lets go of it."""
@@ -402,20 +339,3 @@ def folders_of(path: Path) -> list[Path]:
 def _others(connection: sqlite3.Connection, job: str, today: int, month: int, at: float) -> Others:
     row = connection.execute(OTHERS, (today, month, job, at, ALIVE_SECONDS)).fetchone()
     return Others(*(int(value) for value in row))
-
-
-def _make(path: Path) -> None:
-    """An empty file that nobody else may read, where there is none."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -14,6 +14,8 @@ from batcher.ledger.database import meta
 
 KEY = "ending"
 """Its key among the ledger's notes."""
+SHARING = "sharing"
+"""The key of another note: with whom a run that goes on shares the account's limit, in words."""
 STILL_RUNNING = "null"
 """What the note says from a run's start to its end."""
 

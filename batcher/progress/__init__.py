@@ -72,7 +72,8 @@ class Snapshot:
     pace that is held (None: unpaced), `rpm_configured` the manifest's rpm; `eta_low` and `eta_high` bracket
     the remaining seconds (None: not to be said yet). `unsure` counts the images behind the doubtful and lost
     credits, whose value may not be known; `paused`: `batcher pause` holds the submits. `warned`
-    counts the delivered pictures that a check marks, as of some seconds ago.
+    counts the delivered pictures that a check marks, as of some seconds ago; `beside` other jobs of the
+    account share the limit.
     """
 
     job: str
@@ -101,6 +102,7 @@ class Snapshot:
     in_flight_limit: int = 0
     in_flight_configured: int | None = None
     warned: int = 0
+    beside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Jobs:
         """A job of this name that has run."""
         job = Harness(self.folder / name, self._now)
         job.folder.mkdir()
-        await job.run(server, job.manifest(tasks, name=name, limits=limits))
+        await job.run(server, job.manifest(tasks, name=name, limits=limits), pay_again=True)
         return job
 
     def said(self, *arguments: str, code: int = 0) -> str:

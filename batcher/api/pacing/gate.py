@@ -17,7 +17,7 @@ import anyio
 
 from batcher.api.pacing.call_queue import SUBMITS, UNTHROTTLED, CallKind, CallQueue, Waiter
 from batcher.api.pacing.events import LearnedRate, Metered, PacingEvent
-from batcher.api.pacing.gate_reads import GateReads
+from batcher.api.pacing.gate_sharing import GateSharing
 from batcher.api.pacing.pause import Pause
 from batcher.api.pacing.rate import MINUTE, Rate
 from batcher.api.pacing.shared_slots import SharedSlots, SharedState, Slot
@@ -34,7 +34,7 @@ SPREAD = 2.0
 """Seconds over which calls that are not paced leave after a pause, at most CATCH_UP apart."""
 
 
-class Pacing(GateReads):
+class Pacing(GateSharing):
     """The call budget of one run, in one event loop.
 
     `rpm` is calls per minute as told (None: unpaced, until a 429 teaches better); `metered` says which calls
@@ -208,42 +208,6 @@ class Pacing(GateReads):
         self._spacing.restart()
         self._sort_again()
 
-    def listen(self) -> None:
-        """Hears what the account's other runs have sent and learned meanwhile."""
-        state = None if self._shared is None else self._shared.state()
-        if state is not None:
-            self._hear(state)
-
-    def _hear(self, state: SharedState, own: int = 0) -> None:
-        """`own` of the calls are this gate's, and counted already."""
-        at, before = asyncio.get_running_loop().time(), self._seen or state
-        self._seen = state
-        self._rate.sent_by_others(at, max(0, state.calls - before.calls - own))
-        self._rate.refused_by_others(max(0, state.refused - before.refused))
-        rpm = math.inf if state.rpm is None else state.rpm
-        if rpm != self._others_rpm:
-            self._tell_lower(rpm, state.slowest)
-        if state.all_metered and self._auto and not self._found_out:
-            self._all_are_metered()
-        if state.blocked > at and self._pause.hear(state.reset, state.blocked, at):
-            for queue in (self._free, self._paced):
-                queue.changed.notify()
-
-    def _tell_lower(self, rpm: float, job: str) -> None:
-        own = math.inf if self._own_rpm is None else self._own_rpm
-        self._others_rpm = rpm
-        if rpm < own:
-            mine = "none" if math.isinf(own) else f"{own:g}"
-            text = f"limits.rpm is {rpm:g} in {job}, which runs beside, and {mine} here: the lower holds"
-            self._tell(PacingEvent("shared", text, per_minute=rpm))
-        self._configure()
-
-    def _count_refused(self) -> None:
-        if self._shared is not None:
-            self._shared.refused()
-            if self._seen is not None:
-                self._seen = self._seen._replace(refused=self._seen.refused + 1)
-
     def notify(self) -> None:
         """Something changed that may let submits go."""
         if self.scarce:
@@ -302,12 +266,6 @@ class Pacing(GateReads):
             await asyncio.sleep(slot.at - loop.time())
             self.listen()
         return slot
-
-    def _give_back(self, slot: Slot | None) -> None:
-        if slot is not None and self._shared is not None:
-            self._shared.give_back(slot)
-            if self._seen is not None:
-                self._seen = self._seen._replace(calls=self._seen.calls - 1)
 
     async def _serve_free(self) -> NoReturn:
         """Calls that do not count waited for a pause: they leave spread, not as a herd."""

@@ -163,6 +163,7 @@ def shown_figures(report: Report, found: figures.Figures) -> dict[str, Any]:
         "model": report.model,
         "per_image": report.per_image,
         "causes": list(report.causes),
+        "sharing": report.sharing,
         "warnings": dict(report.warnings),
         "balance": None if report.balance is None else dict(report.balance),
     }

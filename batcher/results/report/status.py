@@ -33,7 +33,8 @@ class Report:
     `news` counts the troubles that came up since a run last came to its end and told of them, by kind
     (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
     `warned` pictures have a warning, and `warnings` counts each text.
-    Until `record_ends_at` (Unix s) the oldest request in flight can be fetched."""
+    Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
+    run that goes on shares the account's limit; empty: with nobody."""
 
     job: str
     state: str
@@ -60,6 +61,7 @@ class Report:
     record_ends_at: float | None = None
     warnings: Mapping[str, int] = field(default_factory=dict)
     warned: int = 0
+    sharing: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -156,6 +158,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         unseen=troubles.failures,
         warnings=picture_checks.warnings(connection),
         warned=picture_checks.warned(connection),
+        sharing=(database.meta(connection, last_run.SHARING) or "") if running else "",
     )
 
 

@@ -88,7 +88,8 @@ function headline(found) {
   if (!total) return found.state === "running" ? "The run begins." : "Nothing is planned.";
   if (found.state === "running") {
     const left = remaining(found);
-    return `${done}${failed}, ${spent} spent${left ? `; about ${seconds(left)} left at this pace` : ""}.`;
+    const pace = left ? `; about ${seconds(left)} left at this pace` : "";
+    return `${done}${failed}, ${spent} spent${pace}${found.sharing ? `; it ${found.sharing}` : ""}.`;
   }
   if (found.state === "paused") return `Paused, ${done}${failed}, ${spent} spent; batcher resume goes on.`;
   if (found.state === "finished") {

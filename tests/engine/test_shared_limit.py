@@ -1,0 +1,117 @@
+"""Several runs of one account: they share its limit, and say so."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import anyio
+import pytest
+
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.progress import Event, Message, Snapshot, summary
+from batcher.results.report import Report, of_folder
+from batcher.sandbox import Sandbox
+from batcher.storage import user_state
+from tests.support.harness import KEY, Harness
+from tests.support.sandboxes import MakeSandbox
+
+
+def several(harness: Harness, number: int) -> list[Harness]:
+    """So many jobs, each in a folder of its own."""
+    jobs = []
+    for n in range(number):
+        jobs.append(Harness(harness.folder / f"job-{n}", harness.now))
+        jobs[-1].folder.mkdir()
+    return jobs
+
+
+@pytest.mark.parametrize(("bucket", "metered"), [(False, "submits"), (True, "submits"), (False, "all")])
+async def test_three_jobs_use_one_limit_up_with_hardly_a_429_and_end_together(
+    harness: Harness, sandbox: MakeSandbox, bucket: bool, metered: str
+) -> None:
+    ends: list[float] = []
+    reports: list[Report] = []
+    tasks = 60 if metered == "submits" else 20
+    limits = {"rpm": 60, "metered": metered, "in_flight": "auto"}
+
+    async def one(job: Harness, server: Sandbox) -> None:
+        reports.append(await job.run(server, job.manifest(tasks, limits=limits)))
+        ends.append(anyio.current_time() - began)
+
+    async with sandbox(service=5, rpm=60, bucket=bucket, burst=10, metered=metered) as server:
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for job in several(harness, 3):
+                group.start_soon(one, job, server)
+    assert {report.exit_code for report in reports} == {0}
+    assert sum(report.calls["throttled"] for report in reports) <= 0.02 * 3 * tasks
+    calls = {"submits": 1, "all": 4}[metered]
+    assert max(ends) <= 1.05 * 3 * tasks * calls + 20
+    assert min(ends) > 0.85 * max(ends)
+
+
+async def test_who_runs_beside_is_shown_while_it_does_and_no_longer(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    heard: list[Snapshot] = []
+    pages: set[str] = set()
+    long, short = several(harness, 2)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Snapshot):
+            heard.append(event)
+            pages.add(of_folder(long.output, now=harness.now()).sharing)
+
+    async with sandbox(service=5) as server, anyio.create_task_group() as group:
+        limits = {"rpm": 60, "metered": "submits"}
+        group.start_soon(long.run, server, long.manifest(60, limits=limits), hear)
+        await anyio.sleep(5)
+        await short.run(server, short.manifest(10, limits=limits), pay_again=True)
+        ended = anyio.current_time()
+        await anyio.sleep(10)
+        assert heard[-1].beside == 0
+        assert anyio.current_time() > ended
+    assert {snapshot.beside for snapshot in heard} == {0, 1}
+    said = {part for snapshot in heard for part in summary.pace(snapshot)}
+    assert "shares 60 calls a minute with 1 other job" in said
+    assert "limit 60 a minute" in said
+    assert "shares 60 calls a minute with 1 other job" in pages
+    assert of_folder(long.output, now=harness.now()).sharing == ""
+
+
+async def test_the_lower_of_two_limits_holds_while_both_run_and_is_told_once(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    heard: list[str] = []
+    fast, slow = several(harness, 2)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Message) and "the lower holds" in event.text:
+            heard.append(event.text)
+
+    async with sandbox(service=5) as server, anyio.create_task_group() as group:
+        group.start_soon(
+            fast.run, server, fast.manifest(100, limits={"rpm": 120, "metered": "submits"}), hear
+        )
+        await anyio.sleep(5)
+        limits = {"rpm": 30, "metered": "submits"}
+        await slow.run(server, slow.manifest(20, name="slow", limits=limits), pay_again=True)
+    assert heard == ["limits.rpm is 30 in slow, which runs beside, and 120 here: the lower holds"]
+
+
+async def test_what_429s_taught_one_job_the_next_one_knows(harness: Harness, sandbox: MakeSandbox) -> None:
+    first, second = several(harness, 2)
+    limits = {"rpm": 600, "metered": "submits"}
+    async with sandbox(service=2, rpm=60) as server:
+        report = await first.run(server, first.manifest(200, limits=limits))
+        assert report.calls["throttled"] > 0
+        path = user_state.account_path(Account(Endpoints(server.url, server.url, server.url), KEY).name)
+        with sqlite3.connect(path) as connection:
+            (text,) = connection.execute("SELECT learned FROM shared_limit").fetchone()
+        connection.close()
+        assert 50 <= json.loads(text)["per_minute"] <= 66
+        await anyio.sleep(60)
+        report = await second.run(server, second.manifest(120, limits=limits), pay_again=True)
+        assert report.calls["throttled"] <= 2
