@@ -97,7 +97,7 @@ class Pause:
     def hear(self, reset: float, until: float, at: float) -> bool:
         """Another run of the account paused until then, for this reset (below 0: it has no stamp); whether
         that is news."""
-        if reset > max(0.0, self._known + 1.0):
+        if reset > max(0.0, self._known + SAME_STAMP):
             self.resets += 1
             self._coming = self._known = reset
         if until <= max(at, self.until) + SAME_STAMP:

@@ -81,14 +81,14 @@ def test_a_killed_job_takes_one_slot_along_and_is_forgotten_within_seconds(tmp_p
 
 @pytest.mark.parametrize(
     ("server", "share"),
-    [(FixedWindows([(0, 60)], phase=17), 0.02), (TokenBucket([(0, 60)], 10), 0.07)],
+    [(FixedWindows([(0, 60)], phase=17), 0.02), (TokenBucket([(0, 60)], 10), 0.12)],
 )
 def test_told_four_times_too_much_what_one_learns_all_have_learned(
     tmp_path: Path, server: Server, share: float
 ) -> None:
     jobs = [SharedJob(200, rpm=240) for _ in range(3)]
     passed = run_together(tmp_path, server, jobs)
-    assert passed[-1] <= 1.05 * 600
+    assert passed[-1] <= 1.06 * 600
     assert sum(len(job.refused) for job in jobs) <= share * 600
     ends = [job.accepted[-1] for job in jobs]
     assert min(ends) > 0.9 * max(ends)
