@@ -10,7 +10,9 @@ Form: https://cocodataset.org/#format-data. What else an entry of `images` says 
 
 from __future__ import annotations
 
+import errno
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
@@ -34,6 +36,8 @@ BESIDE_PICTURES = "_annotations.coco.json"
 """How the file is called that lies beside the pictures of a set."""
 ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "labels", "ann", "json"})
 """Folders of annotation files; the dataset is the folder above them then."""
+LARGEST_UNPACKED = 16 << 30
+"""Bytes of a file that is packed with gzip."""
 NO_FACTS = frozenset({"id", "file_name", "width", "height"})
 """What of an entry of `images` is read otherwise: the picture itself tells its size."""
 LINES_TOLD = 20
@@ -90,13 +94,23 @@ def _opened(path: str) -> IO[bytes]:
 
 
 def _unpacked(file: IO[bytes]) -> IO[bytes]:
-    import shutil
+    """Raises OSError, also where it unpacks to more than any COCO file has."""
     import tempfile
 
     copy: Any = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever reads it
-    with file:
-        shutil.copyfileobj(file, copy, 1 << 20)
-    copy.seek(0)
+    try:
+        with file:
+            while chunk := file.read(1 << 20):
+                copy.write(chunk)
+                if copy.tell() > LARGEST_UNPACKED:
+                    raise OSError(errno.EFBIG, f"unpacks to more than {LARGEST_UNPACKED >> 30} GB")
+        copy.seek(0)
+    except (EOFError, zlib.error) as error:
+        copy.close()
+        raise OSError(errno.EIO, f"is damaged: {error}") from error
+    except BaseException:
+        copy.close()
+        raise
     return copy  # type: ignore[no-any-return]
 
 

@@ -311,3 +311,14 @@ def test_names_of_another_system_are_found(job: Job) -> None:
     picture_of(job, "set/images/deep/a.png")
     job.write("set/result.json", coco([{"id": 1, "file_name": "deep\\a.png"}], []))
     assert job.columns("{dataset: set/result.json}", "image") == [str(job.folder / "set/images/deep/a.png")]
+
+
+def test_a_packed_file_that_unpacks_without_end_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batcher.job.sources.coco_rows.LARGEST_UNPACKED", 1 << 20)
+    job.write("set/labels.json.gz", gzip.compress(b" " * (3 << 20)))
+    (problem,) = job.problems("{dataset: set/labels.json.gz}")
+    assert "unpacks to more than" in problem.message
+    for damaged in (b"no gzip", gzip.compress(b"{" * 3000)[:-12]):
+        job.write("set/labels.json.gz", damaged)
+        (problem,) = job.problems("{dataset: set/labels.json.gz}")
+        assert "cannot be read" in problem.message
