@@ -218,10 +218,14 @@ class _Export:
 
     def _may_leave(self, item: ExportItem) -> bool:
         """Not as a picture without objects where it has some that nobody can place."""
-        if self.options.to not in OF_OBJECTS or not item.unplaced:
+        if self.options.to not in OF_OBJECTS:
             return True
-        self.missing.append(f"{item.address}: {item.unplaced}")
-        return False
+        wrong = item.unplaced
+        if not wrong and not self.first.objects.knows(item):
+            wrong = "its labels have changed since the export began; export again"
+        if wrong:
+            self.missing.append(f"{item.address}: {wrong}")
+        return not wrong
 
     def _take(self, writer: Writer, found: WrittenBatch) -> None:
         self.missing += found.problems

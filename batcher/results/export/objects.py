@@ -94,6 +94,13 @@ class ObjectFacts:
         self.outlined = self.outlined or any(_outlines(item.values))
         self.unseen += max(0, len(source) - len(boxes)) if isinstance(source, list) else 0
 
+    def knows(self, item: ExportItem) -> bool:
+        """Whether its objects are of classes that were learned: label files are read anew, and may change."""
+        classes = item.values.get("box_classes")
+        if classes is None:
+            classes = [None] if item.values.get("boxes") else []
+        return self.classes.issuperset(classes)
+
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from batcher.errors import UsageError
 from batcher.results.export import Exported, ExportOptions, Splits, export
+from batcher.results.export.objects import ObjectFacts
 from tests.support.drawn import FRAME, Drawn, frame_of, lattice
 from tests.support.shelf import Shelf
 
@@ -116,6 +117,20 @@ def test_a_picture_whose_objects_nobody_can_place_is_left_out_and_named(shelf: S
         f"{images}/far.png: it has objects, and it is not known where they lie in it",
         f"{images}/stray.png: box 1: [900, 4, 5, 5] lies outside its picture (64 x 48)",
     )
+
+
+def test_labels_that_change_while_they_are_exported_are_told(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, kind in (("a", "cat"), ("b", "dog")):
+        labels = {"boxes": [[1, 2, 3, 4]], "box_classes": [kind]}
+        shelf.deliver(shelf.variant(name, shelf.photo(f"{name}.png"), **labels))
+    learn = ObjectFacts.learn
+    monkeypatch.setattr(ObjectFacts, "learn", lambda facts, item: item.name == "b.png" or learn(facts, item))
+    told, into = exported(shelf)
+    assert [image["file_name"] for image in read(into).dataset["images"]] == ["a.png"]
+    sentence = "its labels have changed since the export began; export again"
+    assert told.missing == (f"{shelf.output}/images/b.png: {sentence}",)
 
 
 def test_where_no_picture_can_leave_the_reason_is_told(tmp_path: Path) -> None:
