@@ -140,7 +140,7 @@ def status_table(report: Report) -> None:
             "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
             **({"left out": _left_out(report.left_out)} if report.left_out else {}),
             **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
-            **({"in flight": _in_flight(report)} if report.record_ends_at is not None else {}),
+            **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             "images": f"{report.images:,}",
             "credits": ", ".join(
                 f"{summary.amount(value, report.unsure.get(kind, 0))} {kind}"
@@ -159,11 +159,15 @@ def status_table(report: Report) -> None:
 
 
 def _in_flight(report: Report) -> str:
-    """What is paid for and must be fetched in time."""
+    """How many may be, and what is paid for and must be fetched in time; empty: nothing is."""
+    allowed = "" if report.in_flight is None else report.in_flight.sentence()
+    if report.record_ends_at is None:
+        return allowed
     number = report.counts.get("submitted", 0)
-    until = datetime.fromtimestamp(report.record_ends_at or 0.0, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    until = datetime.fromtimestamp(report.record_ends_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     records = "its record ends" if number == 1 else "the first record ends"
-    return f"{summary.several(number, 'request is', 'requests are')} paid for, and {records} at {until}"
+    paid = f"{summary.several(number, 'request is', 'requests are')} paid for, and {records} at {until}"
+    return f"{allowed}; {paid}" if allowed else paid
 
 
 def _news(report: Report) -> str:

@@ -18,7 +18,7 @@ from batcher.api.time_limit import time_limit
 from batcher.engine.lifecycle.submitting import PendingPosts
 from batcher.engine.stopping import Stopping
 from batcher.engine.wiring import RunParts
-from batcher.ledger import picture_checks, totals
+from batcher.ledger import in_flight_note, picture_checks, totals
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import MICRO
 from batcher.progress import Listener, Snapshot
@@ -29,6 +29,8 @@ LOGGED_SECONDS = 60.0
 WARNED_SECONDS = 5.0
 """Between two counts of what has a warning: each looks at all of them."""
 NOTICE_SECONDS = 0.9
+NOTED_SECONDS = 5.0
+"""Between two notes of how many may be in flight: each is a write."""
 SIGNALS = {
     signal.SIGINT: (130, "Ctrl-C (SIGINT)"),
     signal.SIGTERM: (143, "SIGTERM"),
@@ -73,6 +75,7 @@ class RunMonitor:
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
         self._completions = CompletionPace()
         self._warned = (-math.inf, -1, 0)
+        self._noted: tuple[float, in_flight_note.InFlightNote | None] = (-math.inf, None)
 
     async def send_snapshots(self, listener: Listener, every: float) -> None:
         """A snapshot after each `every` seconds, the first at once, until cancelled."""
@@ -84,10 +87,24 @@ class RunMonitor:
         """Looks again after another process wrote to the ledger: `batcher retry`, `pause`, `set`."""
         while True:
             await anyio.sleep(NOTICE_SECONDS)
+            self._note_in_flight()
             if self._ledger.changed_outside():
                 self._control.look()
                 self._replacements.look()
                 self._scheduler.rescan()
+
+    def _note_in_flight(self) -> None:
+        """For those who look from outside (`batcher status`, the live page), where it has changed."""
+        now, note = (
+            asyncio.get_running_loop().time(),
+            in_flight_note.InFlightNote(
+                self._in_flight.size, self._in_flight.most, self._in_flight.configured is None
+            ),
+        )
+        at, noted = self._noted
+        if note != noted and now - at >= NOTED_SECONDS:
+            self._ledger.set_meta(in_flight_note.KEY, note.as_text())
+            self._noted = (now, note)
 
     async def end_after(
         self, seconds: float, tasks: anyio.CancelScope, grace: float, pending_posts: PendingPosts

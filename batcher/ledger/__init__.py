@@ -38,6 +38,7 @@
     account_schema.py  that file itself: made, and what is wrong with it
     last_run.py       how the last run ended
     controls.py       what a person asks of its runs: pause, resume, set
+    in_flight_note.py  how many tasks may be in flight, for those who look from outside
     notices.py        what is news, and what a person has seen of it
     records.py        the lines of metadata.jsonl and errors.jsonl
     placements.py     where a source lies in its picture, and its boxes there

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 
 import anyio
 import pytest
 from PIL import Image
 
+from batcher.cli import text_tables
 from batcher.progress import Event, Snapshot
+from batcher.results import report
 from batcher.sandbox import Faults, Sandbox, faults
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
@@ -125,3 +128,38 @@ async def test_pictures_are_uploaded_ahead_of_their_turn_as_far_as_the_rate_need
         assert (report.exit_code, report.counts["done"]) == (0, 60)
         submitted = [arrival.at for arrival in server.arrivals if arrival.kind == "submit"]
         assert max(submitted) - min(submitted) <= 60 / 10 + 5
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "words"),
+    [
+        ("auto", r"in flight +auto, (\d+) of at most 2,000; (\d+) requests are paid for"),
+        (7, r"in flight +at most 7; 7 requ"),
+    ],
+)
+async def test_who_looks_from_outside_sees_how_many_may_be_in_flight(
+    harness: Harness,
+    sandbox: MakeSandbox,
+    in_flight: int | str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[report.Report] = []
+
+    async def looked_at() -> None:
+        await anyio.sleep(8)
+        seen.append(report.of_folder(harness.output, now=harness.now()))
+
+    async with sandbox(service=20, rpm=600, workers=500) as server, anyio.create_task_group() as beside:
+        beside.start_soon(looked_at)
+        await harness.run(server, harness.manifest(60, limits={"rpm": 600, "in_flight": in_flight}))
+    (during,) = seen
+    text_tables.status_table(during)
+    assert re.search(words, capsys.readouterr().out)
+    assert during.in_flight is not None
+    assert (during.in_flight.auto, during.in_flight.most) == (
+        (True, 2000) if in_flight == "auto" else (False, 7)
+    )
+    assert during.counts["submitted"] <= during.in_flight.size
+    after = report.of_folder(harness.output, now=harness.now())
+    assert after.in_flight is None, "nothing is in flight where nothing runs"

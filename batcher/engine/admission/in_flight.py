@@ -152,6 +152,11 @@ class InFlight:
         return self._wanted
 
     @property
+    def most(self) -> int:
+        """What no rate moves: the manifest's number, or what memory bears."""
+        return self._limit.most
+
+    @property
     def bound(self) -> Bound:
         """What keeps `size` as it is: limits.in_flight (or what it needs, for auto), the rest of max_cost, or
         the expiry of results."""

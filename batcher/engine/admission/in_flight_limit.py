@@ -30,8 +30,8 @@ class InFlightLimit:
     """The cap on tasks in flight. `life` is result_ttl in seconds, `most` what else bounds it."""
 
     def __init__(self, life: float, most: int) -> None:
+        self.most = most
         self._life = life
-        self._most = most
         self._unproven = self._proven = max(FEWEST, int(life / SECONDS_PER_TASK))
         self._finished: deque[float] = deque(maxlen=REMEMBERED)
         self._queued: deque[float] = deque(maxlen=REMEMBERED)
@@ -39,17 +39,17 @@ class InFlightLimit:
 
     def configure(self, most: int) -> None:
         """Another bound beside what is proven."""
-        self._most = most
+        self.most = most
 
     @property
     def size(self) -> int:
         """So many may be in flight now."""
-        return max(1, min(self._most, self._proven))
+        return max(1, min(self.most, self._proven))
 
     @property
     def is_limiting(self) -> bool:
         """Whether the expiry guard, and not in_flight, is what submits wait for."""
-        return self._proven < self._most
+        return self._proven < self.most
 
     @property
     def service(self) -> float:
@@ -89,5 +89,5 @@ class InFlightLimit:
         if sorted(self._queued)[len(self._queued) // 2] <= QUEUED * self._life:
             return self._unproven
         spread = max(self._finished) - min(self._finished)
-        rate = (len(self._finished) - 1) / spread if spread > 0 else float(self._most)
+        rate = (len(self._finished) - 1) / spread if spread > 0 else float(self.most)
         return max(FEWEST, min(self._unproven, int(MARGIN * self._life * rate)))

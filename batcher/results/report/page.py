@@ -165,6 +165,7 @@ def shown_figures(report: Report, found: figures.Figures) -> dict[str, Any]:
         "causes": list(report.causes),
         "sharing": report.sharing,
         "warnings": dict(report.warnings),
+        "in_flight": None if report.in_flight is None else report.in_flight._asdict(),
         "balance": None if report.balance is None else dict(report.balance),
     }
 

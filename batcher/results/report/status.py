@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batcher import errors
-from batcher.ledger import acceptance, controls, database, last_run, notices, picture_checks, totals
+from batcher.ledger import (
+    acceptance,
+    controls,
+    database,
+    in_flight_note,
+    last_run,
+    notices,
+    picture_checks,
+    totals,
+)
+from batcher.ledger.in_flight_note import InFlightNote
 from batcher.storage import layout, lock
 from batcher.task import IN_FLIGHT, State
 
@@ -34,7 +44,8 @@ class Report:
     (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
     `warned` pictures have a warning, and `warnings` counts each text.
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
-    run that goes on shares the account's limit; empty: with nobody."""
+    run that goes on shares the account's limit; empty: with nobody. `in_flight` is how many may be, as the run
+    that goes on noted it last; None: none goes on, or it has just begun."""
 
     job: str
     state: str
@@ -62,6 +73,7 @@ class Report:
     warnings: Mapping[str, int] = field(default_factory=dict)
     warned: int = 0
     sharing: str = ""
+    in_flight: InFlightNote | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -159,6 +171,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         warnings=picture_checks.warnings(connection),
         warned=picture_checks.warned(connection),
         sharing=(database.meta(connection, last_run.SHARING) or "") if running else "",
+        in_flight=in_flight_note.read(connection) if running else None,
     )
 
 

@@ -60,7 +60,16 @@ function showStanding(found) {
   $("bar").setAttribute("aria-label", stages.map(([name, n]) => `${whole.format(n)} ${name}`).join(", "));
   keyed($("flow"), stages, ([name, , meaning]) => el("li", { title: meaning },
     el("span", { class: "dot", "data-stage": name }), el("span", { class: "label" }, name), el("span", { class: "count" })),
-    (item, [, n]) => { item.lastChild.textContent = whole.format(n); });
+    (item, [name, n]) => {
+      item.lastChild.textContent = whole.format(n) + (name === "in flight" ? mayBe(found.in_flight) : "");
+    });
+}
+
+/** How many may be in flight now, behind how many are; nothing where no run goes on. */
+function mayBe(inFlight) {
+  if (!inFlight) return "";
+  const auto = inFlight.auto ? ` (auto, at most ${whole.format(inFlight.most)})` : "";
+  return ` of ${whole.format(inFlight.size)}${auto}`;
 }
 
 /** Children by name: kept where they are there already, so that nothing flickers and widths can move. */
