@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench import pictures
+from tests.bench import history, pictures
 from tests.bench.contest import LIVE
 from tests.bench.figures import Figure, machine, table, write
-from tests.bench.history import remembered
 from tests.bench.rows import (
     default,
     expiry,
@@ -75,9 +74,10 @@ def main() -> int:
         print(f"not in the quick benchmark: {', '.join(NOT_QUICK)}; sizes are smaller, as told in the table")
     write(words.json, figures, {"quick": scale.quick, "times": scale.times, "seconds": seconds, **machine()})
     if not scale.quick and not words.rows:
-        remembered(HISTORY, figures)
+        history.remembered(HISTORY, figures)
     if words.pictures is not None:
-        for path in pictures.draw(figures, words.pictures):
+        drawn = pictures.draw(figures, words.pictures)
+        for path in [*drawn, *history.draw(HISTORY, figures, words.pictures)]:
             print(f"drawn: {path}")
     return 1 if any(not figure.measured for figure in figures) else 0
 

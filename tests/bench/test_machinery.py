@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +17,7 @@ from tests.bench import pictures
 from tests.bench.allowed import Bucket, Terms, Windows, call_ideal, submit_ideal
 from tests.bench.contest import Broken, Command, batcher, outing, run, script, sdk
 from tests.bench.figures import Figure, table, write
-from tests.bench.history import remembered
+from tests.bench.history import draw, over_bar, remembered
 from tests.bench.mock import noise
 
 TASKS = 4
@@ -102,6 +104,28 @@ def test_a_full_run_is_remembered_by_its_figures_that_have_a_bar(tmp_path: Path)
     assert first["figures"] == second["figures"]
     assert list(first["figures"].values()) == [1.04, 5]
     assert first["machine"] > 0
+
+
+def test_the_history_is_drawn_from_the_second_run_on(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    assert draw(path, FIGURES, tmp_path) == []
+    remembered(path, FIGURES)
+    assert draw(path, FIGURES, tmp_path) == []
+    remembered(path, [replace(one, value=one.value / 2) for one in FIGURES])
+    (drawn,) = draw(path, FIGURES, tmp_path / "pictures")
+    picture = ElementTree.parse(drawn).getroot()
+    dots = [dot.get("fill") for dot in picture.iter() if dot.tag.endswith("circle")]
+    assert len(dots) == 2 * 2, "those with a bar alone"
+    assert len(set(dots)) == 2, "what misses its bar has another colour"
+    # 1.04 / 2 is below its bar of 1.03; 5 / 2 delivered of 5 are half of theirs.
+    assert {">0.50<", ">2.00<"} <= set(re.findall(r">[0-9.]+<", drawn.read_text()))
+
+
+def test_over_the_bar_is_above_one_whichever_way_a_figure_goes() -> None:
+    most, least = FIGURES[:2]
+    assert over_bar(most, 2.06) == pytest.approx(2.0)
+    assert over_bar(least, 2.5) == pytest.approx(2.0)
+    assert (over_bar(least, 0.0), over_bar(most, None)) == (None, None)
 
 
 def test_figures_are_written_and_drawn(tmp_path: Path) -> None:
