@@ -144,7 +144,7 @@ def outlook(
                 plan_writer.copy_paid_tasks(connection, _read_only(path), since)
         sink = None if strict else plan_writer.LeftOutRows(connection)
         asked = ExpansionContext(
-            digests=DigestCache(connection, uploads.check_whole),
+            digests=_digests(connection, path),
             composed=ComposedFiles(connection, None),
             duplicates=DuplicateCounter(connection),
             categories=CategoryTable(),
@@ -240,6 +240,15 @@ def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem
     except errors.ManifestError as error:
         return error.problems
     return ()
+
+
+def _digests(connection: sqlite3.Connection, path: Path) -> DigestCache:
+    """With what the ledger at `path`, where there is one, knows of files."""
+    digests = DigestCache(connection, uploads.check_whole)
+    if path.exists():
+        with database.disk_errors(path):
+            digests.take_over(_read_only(path))
+    return digests
 
 
 def _read_only(path: Path) -> str:

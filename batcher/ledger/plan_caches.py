@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, NamedTuple, TypeVar
 
 from batcher.errors import BadDownload
-from batcher.ledger.database import meta, set_meta
+from batcher.ledger.database import columns, copy_statement, meta, set_meta
 from batcher.storage import pictures
 from batcher.storage.workers import Threads
 
@@ -108,6 +108,19 @@ class DigestCache:
             # Earlier versions looked at the header alone.
             connection.execute("DELETE FROM digests")
             set_meta(connection, DECODED, "whole")
+
+    def take_over(self, ledger: str) -> None:
+        """What the ledger at this URI knows of files is known here too: those that are as they were then are
+        not looked at again."""
+        connection = self._connection
+        connection.execute("ATTACH ? AS known", (ledger,))
+        try:
+            if columns(connection, "digests", "known"):
+                whole = "(SELECT 1 FROM known.meta WHERE key = ? AND value = 'whole')"
+                statement = copy_statement(connection, "digests", "known", {}, f"EXISTS {whole}")
+                connection.execute(statement, (DECODED,))
+        finally:
+            connection.execute("DETACH known")
 
     def read_ahead(self, items: Iterable[Item], paths_of: Callable[[Item], Iterable[str]]) -> Generator[Item]:
         """The items as they come, while threads look at the files of the next ones."""

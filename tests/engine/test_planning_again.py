@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 from PIL import Image
 
-from batcher.engine import planning
+from batcher.engine import outlook, plan_outlook, planning, uploads
 from batcher.job.manifest import Manifest
 from batcher.ledger import mask_outside
 from batcher.ledger.ledger import Ledger
@@ -135,3 +136,27 @@ async def test_what_masks_say_beside_their_source_is_noted_with_each_change(plan
     for more, wanted in (("", None), (", mask_outside: 255", 255), (", mask_outside: 0", 0), ("", None)):
         planned.again(COMPOSED, more)
         assert mask_outside.noted(planned.ledger.connection) == wanted
+
+
+async def test_a_look_at_a_plan_opens_no_picture_that_its_ledger_knows(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, whole = list[str](), uploads.check_whole
+
+    def check(file: IO[bytes], size: int) -> None:
+        opened.append(Path(file.name).name)
+        whole(file, size)
+
+    monkeypatch.setattr(plan_outlook.uploads, "check_whole", check)
+    text = 'model: sd1.5-outpaint\ninputs: {images: photos}\nparams: {image: "{{ image }}", prompt: x}\n'
+    state = planned.folder / "out" / ".batcher"
+    state.mkdir(parents=True)
+    manifest = parse(text, "job.yaml", planned.folder)
+    with closing(Ledger(state / "ledger.sqlite", now=time.time)) as ledger:  # noqa: TID251
+        planning.plan_into(ledger, manifest, warn=print, progress=lambda n: None, check=lambda c, n: None)
+    opened.clear()
+    planned.picture("c.png", "green")
+    planned.picture("b.png", "black")
+    os.utime(planned.folder / "photos" / "b.png", (LONG_AGO + 5, LONG_AGO + 5))
+    assert outlook(manifest, planned.folder / "out").total == 3
+    assert sorted(opened) == ["b.png", "c.png"], "what is new, and what has changed"
