@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from batcher.ledger import composed_files, label_categories
+from batcher.ledger import composed_files, label_categories, relabelling
 from batcher.ledger.database import meta, set_meta, transaction
 from batcher.ledger.plan_writer import BATCH, UPSERT, PlanResult, row_of
 from batcher.ledger.planned_files import NotGrown
@@ -53,16 +53,17 @@ def grow(
         before, left_out = _count(connection, "tasks"), _left_out(connection)
         total = _in_plan(connection, number)
         every = iter(tasks)
-        while batch := list(islice(every, BATCH)):
-            connection.executemany(UPSERT, [row_of(None, task, number) for task in batch])
-            for task in batch:
-                if connection.execute(SAME_NAME, (task.key,)).fetchone()[0] != 1:
-                    raise NotGrown
-            progress(total + len(batch))
-            total += len(batch)
+        with relabelling.counted(connection) as relabelled:
+            while batch := list(islice(every, BATCH)):
+                connection.executemany(UPSERT, [row_of(None, task, number) for task in batch])
+                for task in batch:
+                    if connection.execute(SAME_NAME, (task.key,)).fetchone()[0] != 1:
+                        raise NotGrown
+                progress(total + len(batch))
+                total += len(batch)
         # Rows that were left out stand in the order in which a plan comes upon them.
         left_out_anew = left_out > 0 and _left_out(connection) != left_out
-        if left_out_anew or _in_plan(connection, number) != total:
+        if left_out_anew or relabelled.number or _in_plan(connection, number) != total:
             raise NotGrown
         check(connection, number)
         total = _in_plan(connection, number)  # with the replacements of what is rejected in it
