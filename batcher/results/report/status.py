@@ -44,7 +44,7 @@ class Report:
     (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
     `warned` pictures have a warning, and `warnings` counts each text.
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
-    run that goes on shares the account's limit; empty: with nobody. `in_flight` is how many may be, as that run
+    run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
     noted it last; None: none goes on, or it has just begun."""
 
     job: str
