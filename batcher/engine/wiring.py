@@ -131,7 +131,11 @@ def wire(
         upload=lambda: uploads.seconds,
         changed=room.notify,
     )
-    price = PollCost(ledger, pacing, polling, in_flight)
+    rule = accept.rule_of(job)
+    groups = None if rule is None else AcceptedGroups(ledger, rule)
+    price = PollCost(
+        ledger, pacing, polling, in_flight, to_come=None if groups is None else lambda: groups.to_come
+    )
     poller = Poller(
         polling,
         price=price.seconds,
@@ -199,8 +203,6 @@ def wire(
     )
     lifecycle = Lifecycle(ledger, submitting, fetching, in_flight, ages, stopping)
     control = Control(context, ledger, pacing, budget, in_flight, changed=room.notify)
-    rule = accept.rule_of(job)
-    groups = None if rule is None else AcceptedGroups(ledger, rule)
     scheduler = Scheduler(
         ledger=ledger,
         lifecycle=lifecycle,

@@ -18,6 +18,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import anyio
 import pytest
 from PIL import Image
 
@@ -27,6 +28,8 @@ from batcher.errors import ManifestError, UsageError
 from batcher.job.manifest import Manifest
 from batcher.ledger import group_commit
 from batcher.ledger.acceptance import GroupStanding, may_submit
+from batcher.progress import Event, Finished
+from batcher.progress.closing_text import closing
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
 from tests.support.crashing import Points, dies, mortal
@@ -221,6 +224,46 @@ async def test_a_dear_run_asks_about_what_it_needs(harness: Harness, sandbox: Ma
         await harness.run(server, job(harness, 2), confirm=confirm)
         await harness.run(server, job(harness, 3), confirm=confirm)
     assert asked == [(0.06, 6), (0.03, 3)]
+
+
+async def test_what_a_person_rejects_beside_a_run_is_made_up_for_by_that_run(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.SlowBody(delay=60, calls=[2])])
+    async with sandbox(service=5, sigma=0, pictures=True, faults=script) as server:
+        reports = []
+
+        async def running() -> None:
+            reports.append(await harness.run(server, job(harness, 1, 3)))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running)
+            await anyio.sleep(30)
+            assert harness.states() == {"ready": 1, "done": 2, "planned": 6}
+            name = harness.rows("SELECT name FROM tasks WHERE state = 'done'")[0][0]
+            assert await said("reject", str(harness.output), name) == 0
+        harness.check(reports[0])
+        assert (reports[0].exit_code, reports[0].counts["done"]) == (0, 3)
+        assert (reports[0].counts["rejected"], server.billed) == (1, 4)
+
+
+async def test_the_end_says_that_every_group_has_its_pictures_or_that_some_have_not(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    said_at_end: list[str] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Finished):
+            said_at_end.append(
+                "\n".join(line.text for line in closing(event, command="batcher run job.yaml"))
+            )
+
+    async with sandbox(service=5) as server:
+        await harness.run(server, job(harness, 2, 3), listener)
+        await harness.run(server, job(harness, 4, 3), listener)
+    assert "job: all that `accept` asks for, 6 of 9 tasks done, after" in said_at_end[0]
+    assert "goes on" not in said_at_end[0]
+    assert "fewer pictures are accepted than were asked for, 9 of 9 tasks done" in said_at_end[1]
 
 
 async def test_submits_that_come_back_keep_their_places(harness: Harness, sandbox: MakeSandbox) -> None:
