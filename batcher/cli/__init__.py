@@ -1,7 +1,8 @@
 """The command line: it turns words into calls, and errors into a sentence and an exit code.
 
     cmd_init.py        init
-    cmd_run.py         run, demo, plan, validate
+    cmd_run.py         run, demo
+    cmd_plan.py        plan, validate
     confirm.py         the question before a run that costs more than a little
     cmd_status.py      status
     cmd_jobs.py        jobs
@@ -47,8 +48,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = {
     "init": "cmd_init",
     "run": "cmd_run",
-    "plan": "cmd_run",
-    "validate": "cmd_run",
+    "plan": "cmd_plan",
+    "validate": "cmd_plan",
     "demo": "cmd_run",
     "status": "cmd_status",
     "jobs": "cmd_jobs",

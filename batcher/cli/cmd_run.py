@@ -1,4 +1,4 @@
-"""run, demo, plan, validate."""
+"""run, demo."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batcher.cli.cmd_plan import load_manifest, show_plan
 from batcher.cli.confirm import ASKED_OVER, confirmation, edit_confirmation
 from batcher.cli.echo import echo, echo_json, raw
 from batcher.cli.shared_options import (
@@ -36,8 +37,6 @@ from batcher.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from batcher.api.account import Account
-    from batcher.engine import Outlook
     from batcher.job.manifest import Manifest
     from batcher.progress import Listener
     from batcher.results.report import Report
@@ -142,9 +141,9 @@ def run_command(
     }
     overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     cluster = cluster_of(on, address, workers)
-    manifest = _load(job, overrides)
+    manifest = load_manifest(job, overrides)
     if dry_run:
-        return _show_plan(
+        return show_plan(
             manifest,
             output,
             sandbox=sandbox,
@@ -207,7 +206,7 @@ def demo_command(output: Path | None, quiet: bool) -> int:
 
     shipped = Path(str(files("batcher"))) / "shipped" / "jobs" / "demo.yaml"
     checkout = Path(__file__).parents[2] / "jobs" / "demo.yaml"
-    manifest = _load(shipped if shipped.exists() else checkout, [])
+    manifest = load_manifest(shipped if shipped.exists() else checkout, [])
     where = output or Path("out/demo")
     repair = _repair(layout.output_folder(where, sandbox=True), None)
     listening = _listening(as_json=False, log_json=False, quiet=quiet, command="batcher demo", repair=repair)
@@ -220,81 +219,6 @@ def demo_command(output: Path | None, quiet: bool) -> int:
         base_url=None,
         as_json=False,
     )
-
-
-@click.command("plan")
-@JOB
-@LIMIT
-@SAMPLE
-@MAX_COST
-@SHARD
-@SET
-@STRICT
-@OUTPUT
-@SANDBOX
-@BASE_URL
-@PAY_AGAIN
-@JSON
-def plan_command(
-    job: Path,
-    limit: int | None,
-    sample: int | None,
-    max_cost: float | None,
-    shard: Shard | None,
-    settings: Sequence[str],
-    strict: bool,
-    output: Path | None,
-    sandbox: bool,
-    base_url: str | None,
-    pay_again: bool,
-    as_json: bool,
-) -> int:
-    """Show what a run would do, and what it would cost."""
-    overrides = [*settings, *([] if max_cost is None else [f"limits.max_cost={max_cost}"])]
-    manifest = _load(job, overrides)
-    return _show_plan(
-        manifest,
-        output,
-        sandbox=sandbox,
-        shard=shard,
-        strict=strict,
-        pay_again=pay_again,
-        limit=limit,
-        sample=sample,
-        base_url=base_url,
-        as_json=as_json,
-    )
-
-
-@click.command("validate", short_help="Check a manifest and everything it names.")
-@JOB
-@SET
-@STRICT
-def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
-    """Check a manifest and everything it names; nothing is called, nothing is written."""
-    from batcher.engine import outlook
-    from batcher.progress.summary import several
-    from batcher.storage import destination
-
-    manifest = _load(job, settings)
-    destination.open_destination(manifest.store, manifest.output.dir)
-    plan = outlook(manifest, manifest.output.dir, strict=strict)
-    _warn(plan)
-    echo(f"{job} is valid: {several(plan.total, 'task', 'tasks')}")
-    return 0
-
-
-def _warn(found: Outlook) -> None:
-    for warning in found.warnings:
-        echo(f"warning: {warning}", err=True)
-    for problem in found.left_out[1:]:
-        echo(f"  left out: {problem}", err=True)
-
-
-def _load(job: Path, overrides: Sequence[str]) -> Manifest:
-    from batcher.engine import load
-
-    return load(job, overrides=overrides)
 
 
 def _run(
@@ -405,58 +329,3 @@ def _repair(where: Path, base_url: str | None) -> str:
     it was run, with all that `--set` said."""
     address = [] if base_url is None else ["--base-url", base_url]
     return shlex.join(["batcher", "verify", str(where), *address, "--repair", "--repay"])
-
-
-def _account(base_url: str | None) -> Account | None:
-    """The environment's account; None where there is no key."""
-    from batcher.api import account
-    from batcher.errors import MissingKey
-
-    try:
-        return account.from_environment(base_url=base_url)
-    except MissingKey:
-        return None
-
-
-def _show_plan(
-    manifest: Manifest,
-    output: Path | None,
-    *,
-    sandbox: bool,
-    shard: Shard | None,
-    strict: bool,
-    pay_again: bool,
-    limit: int | None,
-    sample: int | None,
-    base_url: str | None,
-    as_json: bool,
-) -> int:
-    from batcher.api import account
-    from batcher.engine import outlook
-    from batcher.engine.options import SANDBOX_ORIGIN
-    from batcher.storage import destination, layout
-
-    origin = SANDBOX_ORIGIN if sandbox else account.origin(base_url=base_url)
-    where = layout.output_folder(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
-    store = layout.store_of(manifest.store, sandbox=sandbox, shard=shard) if output is None else None
-    destination.open_destination(store, where)  # a library that is missing is told now
-    plan = outlook(
-        manifest,
-        where,
-        shard=shard,
-        strict=strict,
-        sandbox=sandbox,
-        origin=origin,
-        pay_again=pay_again,
-        limit=limit,
-        sample=sample,
-        account=_account(base_url),
-    )
-    if as_json:
-        echo_json(plan.as_json())
-        return 0
-    from batcher.cli.text_tables import plan_table
-
-    _warn(plan)
-    plan_table(plan, manifest, store or str(where))
-    return 0
