@@ -17,6 +17,8 @@ from tests.bench import history, pictures
 from tests.bench.contest import LIVE
 from tests.bench.figures import Figure, machine, table, write
 from tests.bench.rows import (
+    account,
+    checks,
     default,
     expiry,
     kills,
@@ -41,6 +43,8 @@ ROWS: dict[str, Row] = {
     "windows": limited.windows,
     "bucket": limited.bucket,
     "metered": limited.metered,
+    "account": account.rows,
+    "checks": checks.rows,
     "unmetered": waiting.unmetered,
     "cold": waiting.cold,
     "delays": waiting.delays,
@@ -52,7 +56,7 @@ HISTORY = Path(__file__).parent / "history.jsonl"
 """A line for each full run."""
 WAITING = ("default", "known", "windows", "bucket", "metered", "cold", "expiry")
 """Rows that wait far more than they work: the quick benchmark runs them at once."""
-NOT_QUICK = ("bucket", "metered", "unmetered", "delays", "ray")
+NOT_QUICK = ("bucket", "metered", "account", "checks", "unmetered", "delays", "ray")
 ON_REQUEST = ("ray",)
 """Rows that need more than the benchmark installs, and are measured when they are named."""
 

@@ -5,6 +5,7 @@ Rule: a contender is a whole program in its own process, with its own mock and i
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -191,14 +193,25 @@ def run(command: Sequence[str], *, seconds: float = LONGEST) -> tuple[int, resou
     return code, used
 
 
-def started(command: Sequence[str], said: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Starts a program with the mock's key; what it says on stderr goes to `said`."""
+def started(
+    command: Sequence[str], said: IO[bytes] | int = subprocess.DEVNULL, *, state: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a program with the mock's key; what it says on stderr goes to `said`, what it keeps for its
+    account to the folder `state`, or to one that is gone with the benchmark."""
+    env = environment(SEGMIND_API_KEY=KEY, XDG_STATE_HOME=str(state or state_home()))
     process = subprocess.Popen(
-        command, env=environment(SEGMIND_API_KEY=KEY), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=said,
-    )  # fmt: skip
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+    )
     LIVE.add(process)
     return process
+
+
+@cache
+def state_home() -> Path:
+    """No account's file of whoever runs the benchmark is touched."""
+    folder = Path(tempfile.mkdtemp(prefix="batcher-bench-state-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def running(process: subprocess.Popen[bytes]) -> bool:
