@@ -10,6 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,8 +100,10 @@ class AccountMembership:
     async def run(self, refresh: Callable[[], Awaitable[None]]) -> None:
         """Signs of life until cancelled; `refresh` is what else there is to tell and to hear."""
         while True:
-            await self.look()
-            await refresh()
+            # Where the job's own ledger refuses, `end_with_ledger` ends the run, once all answers are in.
+            with suppress(errors.DiskError, errors.LedgerError):
+                await self.look()
+                await refresh()
             await anyio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -201,7 +204,7 @@ class AccountMembership:
         """Who runs beside, in words, for whoever looks at the job from outside; empty: nobody."""
         if text != self._noted:
             self._noted = text
-            self._ledger.set_meta(last_run.SHARING, text)
+            self._ledger.note(last_run.SHARING, text)
 
     def _try(self, use: Callable[[AccountFile], Result]) -> Result | None:
         """Uses the file at once, or not at all."""

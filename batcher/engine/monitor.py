@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import anyio
 
+from batcher import errors
 from batcher.api.time_limit import time_limit
 from batcher.engine.lifecycle.submitting import PendingPosts
 from batcher.engine.stopping import Stopping
@@ -88,10 +89,14 @@ class RunMonitor:
         while True:
             await anyio.sleep(NOTICE_SECONDS)
             self._note_in_flight()
-            if self._ledger.changed_outside():
-                self._control.look()
-                self._replacements.look()
-                self._scheduler.rescan()
+            try:
+                if self._ledger.changed_outside():
+                    self._control.look()
+                    self._replacements.look()
+                    self._scheduler.rescan()
+            except (errors.DiskError, errors.LedgerError) as error:
+                # Submits end; answers that are in the air are still awaited, and paid for.
+                self._stopping.for_error(error)
 
     def _note_in_flight(self) -> None:
         """For those who look from outside (`batcher status`, the live page), where it has changed."""
@@ -103,7 +108,7 @@ class RunMonitor:
         )
         at, noted = self._noted
         if note != noted and now - at >= NOTED_SECONDS:
-            self._ledger.set_meta(in_flight_note.KEY, note.as_text())
+            self._ledger.note(in_flight_note.KEY, note.as_text())
             self._noted = (now, note)
 
     async def end_after(

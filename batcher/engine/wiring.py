@@ -268,7 +268,7 @@ def pacing_of(prepared: Prepared, stopping: Stopping, membership: AccountMembers
             stopping.stop(5, event.text)
         if event.learned is not None:
             # At once: a kill does not lose the lesson.
-            ledger.set_meta(PACING_NOTE, json.dumps(event.learned))
+            ledger.note(PACING_NOTE, json.dumps(event.learned))
             membership.learn(event.learned)
             context.tell(Message(event.text, "info"))
         elif event.what == "shared":

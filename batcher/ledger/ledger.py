@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batcher import errors
@@ -119,6 +119,12 @@ class Ledger(TaskMoves):
         self.group.write(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
         )
+
+    def note(self, key: str, value: str) -> None:
+        """The same for what only others look at. A ledger that refuses is told by `refusal`: who takes a
+        note does not end the run while answers are in the air."""
+        with suppress(errors.DiskError, errors.LedgerError):
+            self.set_meta(key, value)
 
     def set_model(self, model: str, rule: str) -> None:
         """The present plan's model, and its geometry; on disk when this returns."""

@@ -55,6 +55,22 @@ async def test_without_a_row_in_the_history_it_is_doubt_as_any_lost_answer(
         assert harness.outcomes() == {"completed": 4, "doubtful": 1}
 
 
+async def test_while_the_history_does_not_answer_what_broke_off_is_held_and_not_paid_for_again(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    script = Faults(
+        [faults.Short(route="sync", calls=[2]), faults.Status(route="history", code=503, until=3000)]
+    )
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        manifest = harness.manifest(3, api="v1")
+        report = await harness.run(server, manifest)
+        assert (report.exit_code, report.counts["doubtful"], server.billed) == (3, 1, 3)
+        await anyio.sleep(3600)
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 3, 3)
+
+
 async def test_what_broke_off_in_one_run_is_had_by_the_next_or_by_the_audit(
     harness: Harness, sandbox: MakeSandbox
 ) -> None:
@@ -126,6 +142,26 @@ async def test_an_answer_whose_bytes_the_disk_refuses_is_paid_for_and_had_from_t
         harness.check(report)
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 3, 3)
         assert report.cost == {"spent": 0.03, "reserved": 0, "doubtful": 0, "lost": 0}
+
+
+async def test_several_pictures_of_one_answer_that_the_disk_refuses_are_had_from_the_history(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: OutputFolder, data: bytes, target: Path) -> None:
+        raise errors.DiskError(f"{target}: No space left on device")
+
+    params = {"image": "https://photos.example/one.png", "prompt": "{{ place }}", "samples": 2}
+    async with sandbox(service=5) as server:
+        manifest = harness.manifest(2, api="v1", model="sd1.5-img2img", params=params)
+        with monkeypatch.context() as patch:
+            patch.setattr(OutputFolder, "_keep", full)
+            await harness.run(server, manifest)
+        billed = server.billed
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], report.images) == (0, 2, 4)
+        assert billed >= 1
+        assert len({job.body["prompt"] for job in server.jobs.values()}) == len(server.jobs) == 2
 
 
 async def test_an_id_that_every_answer_repeats_is_nobodys(harness: Harness) -> None:

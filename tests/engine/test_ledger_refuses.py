@@ -14,7 +14,7 @@ from batcher import errors
 from batcher.ledger import answer_file, database, group_commit
 from batcher.ledger.answer_file import AnswerFile
 from batcher.progress import Event, Message
-from batcher.sandbox import Sandbox
+from batcher.sandbox import Faults, Sandbox, faults
 from tests.support.crashing import Crash, dies
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
@@ -68,6 +68,26 @@ async def refused(
         with suppress(errors.DiskError):
             await harness.run(server, harness.manifest(TASKS, api=api))
     return made[0].passed
+
+
+@pytest.mark.parametrize("api", ["v2", "v1"])
+async def test_answers_that_take_long_are_awaited_whatever_is_noted_meanwhile(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    """The clockwork beside the tasks writes notes every few seconds: a refusal of one ends no answer."""
+    slow = [faults.Slow(route="submit", delay=30, calls=[*range(3, 60)])] if api == "v2" else []
+    async with sandbox(service=40, sigma=0, faults=Faults(slow)) as server:
+        began, full_after = harness.now(), 60.0 if api == "v1" else 20.0
+        manifest = harness.manifest(12, api=api, limits={"rpm": 30})
+        with monkeypatch.context() as patch:
+            refuses = refusing(lambda _: harness.now() - began > full_after, [])
+            patch.setattr(group_commit, "GroupCommit", refuses)
+            with suppress(errors.DiskError):
+                await harness.run(server, manifest)
+        assert 0 < len(server.jobs) < 12
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 12, 12)
 
 
 @pytest.mark.parametrize("api", ["v2", "v1"])

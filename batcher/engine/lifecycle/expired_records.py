@@ -78,28 +78,31 @@ class ExpiredRecords:
         if request_id is None:
             return None
         row = await self._history.row_of(request_id, patience=SHORT_PATIENCE)
-        if isinstance(row, NoAnswer) or not (row.status == "FAILED" or _is_whole(row)):
+        if isinstance(row, NoAnswer) or not _has_ended(row):
             return None
         return await self._recorded(entry, row)
 
     async def named(self, entry: TaskEntry) -> TaskEntry | None:
         """The task as the history ends it, whose answer broke off behind the id of its job: a v1 answer comes
-        when the job has ended, and its row soon after. None where the history does not tell of an end."""
+        when the job has ended, and its row soon after. As it was, where the history does not answer now, or
+        has not seen the end yet; None where it does not know of such a job."""
         request_id = current_submission(entry).request_id
-        row = None if request_id is None else await self._late_row(entry, request_id)
-        return None if row is None else await self._recorded(entry, row)
+        row = NoAnswer.NOT_FOUND if request_id is None else await self._late_row(entry, request_id)
+        if isinstance(row, HistoryRow) and _has_ended(row):
+            return await self._recorded(entry, row)
+        if row in (NoAnswer.NOT_FOUND, NoAnswer.UNAVAILABLE) or self._ages.of(entry) >= KEPT_SECONDS:
+            return None
+        return entry
 
-    async def _late_row(self, entry: TaskEntry, request_id: str) -> HistoryRow | None:
-        """The row of a request that has ended, waited for where that was just now; None where none comes that
-        tells of its end."""
+    async def _late_row(self, entry: TaskEntry, request_id: str) -> HistoryRow | NoAnswer:
+        """The row of a request that has ended, waited for where that was just now; else the last answer."""
+        row: HistoryRow | NoAnswer = NoAnswer.NOT_FOUND
         for pause in LATE_PAUSES if self._ages.of(entry) < LATE_SECONDS else LATE_PAUSES[:1]:
             await anyio.sleep(pause)
             row = await self._history.row_of(request_id, patience=SHORT_PATIENCE)
-            if row is NoAnswer.UNAVAILABLE:
-                return None
-            if isinstance(row, HistoryRow) and (row.status == "FAILED" or _is_whole(row)):
-                return row
-        return None
+            if row is NoAnswer.UNAVAILABLE or (isinstance(row, HistoryRow) and _has_ended(row)):
+                break
+        return row
 
     async def _recorded(self, entry: TaskEntry, row: HistoryRow) -> TaskEntry:
         submission = current_submission(entry)
@@ -117,7 +120,7 @@ class ExpiredRecords:
         submission = current_submission(entry)
         if submission.request_id is None:
             return ()
-        row: HistoryRow | NoAnswer | None
+        row: HistoryRow | NoAnswer
         if submission.api == "v1":
             row = await self._late_row(entry, submission.request_id)
         else:
@@ -128,6 +131,10 @@ class ExpiredRecords:
         if len(files) == 1:
             return (Output(url=row.url),)
         rows = await self._rows(row)
+        if all(file.url is None for file in files):
+            # All came inside the answer: they are the request's outputs, in their order, or not known.
+            outputs = outputs_of(row, rows or ())
+            return outputs if len(outputs) == len(files) else ()
         urls = {_file_name(one.url): one.url for one in rows or () if one.url is not None}
         # A link is taken for the file of its name alone: no picture may come twice, and another not at all.
         return tuple(Output(url=urls.get(_file_name(file.url or ""), file.url)) for file in files)
@@ -178,6 +185,10 @@ class ExpiredRecords:
 
 def _is_whole(row: HistoryRow) -> bool:
     return row.status == "COMPLETED" and row.url is not None
+
+
+def _has_ended(row: HistoryRow) -> bool:
+    return row.status == "FAILED" or _is_whole(row)
 
 
 def _told(row: HistoryRow) -> str:
