@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from batcher.cli.echo import echo, echo_json
 from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
 
 if TYPE_CHECKING:
-    from batcher.results.review import Decisions, Progress
+    from batcher.results.review import Decisions, Progress, ReviewSession
     from batcher.shard import Shard
 
 NAMES = click.argument("names", nargs=-1, metavar="[NAME|GLOB]...")
@@ -149,7 +151,6 @@ def review_command(
     import asyncio
 
     from batcher.job.output import resolve_output
-    from batcher.results.dashboard import serve
     from batcher.results.review import ReviewSession
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
@@ -160,24 +161,53 @@ def review_command(
         if opened:
             click.launch(address)
 
-    with suppress(KeyboardInterrupt):
-        asyncio.run(serve(where, port=port, announce=announce, review=session))
-    written = session.write_records(page=True)
-    _summary(session.progress(), job, written)
+    written = asyncio.run(_served(session, port, announce))
+    with suppress(OSError):  # a terminal that is gone hears nothing more
+        _summary(session.progress(), where, reasons, written)
     return 0
 
 
-def _summary(progress: Progress, job: Path, written: bool) -> None:
-    """How far it is, and what comes next."""
-    from shlex import quote
+async def _served(session: ReviewSession, port: int, announce: Callable[[str], None]) -> bool:
+    """The review until Ctrl-C, SIGTERM or SIGHUP; then its records are written: False where a run does that.
 
+    A second Ctrl-C or SIGTERM leaves at once. A terminal that goes may say so twice: SIGHUP is never that.
+    """
+    import asyncio
+
+    import anyio
+
+    from batcher.results.dashboard import serve
+
+    loop = asyncio.get_running_loop()
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it goes on without its terminal
+        heard.append(signal.SIGHUP)
+    with anyio.CancelScope() as scope:
+        for number in heard:
+            loop.add_signal_handler(number, scope.cancel)
+        await serve(session.output, port=port, announce=announce, review=session)
+    for number in heard[:2]:
+        loop.remove_signal_handler(number)
+    await loop.shutdown_default_executor()  # what a thread still writes holds the job's lock
+    return session.write_records(page=True)
+
+
+def _summary(progress: Progress, where: Path, reasons: Sequence[str], written: bool) -> None:
+    """How far it is, and what comes next, with commands that name the output folder: it is the same job with
+    whatever options it was found."""
+    from shlex import join
+
+    from batcher.storage import layout
+
+    folder = layout.typed(where)
+    offered = join([word for reason in reasons for word in ("--reason", reason)])
     looked, rejected, left = progress.looked_at, progress.rejected, progress.tasks - progress.looked_at
     echo(f"{looked:,} of {progress.tasks:,} looked at, {rejected:,} rejected")
     if not written:
         echo("the run that is going on writes the records anew at its end")
     if left:
-        echo(f"{left:,} left; go on: batcher review {quote(str(job))}")
-    echo(f"next: batcher export {quote(str(job))} --to imagefolder -o DIR")
+        echo(f"{left:,} left; go on: {' '.join(filter(None, ['batcher review', folder, offered]))}")
+    echo(f"next: batcher export {folder} --to imagefolder -o DIR")
 
 
 def _entries(names: tuple[str, ...], listed: Path | None) -> list[str]:

@@ -8,7 +8,6 @@ folder of the sandbox is compared with the sandbox's own.
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandb
     widest = min(WIDEST_WAY, max(len(way) for way, _ in ways))
     lines = [f"  {way.ljust(widest)}  {what}" for way, what in ways]
     again = "it" if found.paid.total == 1 else "them"
-    said = f"{_counted(found.paid)} in {_shown(there)}, and a run here would pay for {again} again"
+    said = f"{_counted(found.paid)} in {layout.typed(there)}, and a run here would pay for {again} again"
     return [f"{said}. The ways on:", *lines]
 
 
@@ -115,20 +114,14 @@ def _ways_there(found: PaidOutput, named: Path, shard: Shard | None) -> Iterator
     """How this run goes on in the folder itself, where it may."""
     group = found.group
     if group.whole and shard is None:
-        yield f"-o {_shown(named)}", "goes on there"
+        yield f"-o {layout.typed(named)}", "goes on there"
     elif group.whole:
-        yield f"-o {_shown(named)}", "without --shard: goes on there"
+        yield f"-o {layout.typed(named)}", "without --shard: goes on there"
     elif shard is not None and shard.folder in (one.name for one in group.outputs):
-        yield f"-o {_shown(named / shard.folder)}", "goes on there"
+        yield f"-o {layout.typed(named / shard.folder)}", "goes on there"
     else:
-        shares = f"{_shown(group.folder)}/shard-*-of-{group.outputs[0].name.rpartition('-')[2]}"
+        shares = f"{layout.typed(group.folder)}/shard-*-of-{group.outputs[0].name.rpartition('-')[2]}"
         yield f"batcher merge {shares} -o DIR", "then -o DIR goes on there"
-
-
-def _shown(path: Path) -> str:
-    """The path as it is typed here, ready for a shell."""
-    near = os.path.relpath(path)
-    return shlex.quote(str(path) if near.startswith("..") else near)
 
 
 def refuse(

@@ -6,6 +6,7 @@ Rule: where the pictures go to an object store, the ledger lies in `out/<name>` 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,12 @@ def existing_output(folder: Path, shard: Shard | None = None) -> Path:
     raise errors.UsageError(
         f"{folder} is not an output folder of batcher: it has no .batcher folder in it{hint}"
     )
+
+
+def typed(path: Path) -> str:
+    """The path as it is typed here, ready for a shell."""
+    near = os.path.relpath(path)
+    return shlex.quote(str(path) if near.startswith("..") else near)
 
 
 def _in_sandbox(folder: Path) -> Path:

@@ -128,6 +128,48 @@ def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(tmp_path: P
             program.kill()
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_review_that_is_ended_writes_the_records_and_names_the_folder_it_was_of(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.deliver(shelf.variant("a", None), shelf.variant("b", None))
+    output = shelf.output.rename(tmp_path / "accepted here-sandbox")
+    (tmp_path / "acc.yaml").write_text("model: x\noutput: {dir: accepted here}\n")
+    command = [sys.executable, "-m", "batcher", "review", "acc.yaml", "--sandbox", "--reason", "too dark"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "error"}
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    ) as program:
+        try:
+            signal.signal(signal.SIGHUP, inherited)
+            assert program.stdout is not None
+            assert program.stderr is not None
+            address = program.stdout.readline().strip()
+            body = json.dumps({"task": 1, "decision": "reject", "reason": "too dark"}).encode()
+            headers = {"Origin": address.rsplit("/", 2)[0], "Content-Type": "application/json"}
+            decision = urllib.request.Request(f"{address}decisions", body, headers)
+            with urllib.request.urlopen(decision, timeout=PATIENCE) as answer:
+                assert answer.status == 200
+            program.send_signal(number)
+            if number == signal.SIGHUP:  # a shell tells of it too
+                program.send_signal(number)
+            assert program.wait(PATIENCE) == 0
+            assert program.stdout.read().splitlines() == [
+                "1 of 2 looked at, 1 rejected",
+                "1 left; go on: batcher review 'accepted here-sandbox' --reason 'too dark'",
+                "next: batcher export 'accepted here-sandbox' --to imagefolder -o DIR",
+            ]
+            assert program.stderr.read() == ""
+        finally:
+            program.kill()
+    (rejected,) = map(json.loads, (output / "rejected.jsonl").read_text().splitlines())
+    assert rejected["reason"] == "too dark"
+    assert len((output / "metadata.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_review_without_a_picture_is_a_sentence(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(["review", str(output)]) == 2
     assert "has no picture to look at yet" in capsys.readouterr().err
