@@ -95,6 +95,24 @@ async def test_what_failed_or_was_perhaps_paid_counts_right_over_several_jobs(
         assert committed(server) == 400_000
 
 
+async def test_a_day_that_is_spent_to_the_credit_is_not_overspent_by_a_job_without_a_price(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    priced, unpriced = several(harness, 2)
+    per = {"max_cost_per": {"day": 0.1}}
+    free = {"model": "mock-inference", "params": {"prompt": "x {{ place }}"}, "price": None}
+    async with sandbox(service=5, price=0.01) as server:
+        await priced.run(server, priced.manifest(10, limits=per))
+        assert committed(server) == 100_000
+        report = await unpriced.run(server, unpriced.manifest(5, limits=per, **free))
+        assert (report.exit_code, server.billed, committed(server)) == (4, 10, 100_000)
+        (cause,) = report.causes
+        assert "and what the next request costs is not known; it goes on at 00:00 UTC" in cause
+        more = {"max_cost_per": {"day": 0.11}}
+        await unpriced.run(server, unpriced.manifest(5, limits=more, **free))
+        assert (server.billed, committed(server)) == (11, 110_000), "a last one finds out the price"
+
+
 async def test_it_ends_with_the_time_at_which_it_goes_on_and_goes_on_then(
     harness: Harness, sandbox: MakeSandbox
 ) -> None:

@@ -12,7 +12,7 @@ import math
 
 from batcher import errors
 from batcher.api.signal import Signal
-from batcher.engine.admission.period_budget import Period, PeriodBudget
+from batcher.engine.admission.period_budget import Period, PeriodBudget, has_room, next_cost
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
 
@@ -128,7 +128,7 @@ class Budget:
             )
 
     def _refusal(self, amount: int) -> errors.BudgetSpent:
-        if self._limit is not None and (self._periods is None or self._left_of_run() < amount):
+        if self._limit is not None and (self._periods is None or not has_room(self._left_of_run(), amount)):
             return errors.BudgetSpent(self._spent_text(self._limit, amount))
         assert self._periods is not None
         return self._periods.refusal(amount)
@@ -140,7 +140,7 @@ class Budget:
         perhaps = f" and {credits(unsure)} perhaps spent" if unsure else ""
         return (
             f"max_cost allows {credits(limit)} credits from the run's first start until nothing is left: "
-            f"{credits(spent)} are spent{perhaps}, and the next request may cost {credits(amount)}"
+            f"{credits(spent)} are spent{perhaps}, and {next_cost(amount)}"
         )
 
     def _estimate(self, images: int) -> int:
@@ -151,9 +151,9 @@ class Budget:
         """So many requests of one image may be out at a time, those that are included; inf: no money bounds
         them."""
         amount, left = self._estimate(1), self._left()
-        if math.isinf(left) or amount <= 0:
+        if math.isinf(left) or (amount <= 0 and left > 0):
             return math.inf
-        return len(self._reserved) + self._ledger.money.open + max(0, left) // amount
+        return len(self._reserved) + self._ledger.money.open + (left // amount if left > 0 else 0)
 
     @property
     def waits_for(self) -> str:
@@ -190,7 +190,7 @@ class Budget:
         left, others = self._left(), len(self._reserved) + self._ledger.money.open
         if math.isinf(left):
             return True
-        if amount > left:
+        if not has_room(left, amount):
             return False
         roomy = amount > 0 and PRICE_MARGIN * amount * (others + 1) <= left
         return others <= self._confirmed() or (roomy and self._confirmed() > 0)

@@ -103,7 +103,7 @@ class PeriodBudget:
             nonlocal fits
             self._hear(others, today)
             self._taken.pop(task, None)
-            fits = min((left for _, left in self._lefts(today)), default=math.inf) >= amount
+            fits = all(has_room(left, amount) for _, left in self._lefts(today))
             if fits:
                 self._taken[task] = (today, amount)
             return {today: self._own(today)}
@@ -142,7 +142,7 @@ class PeriodBudget:
         """Why there is no room for so much, and when there is again."""
         now = self._now()
         today = day_of(now)
-        short: list[Period] = [period for period, left in self._lefts(today) if left < amount]
+        short = [period for period, left in self._lefts(today) if not has_room(left, amount)]
         period: Period = short[0] if short else "day"
         limit = getattr(self._limits, period) or 0
         own = self._own_of(period, today)
@@ -152,8 +152,8 @@ class PeriodBudget:
         spent = f"{credits(used)} are spent or reserved {'today' if period == 'day' else 'this month'}{mine}"
         when = goes_on(period, now)
         return errors.PeriodSpent(
-            f"max_cost_per.{period} allows {credits(limit)} credits a {period} to {whose}: {spent}, and the "
-            f"next request may cost {credits(amount)}; it goes on {when}",
+            f"max_cost_per.{period} allows {credits(limit)} credits a {period} to {whose}: {spent}, and "
+            f"{next_cost(amount)}; it goes on {when}",
             remedy=f"wait until {when.removeprefix('at ')}, or raise limits.max_cost_per.{period}",
         )
 
@@ -205,6 +205,20 @@ class PeriodBudget:
         amounts = spending.committed(self._days.get(day, Money()), dearest)
         taken = sum(amount for at, amount in self._taken.values() if at == day)
         return amounts._replace(reserved=amounts.reserved + taken)
+
+
+def has_room(left: float, amount: int) -> bool:
+    """Whether so much fits. What has no known price (0) may cost anything: not where nothing is left."""
+    return amount <= left and left > 0
+
+
+def next_cost(amount: int) -> str:
+    """What the next request may cost, as the end of a sentence."""
+    return (
+        f"the next request may cost {credits(amount)}"
+        if amount
+        else "what the next request costs is not known"
+    )
 
 
 def goes_on(period: Period, now: float) -> str:

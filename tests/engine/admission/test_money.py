@@ -61,6 +61,14 @@ async def test_a_limit_below_one_price_lets_nothing_leave(tmp_path: Path) -> Non
         assert await Budget(ledger, limit=CENT, price=CENT).reserve(1, 1) == CENT
 
 
+async def test_what_has_no_known_price_does_not_leave_where_nothing_is_left(tmp_path: Path) -> None:
+    with a_ledger(tmp_path / "l") as ledger:
+        budget = Budget(ledger, limit=0, price=None)
+        assert budget.room == 0
+        with pytest.raises(errors.BudgetSpent, match="what the next request costs is not known"):
+            await budget.reserve(1, 1)
+
+
 async def test_one_probe_goes_first_until_a_bill_has_confirmed_the_price(tmp_path: Path) -> None:
     for price in (None, CENT):
         with a_ledger(tmp_path / f"{price}", 5) as ledger:
