@@ -137,6 +137,34 @@ async def test_more_money_is_taken_over_and_never_more_than_that(
         assert (result.exit_code, server.billed) == (4, 20)
 
 
+@pytest.mark.parametrize("key", ["max_cost", "max_cost_per.day", "max_cost_per.month"])
+@pytest.mark.parametrize("api", ["v1", "v2"])
+async def test_a_first_bound_on_money_holds_for_all_that_waits_for_its_turn(
+    harness: Harness, sandbox: MakeSandbox, key: str, api: str
+) -> None:
+    async with sandbox(service=2, price=0.01) as server:
+        job = harness.manifest(40, api=api, limits={"rpm": 60})
+        result, _ = await while_it_runs(harness, server, job, f"limits.{key}=0.155")
+        assert (result.exit_code, result.counts["done"], server.billed) == (4, 15, 15)
+        (cause,) = result.causes
+        assert f"{key} allows 0.155" in cause
+        harness.check(result)
+
+
+@pytest.mark.parametrize("before", ["none", 0.40])
+async def test_less_than_is_spent_already_lets_nothing_more_leave(
+    harness: Harness, sandbox: MakeSandbox, before: Any
+) -> None:
+    async with sandbox(service=2, price=0.01) as server:
+        limits = {"rpm": 60} | ({} if before == "none" else {"max_cost": before})
+        result, _ = await while_it_runs(
+            harness, server, harness.manifest(40, limits=limits), "limits.max_cost=0.02"
+        )
+        assert result.exit_code == 4
+        assert 9 <= server.billed <= 12  # a call a second, and `set` is noticed within one
+        assert result.counts["done"] == server.billed
+
+
 async def test_fewer_in_flight_are_taken_over(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5, sigma=0) as server:
         job = harness.manifest(60, limits={"rpm": 600, "in_flight": 20})

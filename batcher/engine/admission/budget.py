@@ -9,6 +9,7 @@ is in flight counts as spent, for there is no cancel.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from batcher import errors
 from batcher.api.signal import Signal
@@ -24,6 +25,13 @@ UNTOLD = 3
 """Results without a cost after which max_cost cannot be kept, where nobody says a price."""
 
 
+class Reserve(NamedTuple):
+    """What is set aside for a task of so many images, in micro-credits."""
+
+    amount: int
+    images: int
+
+
 class Budget:
     """What may still be spent in this run. `limit` and `price` (of an image) in micro-credits or None;
     `periods`: today and this month, by all jobs of the account."""
@@ -35,7 +43,7 @@ class Budget:
         self._limit = limit
         self._periods = periods
         self._price = price
-        self._reserved: dict[int, int] = {}
+        self._reserved: dict[int, Reserve] = {}
         self._known = max(price or 0, ledger.money.dearest)
         self._unconfirmed = 0
         self._changed = Signal()
@@ -43,14 +51,28 @@ class Budget:
         """Tasks that wait for room in the budget."""
 
     def configure(self, limit: int | None) -> None:
-        """Another limit holds from now on, in micro-credits (None: none); what is reserved stays so."""
+        """Another limit holds from now on, in micro-credits (None: none), for all that was not sent yet."""
         self._limit = limit
-        self._changed.notify()
+        self._reconsider()
 
     def configure_period(self, period: Period, limit: int | None) -> None:
         """The same of the account's budget of a day or a month."""
         if self._periods is not None:
             self._periods.configure(period, limit)
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        """What was set aside under another limit, and was not sent yet, stays so as far as the new one
+        reaches, the oldest first. Who lost it learns so from `is_current`."""
+        waiting, self._reserved = self._reserved, {}
+        if self._periods is not None:
+            for task in waiting:
+                self._periods.dropped(task)
+        for task, reserve in waiting.items():
+            if reserve.amount >= self._estimate(reserve.images) and self._fits(reserve.amount):
+                self._reserved[task] = reserve
+                if self._periods is not None:
+                    self._periods.kept(task, reserve.amount)
         self._changed.notify()
 
     async def reserve(self, task: int, images: int) -> int:
@@ -62,7 +84,7 @@ class Budget:
         while True:
             amount = self._estimate(images)
             self._check_told()
-            if self._fits(amount) and await self._set_aside(task, amount):
+            if self._fits(amount) and await self._set_aside(task, Reserve(amount, images)):
                 return amount
             if not self._outstanding:
                 raise self._refusal(amount)
@@ -72,23 +94,24 @@ class Budget:
             finally:
                 self.waiting -= 1
 
-    async def _set_aside(self, task: int, amount: int) -> bool:
+    async def _set_aside(self, task: int, reserve: Reserve) -> bool:
         """In memory first: while the account's file is asked, nobody else of this run takes the same room."""
-        self._reserved[task] = amount
+        self._reserved[task] = reserve
         if self._periods is None:
             return True
         try:
-            taken = await self._periods.reserve(task, amount)
+            taken = await self._periods.reserve(task, reserve.amount)
         except BaseException:
             self.released(task)
             raise
+        taken = taken and task in self._reserved  # another limit may hold since the file was asked
         if not taken:
             self.released(task)
         return taken
 
     def is_current(self, task: int) -> bool:
-        """Whether what was reserved is still of the day on which it would be spent."""
-        return self._periods is None or self._periods.is_current(task)
+        """Whether what was reserved still is: no lower limit was set since, and its day is not over."""
+        return task in self._reserved and (self._periods is None or self._periods.is_current(task))
 
     def recorded(self, task: int) -> None:
         """The ledger has the reservation now."""
@@ -184,7 +207,9 @@ class Budget:
         money = self._ledger.money_of_run()
         dearest = max(self._price or 0, money.dearest)
         unsure = (money.unpriced_images + money.doubtful_images + money.lost_images) * dearest
-        return money.spent + money.reserved + unsure + sum(self._reserved.values())
+        return (
+            money.spent + money.reserved + unsure + sum(reserve.amount for reserve in self._reserved.values())
+        )
 
     def _fits(self, amount: int) -> bool:
         left, others = self._left(), len(self._reserved) + self._ledger.money.open

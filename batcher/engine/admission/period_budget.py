@@ -120,6 +120,11 @@ class PeriodBudget:
         taken = self._taken.get(task)
         return taken is None or not self.is_bounded or taken[0] == day_of(self._now())
 
+    def kept(self, task: int, amount: int) -> None:
+        """What was set aside under another budget is so under this one, from today's; the next exchange tells
+        it."""
+        self._taken[task] = (day_of(self._now()), amount)
+
     def dropped(self, task: int) -> None:
         """The ledger has it now, or it was not submitted after all."""
         self._taken.pop(task, None)

@@ -124,15 +124,19 @@ class Submitting:
             body = await self._body(entry)
             if isinstance(body, TaskEntry):
                 return body
-            reserved = await self._budget.reserve(entry.id, entry.task.images)
-            await self._in_flight.acquire(entry.id)
-            await self._cold.enter(entry.id)
-            sent_at = await self._acquire(kind)
-            while not self._budget.is_current(entry.id):
-                # Midnight passed while it waited for its turn: the new day's budget decides.
-                self._budget.released(entry.id)
+            while True:
                 reserved = await self._budget.reserve(entry.id, entry.task.images)
+                await self._in_flight.acquire(entry.id)
+                await self._cold.enter(entry.id)
                 sent_at = await self._acquire(kind)
+                if self._budget.is_current(entry.id):
+                    break
+                # Midnight passed or a lower limit was set while it waited for its turn: the budget decides
+                # again, and nobody waits for a slot that is held meanwhile.
+                self._budget.released(entry.id)
+                self._cold.leave(entry.id)
+                self._in_flight.leave(entry.id)
+                self._in_flight.expect(entry.id)
         if waiting.cancelled_caught or self._stopping.requested:
             self._budget.released(entry.id)
             return entry

@@ -140,6 +140,29 @@ async def test_who_is_released_makes_room_and_releasing_twice_is_once(tmp_path: 
             await budget.reserve(1, 1)
 
 
+@pytest.mark.parametrize("price", [CENT, None])
+async def test_a_limit_that_is_set_counts_what_was_set_aside_before_the_oldest_first(
+    tmp_path: Path, price: int | None
+) -> None:
+    with a_ledger(tmp_path / "l", 5) as ledger:
+        budget = Budget(ledger, limit=None, price=price)
+        reserved = [await budget.reserve(entry.id, 1) for entry in ledger.next_planned(0, 5)]
+        finish(ledger, submit(ledger, budget, first(ledger), reserved[0]), a_result(0.01))
+        budget.configure(3 * CENT)
+        # One is spent; nothing was set aside for those whose price was not known.
+        kept = [task for task in (2, 3, 4, 5) if budget.is_current(task)]
+        assert kept == ([2, 3] if price else [])
+        for task in {2, 3} - {*kept}:
+            assert await budget.reserve(task, 1) == CENT
+        with pytest.raises(TimeoutError), anyio.fail_after(5):
+            await budget.reserve(4, 1)
+        budget.configure(2 * CENT)
+        assert [task for task in (2, 3, 4, 5) if budget.is_current(task)] == [2]
+        budget.configure(CENT)
+        with pytest.raises(errors.BudgetSpent, match=r"0\.01 are spent"):
+            await budget.reserve(4, 1)
+
+
 @pytest.mark.parametrize("outcome", ["gateway", "doubtful", "lost"])
 async def test_what_is_perhaps_paid_counts_as_spent_and_is_never_freed(tmp_path: Path, outcome: str) -> None:
     with a_ledger(tmp_path / "l", 3, images=2) as ledger:
