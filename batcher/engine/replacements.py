@@ -8,7 +8,7 @@ the manifest's (`job/plan/redraw.py`). A replacement is planned in the transacti
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from batcher import errors
 from batcher.engine import uploads
@@ -40,16 +40,21 @@ class Redraws:
         self._model = catalog.find(manifest.model, manifest.folder)
         self._redraw: Redraw | None = None
         self._warned: set[str] = set()
+        self._impossible: set[tuple[str, int]] = set()
         self.possible = draws(manifest.params, self._model, seeded=manifest.seed is not None)
 
-    def __call__(self, first: Task, last: Task, redo: int) -> Task | None:
+    def __call__(self, first: Task, rejected: Sequence[Task], redo: int) -> Task | None:
         """As `ledger.replacements.Redraw` says."""
+        if (first.key, redo) in self._impossible:
+            return None  # its cell asks again at every look
         try:
             if not self.possible:
                 raise CannotRedraw(DRAWS_NOTHING)
             self._redraw = self._redraw or self._prepared()
-            return self._redraw.of(first, last, redo)
+            return self._redraw.of(first, rejected, redo)
         except (CannotRedraw, OSError, errors.BatcherError) as error:
+            if isinstance(error, CannotRedraw):
+                self._impossible.add((first.key, redo))
             if first.key not in self._warned:
                 self._warned.add(first.key)
                 self._warn(f"{first.name} was rejected and is not made anew: {error}")

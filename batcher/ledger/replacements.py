@@ -9,7 +9,7 @@ process, finds the same, and what is there already is not made twice.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from batcher.ledger.database import meta
@@ -39,15 +39,15 @@ FROM members m GROUP BY cell
 """
 """Of the cells that are asked for; a waiting task that is in no plan any more is as good as not there."""
 
-LAST = "WHERE (t.key = ? OR t.root = ?) AND t.redo = ? AND t.state = 'rejected'"
+REJECTED = "WHERE (t.key = ?1 OR t.root = ?1) AND t.state = 'rejected' ORDER BY t.redo"
 WITHDRAWN = "UPDATE tasks SET plan = 0 WHERE root = ? AND state = 'planned' AND redo > 0 AND redo <> ?"
 FOLLOWING = """
 UPDATE tasks SET plan = ?1 WHERE root IS NOT NULL AND state <> 'planned'
 AND root IN (SELECT key FROM tasks WHERE plan = ?1)
 """
-Redraw = Callable[[Task, Task, int], Task | None]
-"""The replacement of this number: of the cell's first task and its last rejected one; None: there can be
-none."""
+Redraw = Callable[[Task, Sequence[Task], int], Task | None]
+"""The replacement of this number: of the cell's first task and its rejected ones, in their order; None: there
+can be none."""
 
 Execute = Callable[[str, tuple[Any, ...]], object]
 
@@ -117,8 +117,8 @@ def _plan(
     connection: sqlite3.Connection, plan: int, cell: Cell, number: int, redraw: Redraw, execute: Execute
 ) -> list[int]:
     first = next(entries(connection.execute(f"{SELECT} WHERE t.key = ?", (cell.cell,))))
-    last = next(entries(connection.execute(SELECT + LAST, (cell.cell, cell.cell, cell.rejected))))
-    task = redraw(first.task, last.task, number)
+    rejected = [entry.task for entry in entries(connection.execute(SELECT + REJECTED, (cell.cell,)))]
+    task = redraw(first.task, rejected, number)
     if task is None:
         return []
     place = _place(connection)

@@ -23,6 +23,7 @@ from batcher.engine import load, plan_outlook
 from batcher.errors import ManifestError
 from batcher.ledger import group_commit
 from batcher.ledger.replacements import Cell, due
+from batcher.progress import Event, Message
 from batcher.results.export import ExportOptions, export
 from batcher.results.merge import merge
 from batcher.results.verify import check_output
@@ -272,6 +273,41 @@ async def test_pickers_draw_another_body(harness: Harness, sandbox: MakeSandbox)
             prompts.setdefault(job.body["prompt"].partition(" in ")[2], []).append(job.body["prompt"])
         assert len(server.jobs) >= 12
         assert all(one != other for bodies in prompts.values() for one, other in pairwise(bodies))
+
+
+@pytest.mark.parametrize(
+    ("choices", "bodies"), [("'red'", 1), ("'red', 'blue'", 2), ("'red', 'blue', 'green'", 3)]
+)
+async def test_no_body_of_a_cell_is_bought_twice(
+    harness: Harness, sandbox: MakeSandbox, choices: str, bodies: int
+) -> None:
+    """Each try is another body than every one before it; where the choices are used up, there is no other."""
+    params = PARAMS | {"prompt": f"{{{{ choice({choices}) }}}} in {{{{ place }}}}", "seed": 7}
+    heard: list[Event] = []
+    async with sandbox(service=5, sigma=0, pictures=True, faults=Faults([faults.BlackPicture()])) as server:
+        job = harness.manifest(2, **DRAWN | {"params": params, "redo": 3})
+        for _ in range(2):  # the next run finds them used up, too
+            heard.clear()
+            told = await harness.run(server, job, heard.append)
+            harness.check(told)
+            assert (told.exit_code, told.counts["rejected"], server.billed) == (0, 2 * bodies, 2 * bodies)
+            sentences = (event.text for event in heard if isinstance(event, Message))
+            assert sorted(text for text in sentences if "anew" in text) == [
+                f"place {n} was rejected and is not made anew: its choices are used up, and another try "
+                "would buy the same picture"
+                for n in range(2)
+            ]
+        prompts = [job.body["prompt"] for job in server.jobs.values()]
+        assert len(set(prompts)) == len(prompts)
+
+
+async def test_used_up_choices_matter_not_where_the_model_draws_its_seed(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    params = PARAMS | {"prompt": "{{ choice('red') }} in {{ place }}", "seed": -1}
+    async with sandbox(service=5, pictures=True, faults=blacks(1, 2)) as server:
+        told = await ran(harness, server, 1, params=params)
+        assert (told.counts["rejected"], told.counts["done"], server.billed) == (2, 1, 3)
 
 
 async def test_shares_make_theirs_and_come_together(harness: Harness, sandbox: MakeSandbox) -> None:

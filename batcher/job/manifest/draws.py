@@ -24,11 +24,13 @@ NOTHING_DRAWN = (
 def draws(params: Mapping[str, Any], model: Model | None, *, seeded: bool) -> bool:
     """Whether `params` of a job, with a top-level seed or not, give each task something of its own by chance:
     `{{ seed }}`, a picker, or the model's seed of -1."""
-    name = (model.seed if model is not None else None) or SEED
-    value = params.get(name)
-    if type(value) is int and value == RANDOM:
-        return True
-    return seeded and any(_draws(text) for _, text in texts(params, ()))
+    return model_draws(params, model) or (seeded and any(_draws(text) for _, text in texts(params, ())))
+
+
+def model_draws(params: Mapping[str, Any], model: Model | None) -> bool:
+    """Whether the model draws its seed itself, so that one body twice gives two pictures."""
+    value = params.get((model.seed if model is not None else None) or SEED)
+    return type(value) is int and value == RANDOM
 
 
 def _draws(text: str) -> bool:

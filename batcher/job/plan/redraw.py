@@ -6,11 +6,13 @@ whoever makes it makes the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 from batcher.job.catalog import Model, canvas, check
 from batcher.job.manifest import Manifest
+from batcher.job.manifest.draws import model_draws
 from batcher.job.plan.body import Body
 from batcher.job.plan.param_templates import BadValue
 from batcher.job.plan.plan_context import PlanContext
@@ -19,6 +21,7 @@ from batcher.task import Task
 
 MOST_DRAWS = 64
 """Few choices fall on the same again: so often it is drawn until the body is another one."""
+USED_UP = "its choices are used up, and another try would buy the same picture"
 
 
 class CannotRedraw(Exception):
@@ -38,14 +41,20 @@ class Redraw:
         self._model = model
         self._body = Body(manifest, model, plan_context)
         self._drawn = {param.name for param in self._body.seeded}
+        self._model_draws = model_draws(manifest.params, model)
 
-    def of(self, first: Task, last: Task, redo: int) -> Task:
-        """The replacement of this number for `last`, a rejected task of the cell that began with `first`. Its
-        body is another one than that had, unless only the model draws. Raises CannotRedraw."""
-        for draw in range(MOST_DRAWS):
+    def of(self, first: Task, rejected: Sequence[Task], redo: int) -> Task:
+        """The replacement of this number for the last of `rejected`, the rejected tasks of the cell that
+        began with `first`. Its body is another one than each of them had, unless the model draws. Raises
+        CannotRedraw."""
+        had = [task.params for task in rejected]
+        for draw in range(MOST_DRAWS if self._drawn else 1):
             params, media, columns = self._draw(first, redo, draw)
-            if not self._drawn or params != last.params:
+            if params not in had:
                 break
+        else:
+            if not self._model_draws:
+                raise CannotRedraw(USED_UP)
         findings = check(self._model, params, self._manifest.unchecked) if self._model is not None else ()
         for finding in findings:
             if not finding.warning:
@@ -56,7 +65,7 @@ class Redraw:
             columns=columns,
             media=media,
             redo=redo,
-            replaces=last.key,
+            replaces=rejected[-1].key,
             root=first.key,
         )
 
