@@ -140,13 +140,13 @@ class AccountMembership:
         month = month_of(day_of(self._context.now()))
         days = await asyncio.to_thread(_left_by, folder, month)
         if days is not None:
-            await self._attempt(lambda file: file.settle(job, beat, days))
+            await self._attempt(lambda file: file.settle(job, beat, days, since=month))
 
-    async def exchange(self, today: int, month: int, own: Own) -> None:
+    async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
         """As `SharedSpending.exchange`."""
 
         def both(file: AccountFile) -> bool:
-            file.exchange(self._job, today=today, month=month, at=_clock(), own=own)
+            file.exchange(self._job, today=today, month=month, at=_clock(), own=own, since=since)
             return True
 
         if not await self._attempt(both):
@@ -219,17 +219,33 @@ class AccountMembership:
             return None
 
     def leave(self, exit_code: int | None, causes: tuple[str, ...]) -> None:
-        """The run is over, for this reason; said once."""
+        """The run is over, for this reason; said once. What its ledger has is what stays counted: no longer
+        what it had only set aside."""
         if self._file is None or not self._entered:
             return
         self._entered = False
+        month = month_of(day_of(self._context.now()))
         try:
             self._beat(self._file)
             self._file.leave(
-                self._job, ended_at=self._context.now(), exit_code=exit_code, why="; ".join(causes)
+                self._job,
+                ended_at=self._context.now(),
+                exit_code=exit_code,
+                why="; ".join(causes),
+                days=self._days(month),
+                since=month,
             )
         except errors.AccountFileError as error:
             self._unshare(error)
+
+    def _days(self, since: int) -> Mapping[int, Amounts] | None:
+        """What the ledger has of each day from `since` on; None: it cannot be read."""
+        dearest = max(self._context.price or 0, self._ledger.money.dearest)
+        try:
+            days = self._ledger.count_days(since).days
+        except errors.BatcherError:
+            return None
+        return {day: spending.committed(money, dearest) for day, money in days.items()}
 
     def close(self) -> None:
         """Lets go of the file; a run that was cancelled is over without having said how."""

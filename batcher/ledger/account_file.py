@@ -161,23 +161,42 @@ class AccountFile:
                 (total, done, spent, rpm, at, now, job),
             )
 
-    def leave(self, job: str, *, ended_at: float, exit_code: int | None, why: str) -> None:
-        """The run of this job is over; `exit_code` None: it did not say how."""
+    def leave(
+        self,
+        job: str,
+        *,
+        ended_at: float,
+        exit_code: int | None,
+        why: str,
+        days: Mapping[int, Amounts] | None = None,
+        since: int = 0,
+    ) -> None:
+        """The run of this job is over; `exit_code` None: it did not say how. `days` are what its ledger has
+        of every day from `since` on (None: it cannot be read, and what was said last stays counted)."""
         with self._transaction() as connection:
+            if days is not None:
+                _replace(connection, job, days, since)
             connection.execute(
                 "UPDATE jobs SET pid = NULL, ended_at = ?, exit_code = ?, why = ?, seen_at = ? WHERE id = ?",
                 (ended_at, exit_code, why, ended_at, job),
             )
 
     def exchange(
-        self, job: str, *, today: int, month: int, at: float, own: Callable[[Others], Mapping[int, Amounts]]
+        self,
+        job: str,
+        *,
+        today: int,
+        month: int,
+        at: float,
+        own: Callable[[Others], Mapping[int, Amounts]],
+        since: int | None = None,
     ) -> Others:
         """What the other jobs have committed on the day `today`, and since the day `month` began; `own` hears
-        it and says, by day, what this job has: both in one transaction, so that no two runs take the same
-        room."""
+        it and says, by day, what this job has (on every day from `since` on, where that is given): both in
+        one transaction, so that no two runs take the same room."""
         with self._transaction() as connection:
             others = _others(connection, job, today, month, at)
-            connection.executemany(PUT, ((day, job, *amounts) for day, amounts in own(others).items()))
+            _replace(connection, job, own(others), since)
         return others
 
     def others(self, job: str, *, today: int, month: int, at: float) -> Others:
@@ -251,14 +270,15 @@ class AccountFile:
             ).fetchall()
         return [(str(job), Path(folder), float(beat)) for job, folder, beat in rows]
 
-    def settle(self, job: str, beat: float, days: Mapping[int, Amounts]) -> None:
-        """Such a run is over: what its ledger says of these days holds, unless it was heard of since."""
+    def settle(self, job: str, beat: float, days: Mapping[int, Amounts], *, since: int) -> None:
+        """Such a run is over: what its ledger says of every day from `since` on holds, unless it was heard
+        of meanwhile."""
         with self._transaction() as connection:
             updated = connection.execute(
                 "UPDATE jobs SET pid = NULL WHERE id = ? AND beat = ? AND pid IS NOT NULL", (job, beat)
             )
             if updated.rowcount:
-                connection.executemany(PUT, ((day, job, *amounts) for day, amounts in days.items()))
+                _replace(connection, job, days, since)
 
     # --- for people
 
@@ -323,6 +343,16 @@ def _limit(connection: sqlite3.Connection, job: str, at: float) -> tuple[float, 
         free = blocked = reset = NEVER
     beside, rpm, slowest = connection.execute(BESIDE, (at, ALIVE_SECONDS, job)).fetchone()
     return free, SharedState(beside, rpm, slowest or "", calls, refused, blocked, reset, bool(all_metered))
+
+
+def _replace(
+    connection: sqlite3.Connection, job: str, days: Mapping[int, Amounts], since: int | None
+) -> None:
+    """What a job says of its days. From `since` on it has nothing reserved on the days that it does not
+    name: what was set aside there was never sent."""
+    if since is not None:
+        connection.execute("UPDATE spending SET reserved = 0 WHERE job = ? AND day >= ?", (job, since))
+    connection.executemany(PUT, ((day, job, *amounts) for day, amounts in days.items()))
 
 
 def folders_of(path: Path) -> list[Path]:

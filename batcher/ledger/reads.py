@@ -60,9 +60,11 @@ class LedgerReads:
                 self.daily.recount()
 
     def count_days(self, since: int) -> DailyMoney:
-        """The money of each day from the day `since` on, which is kept right from now on."""
-        with database.disk_errors(self.path):
-            self.daily = DailyMoney(self.connection, since)
+        """The money of each day from the day `since` on, or from one before it; counted once and kept right
+        from then on, and again where a clock that was ahead was set back into an earlier month."""
+        if self.daily is None or self.daily.since > since:
+            with database.disk_errors(self.path):
+                self.daily = DailyMoney(self.connection, since)
         return self.daily
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.cli import ended
 from batcher.engine import Outlook, outlook
+from batcher.engine.admission.period_budget import Own, PeriodBudget, PeriodLimits
 from batcher.ledger import spending
-from batcher.ledger.account_file import AccountFile, Others
+from batcher.ledger.account_file import AccountFile, Amounts, Others
 from batcher.ledger.ledger import Ledger
 from batcher.results.report import Report
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.storage import user_state
+from tests.support.bookkeeping import a_ledger
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import START, MakeSandbox
 
@@ -47,6 +50,13 @@ def committed(server: Sandbox) -> int:
         (sums,) = connection.execute("SELECT total(spent + reserved + unsure) FROM spending").fetchone()
     connection.close()
     return int(sums)
+
+
+def in_file(server: Sandbox) -> dict[int, Amounts]:
+    """The same by day."""
+    with closing(sqlite3.connect(account_file(server))) as connection:
+        rows = connection.execute("SELECT day, spent, reserved, unsure FROM spending").fetchall()
+    return {day: Amounts(*amounts) for day, *amounts in rows}
 
 
 async def together(
@@ -165,6 +175,76 @@ async def test_what_a_killed_run_had_in_flight_stays_counted_until_its_ledger_te
         assert (report.exit_code, report.counts["done"]) == (4, 10 - paid)
         await killed.run(server, killed.manifest(6, limits=per))
         assert server.spent <= 0.1 + 1e-9
+
+
+async def test_a_cancelled_run_leaves_nothing_reserved_that_its_ledger_does_not_have(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    limits = {"rpm": 12, "in_flight": 40, "max_cost_per": {"day": 5}}
+    async with sandbox(service=5, sigma=0, price=0.01) as server:
+        with anyio.move_on_after(100):
+            await harness.run(server, harness.manifest(200, limits=limits))
+        (day,) = in_file(server)
+        ledger = spending.of_ledger(harness.output / ".batcher" / "ledger.sqlite", 0)
+        assert in_file(server) == {day: ledger[day]}
+        assert ledger[day].reserved <= 10_000
+
+
+def test_a_run_that_was_killed_before_its_first_post_of_a_day_has_nothing_reserved_there(
+    tmp_path: Path,
+) -> None:
+    with closing(AccountFile(tmp_path / "account.sqlite")) as file:
+        before, today = Amounts(40, 0, 0), Amounts(0, 50, 0)
+        file.enter("a", folder=tmp_path, name="a", manifest="", at=100.0, now=1.0)
+        file.exchange(
+            "a", today=20_000, month=19_990, at=100.0, own=lambda _: {19_999: before, 20_000: today}
+        )
+        assert file.others("b", today=20_000, month=19_990, at=200.0) == Others(50, 90, 0)
+        ((job, _, beat),) = file.silent(200.0)
+        file.settle(job, beat, {19_999: before}, since=19_990)
+        assert file.others("b", today=20_000, month=19_990, at=200.0) == Others(0, 40, 0)
+
+
+async def test_what_was_set_aside_before_midnight_and_not_sent_is_not_counted_on_that_day(
+    tmp_path: Path,
+) -> None:
+    at = START
+    with a_ledger(tmp_path / "ledger") as ledger, closing(AccountFile(tmp_path / "account.sqlite")) as file:
+
+        class Shared:
+            is_shared = True
+
+            async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
+                file.exchange("a", today=today, month=month, at=0.0, own=own, since=since)
+
+        budget = PeriodBudget(
+            ledger, Shared(), limits=PeriodLimits(), price=None, now=lambda: at, clock=lambda: at
+        )
+        today = spending.day_of(at)
+        month = spending.month_of(today)
+        assert await budget.reserve(1, 50)
+        assert file.others("b", today=today, month=month, at=0.0).month == 50
+        at += DAY
+        assert await budget.reserve(1, 50)
+        await budget.refresh()
+        assert file.others("b", today=today + 1, month=month, at=0.0) == Others(50, 50, 0)
+
+
+async def test_a_clock_that_was_a_month_ahead_and_is_set_back_hides_no_spending(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    ahead = 31 * DAY
+    now = harness.now
+    async with sandbox(service=5, sigma=0, price=0.01) as server:
+        per = {"max_cost_per": {"day": 0.1}, "rpm": 60, "metered": "submits"}
+        assert (await harness.run(server, harness.manifest(6, limits=per))).exit_code == 0
+        set_back_at = now() + 5
+        harness.now = lambda: now() + (ahead if now() < set_back_at else 0)
+        report = await harness.run(server, harness.manifest(40, limits=per))
+        assert report.exit_code == 4
+        today = spending.day_of(now())
+        ledger = spending.of_ledger(harness.output / ".batcher" / "ledger.sqlite", 0)
+        assert ledger[today].spent == 100_000
 
 
 async def test_a_plan_tells_what_is_left_of_the_day_and_of_the_month(

@@ -33,9 +33,10 @@ class SharedSpending(Protocol):
     def is_shared(self) -> bool:
         """Whether they can."""
 
-    async def exchange(self, today: int, month: int, own: Own) -> None:
+    async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
         """`own` hears what they have committed (None: they cannot be heard) and says what this job has, by
-        day; both at one moment, which no other run can share."""
+        day (every day from `since` on, where that is given); both at one moment, which no other run can
+        share."""
 
 
 class PeriodLimits(NamedTuple):
@@ -141,7 +142,8 @@ class PeriodBudget:
             days = {today, *self._days, *(day for day, _ in self._taken.values())}
             return {day: self._own(day) for day in sorted(days)}
 
-        await self._account.exchange(today, month_of(today), own)
+        month = month_of(today)
+        await self._account.exchange(today, month, own, month)
 
     def refusal(self, amount: int) -> errors.PeriodSpent:
         """Why there is no room for so much, and when there is again."""
@@ -188,14 +190,11 @@ class PeriodBudget:
 
     def _count(self) -> None:
         """The money of this job by day is counted once, and not while others wait for the account's file."""
-        if self._ledger.daily is None:
-            self._ledger.count_days(month_of(day_of(self._now())))
+        self._ledger.count_days(month_of(day_of(self._now())))
 
     @property
     def _days(self) -> Mapping[int, Money]:
-        self._count()
-        assert self._ledger.daily is not None
-        return self._ledger.daily.days
+        return self._ledger.count_days(month_of(day_of(self._now()))).days
 
     def _own_of(self, period: Period, today: int) -> Amounts:
         if period == "day":

@@ -117,6 +117,7 @@ class Submitting:
                 return await self._submit(entry)
             finally:
                 self._cold.leave(entry.id)
+                self._budget.released(entry.id)  # nothing, once the ledger has it
 
     async def _submit(self, entry: TaskEntry) -> TaskEntry:
         kind = CallKind.SYNC if self._api == "v1" else CallKind.SUBMIT
