@@ -210,8 +210,8 @@ def _spent(job: AccountJob) -> str:
 
 def _last_end(job: AccountJob) -> str:
     """When and how its last run ended."""
-    if job.state == "running":
-        return "it is running"
+    if job.running:
+        return "paused, its run waits" if job.state == "paused" else "it is running"
     at = datetime.fromtimestamp(job.ended_at or job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if job.exit_code is None:
         return f"about {at}, without a word (killed, or the machine was)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -76,7 +77,7 @@ class AccountMembership:
                 self._job,
                 folder=self._context.folder.path,
                 name=self._context.manifest.name,
-                manifest=str(self._context.manifest.path),
+                manifest=os.path.abspath(self._context.manifest.folder / self._context.manifest.path.name),
                 at=_clock(),
                 now=self._context.now(),
             )

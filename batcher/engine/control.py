@@ -19,6 +19,7 @@ from batcher.ledger.controls import limit_text, limit_value, still_held
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
 from batcher.progress import Message
+from batcher.storage import layout
 
 
 def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
@@ -85,7 +86,12 @@ class Control:
         if self.paused_since is None:
             return ""
         since = datetime.fromtimestamp(self.paused_since, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return f"paused since {since}; `batcher resume JOB` goes on"
+        return f"paused since {since}; {self.remedy} goes on"
+
+    @property
+    def remedy(self) -> str:
+        """The command that ends the pause."""
+        return f"`batcher resume {layout.typed(self._context.folder.path)}`"
 
     def look(self) -> None:
         """Takes over what was asked since the last look."""

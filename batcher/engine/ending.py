@@ -57,9 +57,14 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
         slowest=ledger.read(totals.slowest, ledger.run, SLOWEST),
         reused=ledger.read(reusable_results.images_of_others),
         gone=parts.delivery.gone,
-        remedies=tuple(cause.remedy for cause in causes.values() if cause.remedy),
+        remedies=(*(cause.remedy for cause in causes.values() if cause.remedy), *_resuming(parts, ledger)),
         spare=_spare(ledger),
     )
+
+
+def _resuming(parts: RunParts, ledger: Ledger) -> tuple[str, ...]:
+    """What lets the next run submit, where it would wait as this one did."""
+    return (parts.control.remedy,) if parts.control.paused and ledger.needed else ()
 
 
 def _spare(ledger: Ledger) -> int:

@@ -147,7 +147,7 @@ class RunMonitor:
         per_minute = 60 * (delivered - before) / (now - then) if now > then else 0.0
         ended = sum(ledger.counts[state] for state in FINAL)
         self._completions.observe(now, ended, max(PACE_SECONDS, 2 * self._polling.spread((0.9,))[0]))
-        low, high = (None, None) if self._down else self._eta(rate)
+        low, high = (None, None) if self._down or self._is_held else self._eta(rate)
         return Snapshot(
             job=self._job.name,
             model=self._job.model,
@@ -177,6 +177,11 @@ class RunMonitor:
             warned=self._count_warned(now),
             beside=self._pacing.beside,
         )
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether somebody has to let it go on: nobody knows when that will be."""
+        return self._control.paused and self._scheduler.to_come > 0
 
     def _count_warned(self, now: float) -> int:
         """Counted anew where other pictures are done than at the last count, and that was a while ago."""

@@ -95,7 +95,7 @@ def left(snapshot: Snapshot) -> str:
     """The time that remains, with its spread."""
     low, high = snapshot.eta_low, snapshot.eta_high
     if low is None or high is None or not math.isfinite(high):
-        return "not known yet"
+        return "not known while it is paused" if snapshot.paused else "not known yet"
     unit, name = (1.0, "s") if high < 90 else (60.0, "min") if high < 90 * 60 else (3600.0, "h")
     digits = 1 if name == "h" else 0
     first, last = f"{low / unit:,.{digits}f}", f"{high / unit:,.{digits}f}"

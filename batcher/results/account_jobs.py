@@ -27,7 +27,8 @@ from batcher.task import State
 @dataclass(frozen=True, slots=True)
 class AccountJob:
     """One job. Credits; `account` is the name of its account; `state` is that of `status`, or `gone`;
-    `exit_code` and `causes` tell how its last run ended, at `ended_at` (Unix s); None: it did not say."""
+    `running`: a run of it goes on, be it paused; `exit_code` and `causes` tell how its last run ended, at
+    `ended_at` (Unix s); None: it did not say."""
 
     account: str
     id: str
@@ -35,6 +36,7 @@ class AccountJob:
     output: Path
     manifest: str
     state: str
+    running: bool
     total: int
     done: int
     exit_code: int | None
@@ -58,6 +60,7 @@ class AccountJob:
             "output": str(self.output),
             "manifest": self.manifest,
             "state": self.state,
+            "running": self.running,
             "gone": self.gone,
             "total": self.total,
             "done": self.done,
@@ -126,6 +129,7 @@ def _job(account: str, row: JobRow) -> AccountJob:
         output=row.folder,
         manifest=row.manifest,
         state="gone",
+        running=False,
         total=row.total,
         done=row.done,
         exit_code=row.exit_code,
@@ -158,6 +162,7 @@ def _from_ledger(job: AccountJob) -> AccountJob:
             job,
             job=database.meta(connection, "job") or job.job,
             state=state,
+            running=running,
             total=sum(counts.values()),
             done=counts[State.DONE],
             exit_code=last.exit_code if told else None,

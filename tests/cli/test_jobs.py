@@ -30,12 +30,12 @@ class Jobs:
 
     def __init__(self, folder: Path, now: Callable[[], float], capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
-        self._now = now
+        self.now = now
         self._capsys = capsys
 
     async def ran(self, server: Sandbox, name: str, tasks: int, **limits: Any) -> Harness:
         """A job of this name that has run."""
-        job = Harness(self.folder / name, self._now)
+        job = Harness(self.folder / name, self.now)
         job.folder.mkdir()
         await job.run(server, job.manifest(tasks, name=name, limits=limits), pay_again=True)
         return job
@@ -106,6 +106,42 @@ async def test_what_is_gone_from_disk_is_marked_and_what_is_forgotten_still_coun
         assert [one["gone"] for one in jobs.told(*url)["jobs"]] == [False, True]
         assert "2 jobs are called streets" in jobs.said(*url, "--forget", "streets", code=2)
         assert "no job here is called cats" in jobs.said(*url, "--forget", "cats", code=2)
+
+
+async def test_a_run_that_is_paused_lives_and_is_said_to(jobs: Jobs, sandbox: MakeSandbox) -> None:
+    async with sandbox(service=5) as server:
+        url = ("--base-url", server.url)
+        job = await jobs.ran(server, "streets", 1)
+        assert ended(["pause", str(job.output)]) == 0
+        async with anyio.create_task_group() as beside:
+            bounded = job.manifest(3, name="streets", limits={"max_duration": "60s"})
+            beside.start_soon(job.run, server, bounded)
+            await anyio.sleep(30)
+            (waits,) = jobs.told(*url)["jobs"]
+            assert (waits["state"], waits["running"], waits["exit_code"]) == ("paused", True, None)
+            said = jobs.said(*url)
+            assert "streets  paused, 1 of 3 tasks done" in said
+            assert "last end  paused, its run waits" in said
+        (over,) = jobs.told(*url)["jobs"]
+        assert (over["state"], over["running"], over["exit_code"]) == ("paused", False, 10)
+        assert "exit code 10" in jobs.said(*url)
+
+
+async def test_a_job_is_forgotten_by_its_manifest_from_wherever_it_was_run(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5) as server:
+        url = ("--base-url", server.url)
+        for name, typed in (("streets", "job.yaml"), ("cats", str(jobs.folder / "cats" / "job.yaml"))):
+            job = Harness(jobs.folder / name, jobs.now)
+            job.folder.mkdir()
+            monkeypatch.chdir(job.folder)
+            manifest = job.manifest(1, name=name)
+            manifest = manifest.model_copy(update={"path": Path("job.yaml")})
+            await job.run(server, manifest, pay_again=True)
+            (listed,) = jobs.told(*url)["jobs"]
+            assert listed["manifest"] == str(job.folder / "job.yaml")
+            assert jobs.told(*url, "--forget", typed)["jobs"] == []
 
 
 async def test_a_forgotten_job_is_listed_no_more_until_it_runs_again(

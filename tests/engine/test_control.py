@@ -13,7 +13,7 @@ import yaml
 from batcher.cli import ended
 from batcher.job.manifest import Limits
 from batcher.ledger.controls import SetLimit, still_held
-from batcher.progress import Event, Message, Snapshot
+from batcher.progress import Event, Finished, Message, Snapshot, closing_text, summary
 from batcher.results import report
 from batcher.sandbox import Sandbox
 from tests.support.harness import Harness
@@ -61,6 +61,9 @@ async def test_a_pause_lets_nothing_leave_and_everything_come_home(
                 assert stands.counts["submitted"] == stands.counts["ready"] == 0
                 (last,) = [event for event in heard if isinstance(event, Snapshot)][-1:]
                 assert (last.paused, last.waiting[:13]) == (True, "paused since ")
+                assert last.waiting.endswith(f"; `batcher resume {harness.output}` goes on")
+                assert (last.eta_low, last.eta_high) == (None, None)
+                assert summary.left(last) == "not known while it is paused"
             assert await said("resume", str(harness.output)) == 0
 
         server_submits = 0
@@ -84,6 +87,11 @@ async def test_a_pause_survives_the_process_and_a_stop_ends_the_wait(
         bounded = harness.manifest(6, limits={"max_duration": "60s"})
         waited = await harness.run(server, bounded, heard.append)
         assert (waited.exit_code, waited.state, waited.counts["planned"]) == (10, "paused", 4)
+        (finished,) = [event for event in heard if isinstance(event, Finished)]
+        told = [line.text for line in closing_text.closing(finished, command="batcher run g.yaml")]
+        assert f"4 tasks are left: `batcher resume {harness.output}`; then the same command goes on" in (
+            "\n".join(told)
+        )
         assert texts(heard)[0].startswith("paused since ")
         assert await said("resume", str(harness.output)) == 0
         assert (await harness.run(server, job)).exit_code == 0
