@@ -113,6 +113,7 @@ async def test_a_run_that_is_paused_lives_and_is_said_to(jobs: Jobs, sandbox: Ma
         url = ("--base-url", server.url)
         job = await jobs.ran(server, "streets", 1)
         assert ended(["pause", str(job.output)]) == 0
+        jobs.said(*url)  # with what `pause` said
         async with anyio.create_task_group() as beside:
             bounded = job.manifest(3, name="streets", limits={"max_duration": "60s"})
             beside.start_soon(job.run, server, bounded)
