@@ -18,7 +18,7 @@ import anyio
 from batcher.api.pacing.call_queue import SUBMITS, UNTHROTTLED, CallKind, CallQueue, Waiter
 from batcher.api.pacing.events import LearnedRate, Metered, PacingEvent
 from batcher.api.pacing.gate_sharing import GateSharing
-from batcher.api.pacing.pause import Pause
+from batcher.api.pacing.pause import SAME_STAMP, Pause
 from batcher.api.pacing.rate import MINUTE, Rate
 from batcher.api.pacing.shared_slots import SharedSlots, SharedState, Slot
 from batcher.api.pacing.token_spacing import CATCH_UP, TokenSpacing
@@ -84,6 +84,7 @@ class Pacing(GateSharing):
         self._gap = 0.0
         self._shared = shared
         self._seen: SharedState | None = None
+        self._told_end = -math.inf
         self._own_rpm, self._others_rpm = rpm, math.inf
 
     # The story of a call: its turn, and what came of it.
@@ -177,12 +178,14 @@ class Pacing(GateSharing):
         """A reset later than the user waits for, or nothing let through for that long."""
         self._refused_since = at if self._refused_since is None else self._refused_since
         if left > self._patience:
-            text = f"the API's limit is used up until {_utc(self._now() + left)}: run again then"
+            self._tell_used_up(left)
         elif at - self._refused_since > self._patience:
             minutes = (at - self._refused_since) / MINUTE
             text = f"the API's limit let nothing pass for {minutes:.0f} minutes: run again later"
-        else:
-            return
+            self._tell(PacingEvent("exhausted", text, seconds=left))
+
+    def _tell_used_up(self, left: float) -> None:
+        text = f"the API's limit is used up until {_utc(self._now() + left)}: run again then"
         self._tell(PacingEvent("exhausted", text, seconds=left))
 
     def hold_submits_while(self, guard: Callable[[], bool]) -> None:
@@ -262,6 +265,15 @@ class Pacing(GateSharing):
                 await self._spacing.token(self._rate, loop.time(), self._last_sent)
             return None
         self._hear(slot.state, own=1)
+        if self._pause.left(loop.time()):
+            # Waiting is for `_until_open`, which sees what changes meanwhile and who would not survive it.
+            self._give_back(slot)
+            return None
+        if slot.state.blocked > loop.time() + SAME_STAMP:
+            # A pause that goes on after our patience with it: one call at our own pace finds out.
+            self._give_back(slot)
+            await self._spacing.token(self._rate, loop.time(), self._last_sent)
+            return None
         if slot.at > loop.time():
             await asyncio.sleep(slot.at - loop.time())
             self.listen()

@@ -21,11 +21,16 @@ class GateSharing(GateReads):
     _seen: SharedState | None
     _others_rpm: float
     _tell: Callable[[PacingEvent], None]
+    _patience: float
+    _told_end: float
 
     def _configure(self) -> None:
         raise NotImplementedError
 
     def _all_are_metered(self) -> None:
+        raise NotImplementedError
+
+    def _tell_used_up(self, left: float) -> None:
         raise NotImplementedError
 
     def listen(self) -> None:
@@ -48,6 +53,16 @@ class GateSharing(GateReads):
         if state.blocked > at and self._pause.hear(state.reset, state.blocked, at):
             for queue in (self._free, self._paced):
                 queue.changed.notify()
+        self._tell_far_end(max(state.blocked, state.reset), at)
+
+    def _tell_far_end(self, end: float, at: float) -> None:
+        """Others are refused for longer than the user of this run waits, and a call of this one waits for it:
+        said once of each end."""
+        if end - at <= self._patience or end <= self._told_end + 1:
+            return
+        if any(self._is_metered(kind) for kind in self.waiting):
+            self._told_end = end
+            self._tell_used_up(end - at)
 
     def _tell_lower(self, rpm: float, job: str) -> None:
         own = math.inf if self._own_rpm is None else self._own_rpm

@@ -33,7 +33,7 @@ class Pause:
         self.until = self.resumed_at = -math.inf
         self.resets = 0
         self._coming: float | None = None
-        self._known = -math.inf
+        self._known = self._heard = self._patient_until = -math.inf
         self._disagreed = 0
         self._said_now = 0
         self._unstamped = 0
@@ -96,13 +96,18 @@ class Pause:
 
     def hear(self, reset: float, until: float, at: float) -> bool:
         """Another run of the account paused until then, for this reset (below 0: it has no stamp); whether
-        that is news."""
+        that is news. Our patience with theirs begins when one is heard of, and not anew while they go on."""
         if reset > max(0.0, self._known + SAME_STAMP):
             self.resets += 1
             self._coming = self._known = reset
+        if until <= max(at, self._heard) + SAME_STAMP:
+            return False
+        if self._heard <= at:
+            self._patient_until = at + self._patience
+        self._heard, until = until, min(until, self._patient_until)
         if until <= max(at, self.until) + SAME_STAMP:
             return False
-        self.until = min(until, at + self._patience)
+        self.until = until
         return True
 
     def _is_new(self, reset: float, sent_at: float | None) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,10 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batcher.api.pacing import next_slot
+from batcher.api.pacing import CallKind, Pacing, PacingEvent, next_slot
 from batcher.ledger.account_file import AccountFile
-from tests.support.pacing import FixedWindows, Server, TokenBucket, busiest_minute
-from tests.support.shared_limit import SharedJob, run_together
+from tests.support.pacing import (
+    START,
+    WALL,
+    FixedWindows,
+    Server,
+    TokenBucket,
+    busiest_minute,
+    simulate,
+    wall,
+    with_gate,
+)
+from tests.support.shared_limit import FileSlots, SharedJob, run_together
 
 LIMITS = {
     "windows": lambda: FixedWindows([(0, 60)], phase=17),
@@ -123,3 +136,102 @@ async def test_a_slot_that_nobody_used_is_the_next_ones(tmp_path: Path) -> None:
     assert file.take("two", at=at, pace=1, late=0, spaced=False).at == second.at == first.until
     assert file.state("two", at).calls == 2
     file.close()
+
+
+HALF_AN_HOUR = 1800.0
+"""The stamp of the 429 that another run gets."""
+
+
+@dataclass
+class Refused:
+    """Two runs of one account. At second 0 the first one is refused for half an hour; the other one, `gate`,
+    had no call until then, and hears of it when it asks for a slot."""
+
+    folder: Path
+    patience: float = 3600.0
+    told: list[PacingEvent] = field(default_factory=list)
+    gate: Pacing = field(init=False)
+
+    def run(self, story: Callable[[], Awaitable[None]]) -> None:
+        async def both() -> None:
+            path = self.folder / "accounts" / "0123456789abcdef.sqlite"
+            first, second = FileSlots(path, "first", 60.0), FileSlots(path, "second", 60.0)
+            refused = Pacing(rpm=60, metered="all", now=wall, shared=first)
+            self.gate = Pacing(
+                rpm=60, metered="all", now=wall, patience=self.patience, tell=self.told.append, shared=second
+            )
+            self.gate.listen()
+            refused.throttled(CallKind.SUBMIT, WALL + START + HALF_AN_HOUR, wall(), START)
+            looking = asyncio.ensure_future(self._look(first, second))
+            await with_gate(self.gate, story)
+            looking.cancel()
+            first.leave()
+            second.leave()
+
+        simulate(both())
+
+    async def _look(self, *slots: FileSlots) -> None:
+        while True:
+            for one in slots:
+                one.beat()
+            await asyncio.sleep(1.0)
+            self.gate.listen()
+
+    async def call(self, kind: CallKind, deadline: float = math.inf) -> float:
+        """The second at which it may go."""
+        return await self.gate.acquire(kind, START + deadline) - START
+
+
+def test_a_result_that_would_not_survive_another_runs_pause_goes_out_within_it(tmp_path: Path) -> None:
+    runs = Refused(tmp_path)
+
+    async def story() -> None:
+        status = asyncio.ensure_future(runs.call(CallKind.STATUS, 600))
+        await asyncio.sleep(5)
+        assert await runs.call(CallKind.RESULT, 300) == pytest.approx(5, abs=0.1)
+        assert not status.done()
+        assert await status == pytest.approx(HALF_AN_HOUR, abs=1.1)
+
+    runs.run(story)
+
+
+def test_another_runs_pause_is_waited_for_no_longer_than_the_user_does(tmp_path: Path) -> None:
+    runs = Refused(tmp_path, patience=60)
+
+    async def story() -> None:
+        call = asyncio.ensure_future(runs.call(CallKind.SUBMIT))
+        await asyncio.sleep(1)
+        (event,) = [event for event in runs.told if event.what == "exhausted"]
+        assert event.text == "the API's limit is used up until 2026-01-05 12:46 UTC: run again then"
+        assert await call == pytest.approx(60, abs=1.1)
+        assert await runs.call(CallKind.SUBMIT) == pytest.approx(61, abs=1.1)
+        assert len([event for event in runs.told if event.what == "exhausted"]) == 1
+
+    runs.run(story)
+
+
+def test_a_run_that_has_no_call_is_not_stopped_by_another_ones_pause(tmp_path: Path) -> None:
+    runs = Refused(tmp_path, patience=60)
+
+    async def story() -> None:
+        await asyncio.sleep(HALF_AN_HOUR)
+        assert not [event for event in runs.told if event.what == "exhausted"]
+
+    runs.run(story)
+
+
+def test_a_stop_ends_the_wait_for_another_runs_pause_and_leaves_no_slot_taken(tmp_path: Path) -> None:
+    runs = Refused(tmp_path)
+
+    async def story() -> None:
+        call = asyncio.ensure_future(runs.call(CallKind.SUBMIT))
+        await asyncio.sleep(5)
+        assert runs.gate.pause_left == pytest.approx(HALF_AN_HOUR - 5, abs=0.2)
+        call.cancel()
+        await asyncio.wait([call])
+        # What is in flight is asked for meanwhile where it cannot wait.
+        assert await runs.call(CallKind.RESULT, 100) == pytest.approx(5, abs=0.1)
+        state = FileSlots(runs.folder / "accounts" / "0123456789abcdef.sqlite", "third", None).state()
+        assert state.calls == 0
+
+    runs.run(story)
