@@ -84,6 +84,30 @@ def test_what_cannot_be_is_a_sentence(program: Program, arguments: tuple[str, ..
     assert not (program.folder / "job.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("data.yaml", "a: [1\nb", "bad/data.yaml cannot be read as a dataset: it is no YAML (bad/data.yaml:"),
+        ("data.yaml", "a: 1", "it has none of `train`, `val`, `test`"),
+        ("labels.json", "{", "bad/labels.json cannot be read as a dataset: it is no JSON ("),
+        ("labels.json", "{}", "it has no `images`"),
+        ("labels.csv", "a,b", "bad/labels.csv cannot be read as a dataset: it is no picture"),
+        ("data.yaml", "train: images\nnames: []", "bad/data.yaml: `names` is empty"),
+        ("data.yaml", "train: images\nnames: [", "bad/data.yaml"),
+        ("labels.json", '{"images": [', "bad/labels.json"),
+    ],
+)
+def test_a_file_of_labels_that_cannot_be_read_is_named_as_it_was_typed(
+    program: Program, name: str, text: str, sentence: str
+) -> None:
+    (program.folder / "bad").mkdir()
+    (program.folder / "bad" / name).write_text(text)
+    done = program("init", "seg-beyond", f"bad/{name}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert str(program.folder) not in done.stderr
+
+
 def test_paths_start_from_the_manifest(program: Program) -> None:
     (program.folder / "my jobs").mkdir()
     written = program("init", "seg-beyond", "photos", "-o", "my jobs/one.yaml")

@@ -58,7 +58,9 @@ def of_yolo(names: Any, number: Any = None) -> tuple[Category, ...]:
         names = [f"class_{one}" for one in range(number)]
     if isinstance(names, list | tuple):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
+    if isinstance(names, dict) and not names:
+        raise LabelError("`names` is empty: it is to name the classes")
+    if not isinstance(names, dict):
         raise LabelError("`names` is neither a list of classes nor a mapping of their numbers to names")
     categories = []
     for key, name in names.items():

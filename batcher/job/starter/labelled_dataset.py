@@ -6,11 +6,13 @@ Rule: it is taken where its rows can be read; a folder whose labels cannot be is
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from batcher.errors import BatcherError, Problem
 from batcher.job.diagnostics import Diagnostics
@@ -22,7 +24,9 @@ from batcher.job.sources.coco_rows import SUFFIXES as COCO_SUFFIXES
 from batcher.job.sources.coco_rows import coco_files
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.ultralytics_rows import PEEKED, data_file_of, is_data_file
+from batcher.job.sources.ultralytics_rows import SUFFIXES as DATA_SUFFIXES
 from batcher.job.sources.voc_rows import PICTURES, is_voc_folder
+from batcher.job.yaml_document import read_text, read_yaml
 
 IMAGES = "images"
 MOST = 5_000
@@ -50,10 +54,44 @@ def labelled_dataset(path: str) -> LabelledDataset | None:
     return None
 
 
-def why_not(path: str) -> str:
-    """What is wrong with the file of a dataset, in words."""
+def why_not(path: str, typed: str) -> str:
+    """What is wrong with the file of a dataset, in words; `typed` is its path as a person wrote it."""
     _, problem = _rows(path)
-    return problem or f"{path} describes no picture that is there"
+    if not problem:
+        return f"{typed} describes no picture that is there"
+    name = os.path.basename(path)
+    told = problem.replace(path, typed)
+    # The source tells its file from its own folder.
+    return f"{typed}{told.removeprefix(name)}" if told.startswith(f"{name}:") else told
+
+
+def why_no_dataset(path: str, typed: str) -> str:
+    """Why a file that is there and no picture describes no dataset, in words."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in COCO_SUFFIXES:
+        why = _no_json(path) or "it has no `images`, as a COCO file has"
+    elif suffix in DATA_SUFFIXES:
+        why = _no_yaml(path, typed) or "it has none of `train`, `val`, `test`, as a data.yaml has"
+    else:
+        why = "it is no picture, and describes no dataset (a COCO file, a data.yaml, Parquet)"
+    return f"{typed} cannot be read as a dataset: {why}"
+
+
+def _no_json(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            json.load(file)
+    except (ValueError, RecursionError) as error:
+        return f"it is no JSON ({error})"
+    return ""
+
+
+def _no_yaml(path: str, typed: str) -> str:
+    try:
+        read_yaml(read_text(Path(path)), typed, numbers_as_keys=True)
+    except BatcherError as error:
+        return f"it is no YAML ({error.lines[0].replace(path, typed)})"
+    return ""
 
 
 def describes_dataset(path: str) -> bool:

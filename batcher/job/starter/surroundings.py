@@ -20,7 +20,7 @@ from batcher.job.sources.folders import is_output
 from batcher.job.sources.globs import ListedFile, files_below, fixed, is_glob, matches
 from batcher.job.sources.imagefolder_rows import METADATA
 from batcher.job.sources.picture_files import PictureFiles
-from batcher.job.starter.labelled_dataset import describes_dataset, labelled_dataset, why_not
+from batcher.job.starter.labelled_dataset import describes_dataset, labelled_dataset, why_no_dataset, why_not
 from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import dataset_cells, parquet_cells
 
@@ -78,7 +78,7 @@ def _found(path: str, photos: str) -> Surroundings:
     if (described := labelled_dataset(path)) is not None:
         return Surroundings(described.path, described.number, is_dataset=True, name=described.name)
     if describes_dataset(path):
-        raise UsageError(why_not(path))
+        raise UsageError(why_not(path, photos))
     if os.path.isdir(path):
         if dataset_cells.is_saved_dataset(path) or _is_described(path):
             return Surroundings(path, is_dataset=True)
@@ -92,6 +92,8 @@ def _found(path: str, photos: str) -> Surroundings:
         if pictures:
             return _with_companions(path, fixed(path), pictures)
         raise UsageError(f"no picture is named as {photos} says")
+    if os.path.isfile(path):
+        raise UsageError(why_no_dataset(path, photos))
     raise UsageError(f"there is no folder of pictures {photos}")
 
 
