@@ -33,5 +33,5 @@ def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox:
         return 0
     from batcher.cli.text_tables import status_table
 
-    status_table(status)
+    status_table(status, report.shortage(where))
     return 0

@@ -131,8 +131,8 @@ def _limits(manifest: Manifest, in_flight: int) -> str:
     return ", ".join([rate, flight, *most])
 
 
-def status_table(report: Report) -> None:
-    """Where a job stands."""
+def status_table(report: Report, shortage: str = "") -> None:
+    """Where a job stands; `shortage` is what there is to say of groups that cannot be filled."""
     _title(report.job)
     _facts(
         {
@@ -141,6 +141,7 @@ def status_table(report: Report) -> None:
             **({"left out": _left_out(report.left_out)} if report.left_out else {}),
             **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
+            **({"accept": shortage} if shortage else {}),
             "images": f"{report.images:,}",
             "credits": ", ".join(
                 f"{summary.amount(value, report.unsure.get(kind, 0))} {kind}"

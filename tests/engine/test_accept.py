@@ -175,7 +175,7 @@ async def test_what_is_rejected_frees_its_place_also_when_a_person_does_it_later
 
 
 async def test_a_group_that_cannot_be_filled_is_told_with_what_would_help(
-    harness: Harness, sandbox: MakeSandbox
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = Faults([faults.Failed(calls=[1])])
     async with sandbox(service=5, sigma=0, faults=script) as server:
@@ -185,6 +185,9 @@ async def test_a_group_that_cannot_be_filled_is_told_with_what_would_help(
         assert "`accept` has no more candidates for 1 of 3 groups (label=" in why
         assert "2 of 3" in why
         assert "`batcher retry`" in why
+        capsys.readouterr()
+        assert await said("status", str(harness.output)) == 0
+        assert f"accept   {why}" in capsys.readouterr().out.replace("accept      ", "accept   ")
 
 
 async def test_plan_shows_the_groups_and_counts_what_is_about_to_be_done(

@@ -175,6 +175,14 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
     )
 
 
+def shortage(output: Path) -> str:
+    """Which groups of `accept` their candidates cannot fill, and what helps, as the run says it; empty: none.
+    It looks at every task: only for whoever asks once. Raises LedgerError, DiskError."""
+    path = layout.ledger_path(output)
+    with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
+        return acceptance.shortage_text(acceptance.standings(connection) or ())
+
+
 def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, running: bool) -> str:
     """running, paused, idle or finished. A job that is paused is so with and without a process, as long as
     there is something to do."""
