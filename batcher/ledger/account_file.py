@@ -21,12 +21,11 @@ from batcher import errors
 from batcher.api.pacing.shared_slots import SharedState, Slot, next_slot
 from batcher.ledger.account_schema import (
     APPLICATION_ID,
-    MIGRATIONS,
-    SCHEMA,
     VERSION,
     account_errors,
     identity,
     make,
+    update,
 )
 
 JOB_NOTE = "account_job"
@@ -94,9 +93,10 @@ class AccountFile:
     def _prepare(self) -> None:
         execute = self._connection.execute
         execute(f"PRAGMA busy_timeout={round(OPENING_SECONDS * 1000)}")
-        (version,) = execute("PRAGMA user_version").fetchone()
-        (application,) = execute("PRAGMA application_id").fetchone()
+        # The tables first: another process may make them with their mark right now.
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = execute("PRAGMA application_id").fetchone()
+        (version,) = execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise errors.AccountFileError(f"{self.path} was written by a newer batcher")
         if (tables or application) and application != APPLICATION_ID:
@@ -105,9 +105,8 @@ class AccountFile:
         # A commit that a power cut takes back is read again from the job's ledger, which syncs each.
         execute("PRAGMA synchronous=NORMAL")
         if version < VERSION:
-            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION};"
-            older = MIGRATIONS.get(version, "")
-            self._connection.executescript(f"BEGIN IMMEDIATE; {older} {SCHEMA} {marks} COMMIT")
+            with self._transaction() as connection:
+                update(connection)
         execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000)}")
 
     @property

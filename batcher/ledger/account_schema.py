@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from batcher import errors
@@ -54,7 +55,7 @@ CREATE TABLE IF NOT EXISTS shared_limit (
 INSERT OR IGNORE INTO shared_limit (id) VALUES (1);
 CREATE INDEX IF NOT EXISTS running ON jobs (beat) WHERE pid IS NOT NULL;
 """
-MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN rpm REAL;"}
+MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN rpm REAL;\n"}
 """What older files lack, by their version."""
 
 
@@ -79,6 +80,27 @@ class account_errors:  # noqa: N801  # used as a function, like contextlib.suppr
             raise errors.AccountFileError(
                 f"{error.filename or self._path}: {error.strerror or error}"
             ) from error
+
+
+def update(connection: sqlite3.Connection) -> None:
+    """Makes the schema, or brings an older one up to date, inside the transaction that is open."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version >= VERSION:
+        return  # another process has done it meanwhile
+    for statement in _statements(MIGRATIONS.get(version, "") + SCHEMA):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, for a script that is run as a whole ends the transaction first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def make(path: Path) -> None:

@@ -60,10 +60,12 @@ def limits(connection: sqlite3.Connection) -> dict[str, SetLimit]:
     return {key: SetLimit(*pair) for key, pair in noted.items() if key in SETTABLE}
 
 
-def set_limits(connection: sqlite3.Connection, changed: Mapping[str, SetLimit]) -> None:
-    """These hold from now on, beside those that do already."""
+def set_limits(connection: sqlite3.Connection, changed: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
+    """These hold from now on, beside those that were set before, which are returned."""
     with transaction(connection):
-        set_meta(connection, LIMITS, limits_text(limits(connection) | dict(changed)))
+        before = limits(connection)
+        set_meta(connection, LIMITS, limits_text(before | dict(changed)))
+    return before
 
 
 def limits_text(held: Mapping[str, SetLimit]) -> str:

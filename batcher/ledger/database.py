@@ -152,9 +152,14 @@ def _check(connection: sqlite3.Connection, path: Path, *, quick: bool) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number in range(version, schema_version()):
+    def version() -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    while version() < schema_version():
         with transaction(connection):
+            # Read again, now that nobody else writes: another process may have done it meanwhile.
+            if (number := version()) >= schema_version():
+                return
             MIGRATIONS[number - 1](connection)
             connection.execute("DELETE FROM transitions")
             connection.executemany("INSERT INTO transitions VALUES (?, ?)", _moves())

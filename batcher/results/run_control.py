@@ -58,14 +58,17 @@ def set_limits(output: Path, texts: Sequence[str]) -> dict[str, LimitChange]:
         after, problems = manifest.examine(resolved, texts)
         if before is None or after is None or problems:
             raise errors.ManifestError(problems)
-        held = still_held(before.limits, controls.limits(connection))
-        changes = {}
-        for name in dict.fromkeys(key.partition(".")[2] for key in keys):
-            says, value = limit_value(before.limits, name), limit_value(after.limits, name)
-            changes[name] = LimitChange(held[name].value if name in held else says, value)
-            held[name] = SetLimit(value, says)
-        controls.set_limits(connection, held)
-    return changes
+        names = dict.fromkeys(key.partition(".")[2] for key in keys)
+        changed = {
+            name: SetLimit(limit_value(after.limits, name), limit_value(before.limits, name))
+            for name in names
+        }
+        # None but these: another may set others at the same time.
+        held = still_held(before.limits, controls.set_limits(connection, changed))
+    return {
+        name: LimitChange(held[name].value if name in held else one.manifest, one.value)
+        for name, one in changed.items()
+    }
 
 
 class Controls(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from typing import Any
 
 import anyio
@@ -12,10 +13,12 @@ import yaml
 
 from batcher.cli import ended
 from batcher.job.manifest import Limits
+from batcher.ledger import controls, database
 from batcher.ledger.controls import SetLimit, still_held
 from batcher.progress import Event, Finished, Message, Snapshot, closing_text, summary
-from batcher.results import report
+from batcher.results import report, run_control
 from batcher.sandbox import Sandbox
+from batcher.storage import layout
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -226,6 +229,29 @@ async def test_what_no_manifest_could_say_is_refused_and_changes_nothing(
     assert await said("set", str(harness.output), "limits.max_cost=5", words) == 2
     assert text in capsys.readouterr().err
     assert harness.rows("SELECT value FROM meta WHERE key = 'limits'") == []
+
+
+async def test_two_limits_that_are_set_at_once_both_hold(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        await harness.run(server, harness.manifest(1))
+    output = harness.output
+    run_control.set_limits(output, ["limits.max_cost=5"])
+    noted = controls.set_limits
+
+    def late(*args: Any) -> Any:
+        monkeypatch.setattr(controls, "set_limits", noted)
+        assert run_control.set_limits(output, ["limits.max_cost=9"]) == {"max_cost": (5.0, 9.0)}
+        return noted(*args)
+
+    monkeypatch.setattr(controls, "set_limits", late)
+    assert run_control.set_limits(output, ["limits.rpm=60"]) == {"rpm": (6000, 60)}
+    with closing(database.open_for_reading(layout.ledger_path(output))) as connection:
+        assert {key: one.value for key, one in controls.limits(connection).items()} == {
+            "max_cost": 9.0,
+            "rpm": 60,
+        }
 
 
 def test_a_limit_holds_while_the_manifest_says_what_it_said() -> None:

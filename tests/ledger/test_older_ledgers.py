@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from batcher.api.client import Endpoints
 from batcher.engine import RunOptions, load, run
 from batcher.errors import OtherOrigin
 from batcher.ledger import database
+from batcher.ledger.account_file import AccountFile
 from batcher.results import report
 from batcher.results.export import ExportOptions, export
 from batcher.results.report import Report
@@ -215,3 +216,45 @@ async def test_it_belongs_to_the_server_of_then(old: OldJobs, sandbox: MakeSandb
     async with sandbox() as server:
         with pytest.raises(OtherOrigin, match=MADE_FOR):
             await old.run(job, server)
+
+
+def test_a_ledger_that_two_processes_open_at_once_is_brought_up_to_date_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(layout.ledger_path(FIXTURES / "schema-4" / "streets"), tmp_path))
+    begin = database.transaction
+
+    @contextmanager
+    def late(connection: sqlite3.Connection) -> Iterator[None]:
+        monkeypatch.setattr(database, "transaction", begin)
+        database.open_file(path).close()
+        with begin(connection):
+            yield
+
+    monkeypatch.setattr(database, "transaction", late)
+    with closing(database.open_file(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (database.schema_version(),)
+        assert not connection.in_transaction
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_accounts_file_that_two_processes_open_at_once_is_brought_up_to_date_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    path = tmp_path / "account.sqlite"
+    if not is_new:
+        AccountFile(path).close()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript("ALTER TABLE jobs DROP COLUMN rpm; PRAGMA user_version=1")
+    begin = AccountFile._transaction
+
+    def late(file: AccountFile) -> Any:
+        monkeypatch.setattr(AccountFile, "_transaction", begin)
+        AccountFile(path).close()
+        return begin(file)
+
+    monkeypatch.setattr(AccountFile, "_transaction", late)
+    with closing(AccountFile(path)) as file:
+        file.enter("a", folder=tmp_path, name="a", manifest="", at=1.0, now=1.0)
+        file.beat("a", total=1, done=0, spent=0, rpm=60.0, at=1.0, now=1.0)
+        assert file.state("b", 1.0).rpm == 60.0
