@@ -89,6 +89,11 @@ class Scheduler:
 
     def rescan(self) -> None:
         """Another process moved tasks: some behind the cursor may be planned again."""
+        for _, task in self._later:
+            if not self._ledger.is_waiting(task):
+                self._drop(task)
+        self._later = [(at, task) for at, task in self._later if task in self._put_off_ids]
+        heapq.heapify(self._later)
         if self._groups is not None:
             self._groups.recount()
         self._batch.clear()
@@ -148,10 +153,12 @@ class Scheduler:
 
     def _next(self) -> TaskEntry | None:
         """The next task whose time has come: retries that are due, then the plan's order."""
-        if self._later and self._later[0][0] <= self._clock():
+        while self._later and self._later[0][0] <= self._clock():
             number = heapq.heappop(self._later)[1]
-            self._put_off_ids.discard(number)
-            return self._ledger.entry(number)
+            if self._ledger.is_waiting(number):
+                self._put_off_ids.discard(number)
+                return self._ledger.entry(number)
+            self._drop(number)
         while self._remaining > 0 and (entry := self._next_planned()) is not None:
             if self._is_busy(entry.id):
                 continue
@@ -163,6 +170,12 @@ class Scheduler:
 
     def _is_busy(self, task: int) -> bool:
         return any(task in ids for ids in (self._started_ids, self._put_off_ids, self._postponed_ids))
+
+    def _drop(self, task: int) -> None:
+        """A task that waited for its next try left the plan: it stays as it is, and is not submitted."""
+        self._put_off_ids.discard(task)
+        if self._groups is not None:
+            self._groups.leave(self._ledger.entry(task))
 
     def _next_planned(self) -> TaskEntry | None:
         if self._groups is not None:
@@ -192,8 +205,12 @@ class Scheduler:
             self._groups.leave(entry)
 
     def _requeue(self, entry: TaskEntry) -> None:
-        """Back in the queue. One that was resumed in flight may lie ahead of the cursor, and is met there."""
-        if self._groups is not None:
+        """Back in the queue. One that was resumed in flight may lie ahead of the cursor, and is met there;
+        what is not in the present plan stays as it is."""
+        if not self._ledger.is_waiting(entry.id):
+            if self._groups is not None:
+                self._groups.leave(entry)
+        elif self._groups is not None:
             if self._groups.retake(entry.id):
                 self._put_off(entry)
         elif entry.id <= self._cursor:

@@ -1,7 +1,8 @@
 """The moves of a task: intent, answer, result, files, end.
 
 Rule: intent before the deed, fact after it. Every move is compare-and-set, as TRANSITIONS says; one that
-finds another state than it expects raises StaleTask and changes nothing.
+finds another state than it expects raises StaleTask and changes nothing. Nothing is submitted for a task
+outside the present plan.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ REUSED_VALUES = "?, ?, 0, 'completed', 0, 0, ?" + ", ?" * 11
 """Of no images, so that no sum counts it."""
 
 STILL = "EXISTS (SELECT 1 FROM tasks WHERE id = ? AND state = ?)"
+STILL_IN_PLAN = "EXISTS (SELECT 1 FROM tasks WHERE plan = ? AND id = ? AND state = ?)"
 
 
 class TaskMoves(LedgerReads):
@@ -51,15 +53,25 @@ class TaskMoves(LedgerReads):
     # --- a task's moves, in the order of its life
 
     def submitting(self, entry: TaskEntry, *, api: str, reserved: int) -> TaskEntry:
-        """The intent: on disk before the POST leaves, with the moment from which its record's hour counts."""
+        """The intent: on disk before the POST leaves, with the moment from which its record's hour counts.
+        Raises StaleTask where the task is not planned any more, or not in the present plan."""
         self._check_allowed(entry, State.SUBMITTING)
         self._reserve_answers()
         submitted_at = self.now()
         cursor = self._first_write(
             entry,
             "INSERT INTO submissions (task, run, attempt, api, submitted_at, images, reserved) "
-            f"SELECT ?, ?, ?, ?, ?, ?, ? WHERE {STILL}",
-            (entry.id, self.run, entry.attempts + 1, api, submitted_at, entry.task.images, reserved),
+            f"SELECT ?, ?, ?, ?, ?, ?, ? WHERE {STILL_IN_PLAN}",
+            (
+                entry.id,
+                self.run,
+                entry.attempts + 1,
+                api,
+                submitted_at,
+                entry.task.images,
+                reserved,
+                self.plan_number,
+            ),
         )
         submission = Submission(
             int(cursor.lastrowid or 0),
@@ -309,7 +321,8 @@ class TaskMoves(LedgerReads):
 
     def _stale(self, entry: TaskEntry) -> errors.StaleTask:
         return errors.StaleTask(
-            f"task {entry.task.name} is no longer {entry.state}; another process wrote to {self.path}"
+            f"task {entry.task.name} is no longer {entry.state}, or left the plan; "
+            f"another process wrote to {self.path}"
         )
 
     def _record_outcome(

@@ -100,6 +100,12 @@ class LedgerReads:
         """The task with this id."""
         return self._entries("WHERE t.id = ?", (number,))[0]
 
+    def is_waiting(self, task: int) -> bool:
+        """Whether this task is planned and in the present plan: a withdrawn replacement is not, nor what a
+        manifest has no more."""
+        query = "SELECT 1 FROM tasks WHERE id = ? AND state = 'planned' AND plan = ?"
+        return bool(self._rows(query, (task, self.plan_number)))
+
     def in_flight(self, after: tuple[float, int], up_to: int, most: int) -> list[TaskEntry]:
         """Tasks that something is owed to, of any plan, the most urgent (the earliest submitted) first,
         behind (submitted_at, task id) `after`, none whose submission is newer than `up_to`."""

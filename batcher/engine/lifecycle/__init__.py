@@ -78,7 +78,8 @@ class Lifecycle:
                 if entry is before:
                     break
         except errors.StaleTask:
-            # `batcher retry` moved it while we asked about it; it is in the queue again.
+            # `batcher retry` moved it while we asked about it, and it is in the queue again; or `batcher
+            # keep` withdrew it before it was submitted.
             return self._ledger.entry(entry.id)
         except (errors.FatalForRun, errors.DiskError, errors.LedgerError) as error:
             self._stopping.for_error(error)

@@ -257,8 +257,14 @@ class Submitting:
                 return sent_at
 
     async def _intend(self, entry: TaskEntry, reserved: int, *, probe: bool) -> TaskEntry:
-        """The intent is on disk before the POST leaves. A cancellation here proves that it did not."""
-        entry = self._ledger.submitting(entry, api=self._api, reserved=reserved)
+        """The intent is on disk before the POST leaves. A cancellation here proves that it did not. Raises
+        StaleTask, all that was held for it given back, where the task left the plan meanwhile."""
+        try:
+            entry = self._ledger.submitting(entry, api=self._api, reserved=reserved)
+        except errors.StaleTask:
+            self._budget.released(entry.id)
+            self.outage.withdrawn(probe=probe)
+            raise
         self._budget.recorded(entry.id)
         try:
             await self._ledger.committed()
