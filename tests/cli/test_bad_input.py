@@ -504,7 +504,7 @@ def test_a_box_that_lies_outside_its_picture_is_told_and_never_dropped(
     )
     assert ended(["plan", "job.yaml"]) == 0
     said = capsys.readouterr()
-    assert "rows.csv row 2: box 1: [80, 1, 4, 4] lies outside its picture (8 x 8)" in said.out + said.err
+    assert "row 2: box 1: [80, 1, 4, 4] lies outside its picture (8 x 8)" in said.out + said.err
 
 
 @pytest.mark.parametrize("command", [["plan"], ["validate"], ["run", "--sandbox"], ["run", "-n"]])

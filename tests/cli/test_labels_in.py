@@ -119,7 +119,11 @@ def test_a_companion_of_pascal_voc_is_read(folder: Path) -> None:
             "<annotation><object><name>cat</name></object></annotation>",
             "line 1: the object 'cat' has no <bndbox>",
         ),
-        (".xml", annotation(50, 3, 60, 8), "box 1: [49, 2, 11, 6] lies outside its picture (40 x 30)"),
+        (
+            ".xml",
+            annotation(50, 3, 60, 8),
+            "box 1: xmin 50, ymin 3, xmax 60, ymax 8 lies outside its picture (40 x 30)",
+        ),
         (".xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "has a document type"),
     ],
 )
@@ -151,7 +155,32 @@ def test_labels_are_checked_whatever_the_picture_s_column_is_called(
     job("{table: rows.jsonl}", template, "{{ photo | replace('/', '-') }}")
     told = planned(capsys)
     assert "tasks 1: 1 new" in told
-    assert "rows.jsonl row 2: box 1: [90, 2, 10, 6] lies outside its picture (40 x 30)" in told
+    assert "row 2: box 1: [90, 2, 10, 6] lies outside its picture (40 x 30)" in told
+
+
+def test_a_box_outside_of_a_coco_file_names_its_picture_and_the_file_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(folder / "photos/deep/dog.png")
+    images = [{"id": 5, "file_name": "cat.png"}, {"id": 6, "file_name": "deep/dog.png"}]
+    boxes = [{"id": n, "image_id": n, "category_id": 9, "bbox": [x, 2, 10, 6]} for n, x in ((5, 4), (6, 90))]
+    listed = {"images": images, "annotations": boxes, "categories": [{"id": 9, "name": "cat"}]}
+    (folder / "photos/labels.json").write_text(json.dumps(listed))
+    job("{dataset: photos/labels.json}")
+    told = planned(capsys)
+    assert "(first: photos/labels.json: deep/dog.png: box 1: [90, 2, 10, 6] lies outside" in told
+
+
+def test_a_box_outside_of_a_voc_folder_names_its_annotation_and_what_stands_there(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "voc/Annotations").mkdir(parents=True)
+    for name, corners in (("cat", (5, 3, 14, 8)), ("dog", (50, 3, 60, 8))):
+        picture(folder / f"voc/JPEGImages/{name}.png")
+        (folder / f"voc/Annotations/{name}.xml").write_text(annotation(*corners))
+    job("{dataset: voc}")
+    told = planned(capsys)
+    assert f"{folder}/voc/Annotations/dog.xml: box 1: xmin 50, ymin 3, xmax 60, ymax 8 lies outside" in told
 
 
 def test_hugging_face_s_objects_are_carried(folder: Path) -> None:

@@ -151,13 +151,15 @@ def _of_annotations(cells: Sequence[Mapping[str, Any]]) -> Labels:
     )
 
 
-def misfit(labels: Labels, source: Size) -> str | None:
+def misfit(labels: Labels, source: Size, *, voc: bool = False) -> str | None:
     """Why these are not the labels of a picture of this size, in words: a box of which it shows nothing, a
-    mask of another size."""
+    mask of another size. `voc`: the numbers are told as a Pascal VOC file has them, corners from 1."""
     for number, (x, y, width, height) in enumerate(labels.boxes, 1):
         if x >= source[0] or y >= source[1] or x + width <= 0 or y + height <= 0:
-            shown = ", ".join(f"{part:g}" for part in (x, y, width, height))
-            return f"box {number}: [{shown}] lies outside its picture ({source[0]} x {source[1]})"
+            shown = f"[{', '.join(f'{part:g}' for part in (x, y, width, height))}]"
+            if voc:
+                shown = f"xmin {x + 1:g}, ymin {y + 1:g}, xmax {x + width:g}, ymax {y + height:g}"
+            return f"box {number}: {shown} lies outside its picture ({source[0]} x {source[1]})"
     for number, mask in enumerate(labels.rles or (), 1):
         if mask is not None and (mask.width, mask.height) != source:
             size, wanted = f"{mask.width} x {mask.height}", f"{source[0]} x {source[1]}"

@@ -15,7 +15,7 @@ from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError, Labels
 from batcher.job.inputs import InputsContext
-from batcher.job.labels.label_files import VOC, label_file, read_label_file, unread_form
+from batcher.job.labels.label_files import VOC, annotation_of, label_file, read_label_file, unread_form
 from batcher.job.labels.uncarried import UncarriedLabels
 from batcher.job.manifest.templates import Template, TemplateError, compile_template
 from batcher.job.row import Row
@@ -46,9 +46,20 @@ def _right(rows: Iterable[Row], check: _LabelCheck, context: InputsContext) -> I
             continue
         column, why = wrong
         source = row.part(column)
-        # A row of a listing is named by its file, which stands before every problem already.
-        sentence = why if source.origin == source.file else f"{source.origin}: {why}"
-        context.diagnostics.row(Problem(sentence, source.file, source.line))
+        # The file stands before every problem already; a row of a listing is named by it alone.
+        which = _which(source)
+        context.diagnostics.row(Problem(f"{which}: {why}" if which else why, source.file, source.line))
+
+
+def _which(row: Row) -> str:
+    """The row in its file: by its picture where it has no line there, as in a COCO file."""
+    name, image = row.columns.get("name"), row.columns.get("image")
+    if not row.parts and not row.line and isinstance(image, str) and os.path.basename(image) == name:
+        folder = row.columns.get("folder")
+        return (f"{folder}/{name}" if folder else str(name)) if row.number else ""
+    if row.parts:
+        return row.origin
+    return f"row {row.number}" if row.number else ""
 
 
 class _LabelCheck:
@@ -103,7 +114,7 @@ class _LabelCheck:
     def _of_labels(self, row: Row, picture: str | None) -> tuple[str, str] | None:
         column = "boxes" if row.columns.get("boxes") is not None else "objects"
         if row.columns.get(column) is not None:
-            reason = _wrong_boxes(row.columns, picture)
+            reason = _wrong_boxes(row.columns, picture, _voc_file(row.part(column), picture))
             return None if reason is None else (column, reason)
         if other := unread_form(row.columns.get("labels")):
             return "labels", other
@@ -114,22 +125,32 @@ class _LabelCheck:
         return None if reason is None else ("labels", reason)
 
 
-def _wrong_boxes(columns: Mapping[str, Any], picture: str | None) -> str | None:
-    """Boxes that are none, or one that lies outside its picture, where that is on this disk."""
+def _voc_file(row: Row, picture: str | None) -> str | None:
+    """The annotation that the boxes of a picture of a Pascal VOC folder come from; None: it is none."""
+    if picture is None or row.file != picture or is_stored(picture):
+        return None
+    path = annotation_of(picture)
+    return path if path is not None and os.path.isfile(path) else None
+
+
+def _wrong_boxes(columns: Mapping[str, Any], picture: str | None, voc_file: str | None) -> str | None:
+    """Boxes that are none, or one that lies outside its picture, where that is on this disk; `voc_file` is
+    the annotation that they stand in."""
     try:
         labels = geometry.from_row(columns)
     except LabelError as error:
         return str(error)
-    return None if labels is None else _stray(labels, picture)
+    stray = None if labels is None else _stray(labels, picture, voc=voc_file is not None)
+    return stray if stray is None or voc_file is None else f"{voc_file}: {stray}"
 
 
-def _stray(labels: Labels, picture: str | None) -> str | None:
+def _stray(labels: Labels, picture: str | None, *, voc: bool) -> str | None:
     """A box that lies outside its picture, or a mask of another size, where that is on this disk."""
     if not labels.boxes or picture is None or is_stored(picture):
         return None
     try:
         with open(picture, "rb") as file:
-            return geometry.misfit(labels, pictures.upright_size(file))
+            return geometry.misfit(labels, pictures.upright_size(file), voc=voc)
     except (OSError, errors.BadDownload):
         # What is wrong with the picture itself is told where it is sent.
         return None
@@ -138,7 +159,7 @@ def _stray(labels: Labels, picture: str | None) -> str | None:
 def _wrong_file(path: str, picture: str | None) -> str | None:
     """A label file that is missing or none, or, where it counts in pixels, has a box outside `picture`."""
     try:
-        stray = _stray(read_label_file(path, (1, 1)), picture)
+        stray = _stray(read_label_file(path, (1, 1)), picture, voc=path.lower().endswith(VOC))
     except LabelError as error:
         return f"{path}: {error}"
     return None if stray is None else f"{path}: {stray}"

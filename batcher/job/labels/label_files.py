@@ -17,6 +17,8 @@ from batcher.storage import stores
 from batcher.storage.addresses import resolve
 
 YOLO, VOC = ".txt", ".xml"
+VOC_ANNOTATIONS, VOC_PICTURES = "Annotations", "JPEGImages"
+"""The folders that Pascal VOC has beside each other."""
 OTHER = (".json", ".jsonl", ".csv", ".yaml", ".yml", ".npy", ".npz", ".mat", ".pkl", ".parquet")
 """Files that may hold labels, and are not read from `labels`."""
 LARGEST = 1 << 20
@@ -42,6 +44,13 @@ def label_file(columns: Mapping[str, Any], picture: str) -> str | None:
     """Where the label file of a row lies; a relative path starts from its picture. None: it names none."""
     named = columns.get("labels")
     return resolve(os.path.dirname(picture), named) if names_label_file(named) else None
+
+
+def annotation_of(picture: str) -> str | None:
+    """Where a folder of Pascal VOC has the annotation of this picture (absolute); None: it lies in none."""
+    above, folder = os.path.split(os.path.dirname(picture))
+    stem = os.path.splitext(os.path.basename(picture))[0]
+    return f"{above}/{VOC_ANNOTATIONS}/{stem}{VOC}" if folder == VOC_PICTURES else None
 
 
 def read_label_file(path: str, size: Size, *, points: int = 0) -> Labels:

@@ -23,6 +23,7 @@ from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError
 from batcher.job.labels import categories
+from batcher.job.labels.label_files import VOC_ANNOTATIONS, VOC_PICTURES
 from batcher.job.labels.voc_file import SUFFIX, VocAnnotation, read_voc_file
 from batcher.job.row import Row
 from batcher.job.sources.picture_root import picture_columns
@@ -30,7 +31,7 @@ from batcher.job.sources.source_kind import SourceContext
 from batcher.storage.addresses import natural_key
 from batcher.storage.pictures import has_picture_suffix
 
-ANNOTATIONS, PICTURES = "Annotations", "JPEGImages"
+ANNOTATIONS, PICTURES = VOC_ANNOTATIONS, VOC_PICTURES
 MASKS = {"mask": "SegmentationClass", "instance_mask": "SegmentationObject"}
 LISTS = ("Main", "Segmentation")
 """Folders of `ImageSets`; what both say, the first says."""
