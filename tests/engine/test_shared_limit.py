@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
 
+from batcher import errors
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
+from batcher.engine.account_membership import AccountMembership
+from batcher.ledger.account_file import AccountFile
 from batcher.progress import Event, Message, Snapshot, summary
 from batcher.results.report import Report, of_folder
 from batcher.sandbox import Sandbox
@@ -115,3 +123,73 @@ async def test_what_429s_taught_one_job_the_next_one_knows(harness: Harness, san
         await anyio.sleep(60)
         report = await second.run(server, second.manifest(120, limits=limits), pay_again=True)
         assert report.calls["throttled"] <= 2
+
+
+class Busy:
+    """A method of the account's file that finds it busy at first, so many times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+        self.calls = 0
+        use = getattr(AccountFile, name)
+
+        def tried(file: AccountFile, *args: Any, **more: Any) -> Any:
+            self.calls += 1
+            if self.calls <= times:
+                raise errors.AccountFileBusy("somebody else writes")
+            return use(file, *args, **more)
+
+        monkeypatch.setattr(AccountFile, name, tried)
+
+
+def account_file(server: Sandbox) -> AccountFile:
+    return AccountFile(
+        user_state.account_path(Account(Endpoints(server.url, server.url, server.url), KEY).name)
+    )
+
+
+async def test_a_file_that_is_busy_at_the_end_still_hears_how_the_run_ended(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Event] = []
+    leaving = Busy(monkeypatch, "leave", 5)
+    async with sandbox(service=5, price=0.01) as server:
+        report = await harness.run(server, harness.manifest(10, limits={"max_cost": 0.04}), heard.append)
+        with closing(account_file(server)) as file:
+            (row,) = file.jobs(today=0, month=0)
+    assert (leaving.calls, report.exit_code) == (6, 4)
+    assert (row.exit_code, row.pid) == (4, None)
+    assert row.why == "; ".join(report.causes)
+    assert not [event for event in heard if isinstance(event, Message) and "share" in event.text]
+
+
+async def test_the_news_of_a_429_that_found_the_file_busy_is_told_within_a_second(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pausing = Busy(monkeypatch, "pause", 1)
+    async with sandbox(service=2, rpm=60) as server, anyio.create_task_group() as group:
+        limits = {"rpm": 600, "metered": "submits"}
+        group.start_soon(harness.run, server, harness.manifest(80, limits=limits))
+        while not pausing.calls:
+            await anyio.sleep(0.1)
+        await anyio.sleep(1.2)
+        assert pausing.calls >= 2
+        with closing(account_file(server)) as file:
+            state = file.state("another", anyio.current_time())
+        assert state.blocked > anyio.current_time()
+
+
+async def test_all_who_wait_for_a_busy_file_have_the_same_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = SimpleNamespace(rpm=None)
+    context: Any = SimpleNamespace(job=SimpleNamespace(limits=limits), is_sandbox=True)
+    ledger: Any = None
+    taking = Busy(monkeypatch, "take", 20)
+    membership = AccountMembership(context, ledger)
+    with closing(AccountFile(tmp_path / "a.sqlite")) as file:
+        membership._file = file
+        began = anyio.current_time()
+        slots = await asyncio.gather(*(membership.take(1.0, 0.0, spaced=False) for _ in range(10)))
+        took = anyio.current_time() - began
+    assert took == pytest.approx(20 * 0.05, abs=0.06)
+    assert (taking.calls, len({slot.at for slot in slots if slot})) == (30, 10)
