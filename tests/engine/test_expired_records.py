@@ -19,6 +19,7 @@ from batcher.results.report import Report
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.sandbox.faults import Route
 from tests.support.harness import KEY, Harness
+from tests.support.in_flight import left_in_flight
 from tests.support.sandboxes import MakeSandbox
 
 GONE = faults.Status(route="history", code=404)
@@ -26,17 +27,6 @@ GONE = faults.Status(route="history", code=404)
 
 def warnings(heard: list[Event]) -> list[str]:
     return [event.text for event in heard if isinstance(event, Message) and "history" in event.text]
-
-
-async def left_in_flight(harness: Harness, server: Sandbox, tasks: int, **changes: Any) -> None:
-    """A job of so many tasks whose process dies when all are submitted and none has a result."""
-    manifest = harness.manifest(tasks, **changes)
-    async with anyio.create_task_group() as process:
-        process.start_soon(harness.run, server, manifest)
-        while not harness.output.exists() or harness.states().get("submitted", 0) < tasks:
-            await anyio.sleep(0.05)
-        process.cancel_scope.cancel()
-    assert harness.states() == {"submitted": tasks}
 
 
 @asynccontextmanager

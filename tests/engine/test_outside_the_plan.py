@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from batcher.sandbox import Faults, faults
-from tests.engine.test_expired_records import left_in_flight
-from tests.engine.test_redo import DRAWN, PARAMS, said
 from tests.support.harness import Harness
+from tests.support.in_flight import left_in_flight
+from tests.support.redrawn import DRAWN, PARAMS, said
 from tests.support.sandboxes import MakeSandbox
 
 OTHER: dict[str, Any] = {"inputs": [{"rows": [{"place": "place 7"}]}]}

@@ -10,7 +10,6 @@ How a replacement comes, and what a crash leaves at each point:
 
 from __future__ import annotations
 
-import asyncio
 import json
 from itertools import pairwise
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import anyio
 import pytest
 
-from batcher.cli import ended
 from batcher.engine import load, plan_outlook
 from batcher.errors import ManifestError
 from batcher.ledger import group_commit
@@ -31,18 +29,8 @@ from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
 from tests.support.crashing import Points, dies, mortal
 from tests.support.harness import Harness
+from tests.support.redrawn import DRAWN, PARAMS, said
 from tests.support.sandboxes import MakeSandbox
-
-PARAMS = {
-    "image": "https://photos.example/one.png",
-    "prompt": "a street in {{ place }}",
-    "seed": "{{ seed }}",
-}
-DRAWN: dict[str, Any] = {"seed": 42, "params": PARAMS, "checks": {"blank": "reject"}, "redo": 2}
-
-
-async def said(*arguments: str) -> int:
-    return await asyncio.to_thread(ended, list(arguments))
 
 
 def blacks(*calls: int) -> Faults:
