@@ -64,7 +64,8 @@ def set_command(
     """Change limits.rpm, max_cost, max_cost_per.day, max_cost_per.month or in_flight; a run takes it over
     within a second.
 
-    It holds for later runs until the manifest says another value than it says now.
+    `none` takes a limit away; for in_flight that is `auto`. It holds for later runs until the manifest says
+    another value than it says now.
     """
     from batcher.ledger.controls import limit_text
     from batcher.results import run_control

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,7 @@ def plan_command(
     as_json: bool,
 ) -> int:
     """Show what a run would do, and what it would cost."""
-    overrides = [*settings, *([] if max_cost is None else [f"limits.max_cost={max_cost}"])]
-    manifest = load_manifest(job, overrides)
+    manifest = load_manifest(job, settings, {"max-cost": max_cost})
     return show_plan(
         manifest,
         output,
@@ -101,11 +101,27 @@ def _warn(found: Outlook) -> None:
         echo(f"  left out: {problem}", err=True)
 
 
-def load_manifest(job: Path, overrides: Sequence[str]) -> Manifest:
-    """The manifest, with what the command line says over it. Raises ManifestError."""
+def load_manifest(job: Path, settings: Sequence[str], options: Mapping[str, object] = {}) -> Manifest:
+    """The manifest, with what the command line says over it: `--set`, and options that are named as a limit
+    (None: not given). Raises ManifestError, which names what was typed."""
     from batcher.engine import load
+    from batcher.errors import ManifestError
 
-    return load(job, overrides=overrides)
+    given = {
+        f"limits.{name.replace('-', '_')}={value}": f"--{name} {value}"
+        for name, value in options.items()
+        if value is not None
+    }
+    try:
+        return load(job, overrides=[*settings, *given])
+    except ManifestError as error:
+        typed = [given.get(problem.file.removeprefix("--set ")) for problem in error.problems]
+        if not any(typed):
+            raise
+        told = zip(error.problems, typed, strict=True)
+        raise ManifestError(
+            [replace(one, file=text, line=0, column=0, excerpt="") if text else one for one, text in told]
+        ) from error
 
 
 def _account(base_url: str | None) -> Account | None:

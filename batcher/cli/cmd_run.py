@@ -134,14 +134,13 @@ def run_command(
 ) -> int:
     """Run a job; the same command resumes it."""
     flags = {
-        "limits.in_flight": in_flight,
-        "limits.rpm": rpm,
-        "limits.max_cost": max_cost,
-        "limits.max_duration": max_duration,
+        "in-flight": in_flight,
+        "rpm": rpm,
+        "max-cost": max_cost,
+        "max-duration": max_duration,
     }
-    overrides = [*settings, *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     cluster = cluster_of(on, address, workers)
-    manifest = load_manifest(job, overrides)
+    manifest = load_manifest(job, settings, flags)
     if dry_run:
         return show_plan(
             manifest,

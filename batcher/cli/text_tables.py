@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from batcher.engine.plan_counts import PlanCounts
     from batcher.job.catalog import Model, Parameter
     from batcher.job.catalog.provider_list import ProviderList
-    from batcher.job.manifest import Manifest
+    from batcher.job.manifest import Limits, Manifest
     from batcher.results.account_jobs import AccountJob, AccountJobs
     from batcher.results.report import Report
 
@@ -55,7 +55,8 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
             "cost": _cost(counts),
             **{f"budget of a {one.period}": one.sentence for one in found.budgets},
             "calls": f"about {found.calls:,}",
-            "limits": _limits(manifest, found.in_flight),
+            "limits": _limits(found.limits, found.in_flight),
+            **({"set": "; ".join(found.set_limits)} if found.set_limits else {}),
             "time": f"about {summary.duration(found.seconds)}",
             "output": output,
         }
@@ -122,8 +123,7 @@ def _groups(accept: AcceptOutlook) -> None:
         echo(f"and {len(accept.groups) - MOST_GROUPS:,} more")
 
 
-def _limits(manifest: Manifest, in_flight: int) -> str:
-    limits = manifest.limits
+def _limits(limits: Limits, in_flight: int) -> str:
     rate = "no rate" if limits.rpm is None else f"{limits.rpm:g} calls a minute"
     number = f"{in_flight:,} in flight"
     flight = f"about {number} (auto)" if limits.in_flight is None else f"at most {number}"
@@ -141,6 +141,7 @@ def status_table(report: Report, shortage: str = "") -> None:
             **({"left out": _left_out(report.left_out)} if report.left_out else {}),
             **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
+            **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
             **({"accept": shortage} if shortage else {}),
             "images": f"{report.images:,}",
             "credits": ", ".join(

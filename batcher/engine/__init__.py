@@ -63,6 +63,7 @@ How a run goes, with the file that has each step:
     judge_command.py     a program of the user's that judges it
     delivery_brake.py    submits pause while paid results bring no files
     control.py           what a person asks of a run that goes on: pause, resume, set
+    set_limits.py        what `batcher set` said, laid over a manifest
     stopping.py          why a run stops, in good order
     monitor.py           what listeners are shown, and when a run is to stop
     record_appender.py   the growing records

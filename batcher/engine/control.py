@@ -6,7 +6,7 @@ manifest says another than it said then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from batcher.api.pacing import Pacing
 from batcher.engine.admission import Budget, InFlight, in_flight_need
 from batcher.engine.preparation import RunContext
+from batcher.engine.set_limits import sentences, with_held
 from batcher.ledger import controls
 from batcher.ledger.controls import limit_text, limit_value, still_held
 from batcher.ledger.ledger import Ledger
@@ -26,31 +27,12 @@ def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
     """The run with the limits that `batcher set` said, each told; those that the manifest has overruled since
     are told once, and forgotten."""
     noted = ledger.read(controls.limits)
-    held = still_held(context.manifest.limits, noted)
-    for key, one in noted.items():
-        if one.value == one.manifest:
-            continue
-        says = limit_text(key, limit_value(context.manifest.limits, key))
-        told = limit_text(key, one.value)
-        if key in held:
-            text = f"limits.{key} is {told}, as `batcher set` said; the manifest says {says}"
-        else:
-            text = f"limits.{key} is {says}: the manifest was changed since `batcher set` said {told}"
+    for text in sentences(context.manifest, noted):
         context.tell(Message(text, "info"))
+    held = still_held(context.manifest.limits, noted)
     if len(held) < len(noted):
         ledger.set_meta(controls.LIMITS, controls.limits_text(held))
-    return with_values(context, {key: one.value for key, one in held.items()}) if held else context
-
-
-def with_values(context: RunContext, values: Mapping[str, Any]) -> RunContext:
-    """The run with these of `limits` in place of its own."""
-    limits = context.job.limits
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        if section:
-            value, name = getattr(limits, section).model_copy(update={name: value}), section
-        limits = limits.model_copy(update={name: value})
-    return replace(context, job=context.job.model_copy(update={"limits": limits}))
+    return replace(context, job=with_held(context.job, held)) if held else context
 
 
 class Control:

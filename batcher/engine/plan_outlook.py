@@ -16,7 +16,15 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import accept, manifest_edit, paid_elsewhere, plan_counts, replacements, reuse, uploads
+from batcher.engine import (
+    accept,
+    manifest_edit,
+    paid_elsewhere,
+    plan_counts,
+    replacements,
+    reuse,
+    uploads,
+)
 from batcher.engine.accept import AcceptOutlook
 from batcher.engine.estimate import estimate
 from batcher.engine.only_new import OnlyNew
@@ -36,10 +44,11 @@ from batcher.engine.planning import (
     share_of,
     with_lines,
 )
+from batcher.engine.set_limits import sentences, with_held
 from batcher.job.catalog.provider_list import kept_list, retired_text
 from batcher.job.labels.categories import CategoryTable
-from batcher.job.manifest import Manifest
-from batcher.ledger import corrected_labels, database, plan_sample, plan_writer
+from batcher.job.manifest import Limits, Manifest
+from batcher.ledger import controls, corrected_labels, database, plan_sample, plan_writer
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.shard import Shard
@@ -54,7 +63,8 @@ SHOWN_LEFT_OUT = 20
 class Outlook:
     """What a run would do; `seconds` until all is delivered; `in_flight` is how many tasks will be side by
     side, as far as is known before the first; `budgets`: what is left today and this month; `accept`: how the
-    groups stand that are to be filled."""
+    groups stand that are to be filled; `limits`: those that hold, and `set_limits`: what `batcher set` has to
+    do with them, a sentence each."""
 
     job: str
     counts: PlanCounts
@@ -66,6 +76,8 @@ class Outlook:
     in_flight: int = 0
     budgets: tuple[PeriodLeft, ...] = ()
     accept: AcceptOutlook | None = None
+    limits: Limits = field(default_factory=Limits)
+    set_limits: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -188,7 +200,7 @@ def outlook(
                 warnings.append(_refused(*refusal))
         chosen = None if sample is None else plan_sample.drawn(connection, 1, sample, [*manifest.matrix.axes])
         shown = _sample(connection, chosen)
-        share = share_of(manifest, shard)
+        share, limits, set_limits = _as_set(manifest, shard, own, path)
         reused = reuse.look(connection, 1, folders)
         warnings += reused.sentences()
         with database.disk_errors(path):
@@ -225,7 +237,21 @@ def outlook(
         in_flight=known.in_flight,
         budgets=budgets,
         accept=groups,
+        limits=limits,
+        set_limits=set_limits,
     )
+
+
+def _as_set(
+    manifest: Manifest, shard: Shard | None, own: sqlite3.Connection | None, path: Path
+) -> tuple[Manifest, Limits, tuple[str, ...]]:
+    """The share's job and the whole one's limits as `batcher set` has them, by the job's own ledger, and what
+    is to be said of that."""
+    with database.disk_errors(path):
+        noted = {} if own is None else controls.limits(own)
+    held = controls.still_held(manifest.limits, noted)
+    share = with_held(share_of(manifest, shard), held)
+    return share, with_held(manifest, held).limits, tuple(sentences(manifest, noted))
 
 
 def _refused(first: str, *ways: str) -> str:

@@ -217,6 +217,7 @@ async def test_what_was_set_holds_for_later_runs_until_the_manifest_says_another
         ("limits.rpm", "what can be set is"),
         ("limits.rpm=0", "must be above 0"),
         ("limits.max_cost=-3", "limits.max_cost"),
+        ("limits.max_cost=nothing", "limits.max_cost"),
         ("limits.in_flight=many", "limits.in_flight"),
         ("limits.rpm=[", "limits.rpm"),
     ],
@@ -252,6 +253,60 @@ async def test_two_limits_that_are_set_at_once_both_hold(
             "max_cost": 9.0,
             "rpm": 60,
         }
+
+
+@pytest.mark.parametrize("key", ["max_cost", "max_cost_per.day", "max_cost_per.month"])
+async def test_none_takes_a_bound_on_money_away_as_set_itself_writes_it(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    async with sandbox(service=1, price=0.01) as server:
+        job = harness.manifest(4, limits={"max_cost": 0.02, "max_cost_per": {"day": 0.02, "month": 0.02}})
+        await harness.run(server, job, limit=1)
+        assert await said("set", str(harness.output), f"limits.{key}=none") == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"limits.{key}: 0.02 -> none"
+        others = {"max_cost", "max_cost_per.day", "max_cost_per.month"} - {key}
+        assert await said("set", str(harness.output), *(f"limits.{one}=none" for one in others)) == 0
+        assert (await harness.run(server, job)).exit_code == 0
+
+
+async def test_plan_and_status_tell_what_was_set_and_plan_reckons_with_it(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = str(harness.folder / "job.yaml")
+    async with sandbox(service=1, price=0.01) as server:
+        manifest = harness.manifest(20, limits={"rpm": 60, "max_cost_per": {"day": 0.10}})
+        await harness.run(server, manifest, limit=1)
+    words = ("limits.rpm=7", "limits.max_cost_per.day=5", "limits.max_cost=9", "limits.in_flight=3")
+    assert await said("set", str(harness.output), *words) == 0
+    capsys.readouterr()
+    for command in (("plan", job), ("run", "-n", job)):
+        assert await said(*command) == 0
+        shown = capsys.readouterr().out
+        assert "7 calls a minute, at most 3 in flight, 9 credits" in shown
+        assert "of 5 credits are left today" in shown
+        assert "limits.rpm is 7, as `batcher set` said; the manifest says 60" in shown
+    assert await said("plan", job, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["budget"]["day"]["limit"], found["estimate"]["seconds"] > 120) == (5, True)
+    assert await said("status", job) == 0
+    assert "limits.rpm 7, limits.max_cost_per.day 5, limits.max_cost 9, limits.in_flight 3" in (
+        capsys.readouterr().out
+    )
+    assert await said("plan", job, "--set", "limits.rpm=90") == 0
+    shown = capsys.readouterr().out
+    assert "limits.rpm is 90, as the command line says; what `batcher set` said, 7, is over" in shown
+    assert "90 calls a minute" in shown
+
+
+@pytest.mark.parametrize("option", ["--rpm", "--max-duration"])
+async def test_a_wrong_option_is_named_as_it_was_typed(
+    harness: Harness, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    harness.manifest(2)
+    assert await said("run", str(harness.folder / "job.yaml"), option, "-1") == 2
+    told = capsys.readouterr().err
+    assert f"{option} -1" in told
+    assert "--set" not in told
 
 
 def test_a_limit_holds_while_the_manifest_says_what_it_said() -> None:

@@ -18,6 +18,7 @@ from batcher.ledger.account_file import Amounts, Others
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import DAY, day_of, month_of, next_month_of
 from batcher.ledger.totals import Money, credits, micro
+from batcher.progress import summary
 
 Period = Literal["day", "month"]
 Own = Callable[[Others | None], Mapping[int, Amounts]]
@@ -155,8 +156,9 @@ class PeriodBudget:
         own = self._own_of(period, today)
         used = sum(own) + getattr(self._others, period)
         whose = "all jobs of this account on this machine" if self._account.is_shared else "this job"
-        mine = f" ({credits(sum(own))} by this one)" if self._account.is_shared else ""
-        spent = f"{credits(used)} are spent or reserved {'today' if period == 'day' else 'this month'}{mine}"
+        mine = f" ({summary.credits(credits(sum(own)))} by this one)" if self._account.is_shared else ""
+        span = "today" if period == "day" else "this month"
+        spent = f"{summary.credits(credits(used))} are spent or reserved {span}{mine}"
         when = goes_on(period, now)
         return errors.PeriodSpent(
             f"max_cost_per.{period} allows {credits(limit)} credits a {period} to {whose}: {spent}, and "

@@ -22,7 +22,7 @@ from pydantic import (
 
 from batcher.job.manifest import durations
 from batcher.job.row import PLAN_VARIABLES
-from batcher.job.validation import OneOrMore
+from batcher.job.validation import MOST_CREDITS, OneOrMore
 
 Json = dict[str, Any]
 DURATION: Json = {
@@ -41,6 +41,10 @@ def _rate(value: object) -> object:
     if value is None:
         raise ValueError("is empty; give calls per minute, or none for an unpaced endpoint")
     return value
+
+
+def _or_none(value: object) -> object:
+    return None if value == "none" else value
 
 
 def _in_flight(value: object) -> object:
@@ -86,6 +90,11 @@ Rate = Annotated[
     Annotated[Number, Field(gt=0)] | None,
     BeforeValidator(_rate),
     _of_json(anyOf=[{"type": "number", "exclusiveMinimum": 0}, {"const": "none"}]),
+]
+MostCredits = Annotated[
+    Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None,
+    BeforeValidator(_or_none),
+    _of_json(anyOf=[{"type": "number", "exclusiveMinimum": 0, "maximum": MOST_CREDITS}, {"const": "none"}]),
 ]
 InFlight = Annotated[
     Annotated[Count, Field(le=100_000)] | None,

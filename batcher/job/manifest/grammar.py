@@ -19,6 +19,7 @@ from batcher.job.manifest.field_types import (
     Folder,
     InFlight,
     JobName,
+    MostCredits,
     Number,
     PositiveSeconds,
     Rate,
@@ -157,10 +158,10 @@ class Checks(Section):
 class MaxCostPer(Section):
     """Credits that all jobs of the account on this machine may spend together, by UTC day and month."""
 
-    day: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
-    """Credits of one day (UTC)."""
-    month: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
-    """Credits of one month (UTC)."""
+    day: MostCredits = None
+    """Credits of one day (UTC); none: no bound."""
+    month: MostCredits = None
+    """Credits of one month (UTC); none: no bound."""
 
 
 class Accept(Section):
@@ -185,9 +186,9 @@ class Limits(Section):
     """Tasks in flight at a time; auto: as many as the rate needs."""
     downloads: Annotated[Count, Field(le=1_000)] = 8
     """Downloads at a time."""
-    max_cost: Annotated[Number, Field(gt=0, le=MOST_CREDITS)] | None = None
+    max_cost: MostCredits = None
     """Credits that a run may spend, from its first start until nothing is left, resumes included; it stops
-    before."""
+    before. none: no bound."""
     max_cost_per: MaxCostPer = MaxCostPer()
     """Credits that all jobs of the account on this machine may spend in a day or a month (UTC); the run stops
     before, and says when it goes on."""

@@ -41,6 +41,11 @@ class Manifest(ManifestFile):
             return Problem(message, str(self.path), key=".".join(str(part) for part in key))
         return self._document.problem(key, message)
 
+    def is_overridden(self, key: Sequence[str | int]) -> bool:
+        """Whether an override (`--set`, an option) says the value at this key, or of what it lies in."""
+        overrides = getattr(self._document, "overrides", {})
+        return any(tuple(key[:length]) in overrides for length in range(1, len(key) + 1))
+
     @property
     def given_rows(self) -> GivenRows | None:
         """The rows that Python gave beside the manifest; None: there are none, or they are kept in a file."""

@@ -45,7 +45,8 @@ class Report:
     `warned` pictures have a warning, and `warnings` counts each text.
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
     run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
-    noted it last; None: none goes on, or it has just begun."""
+    noted it last; None: none goes on, or it has just begun. `set_limits`: what `batcher set` said and holds,
+    as `limits.rpm 7`."""
 
     job: str
     state: str
@@ -74,6 +75,7 @@ class Report:
     warned: int = 0
     sharing: str = ""
     in_flight: InFlightNote | None = None
+    set_limits: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -172,6 +174,11 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         warned=picture_checks.warned(connection),
         sharing=(database.meta(connection, last_run.SHARING) or "") if running else "",
         in_flight=in_flight_note.read(connection) if running else None,
+        set_limits=tuple(
+            f"limits.{key} {controls.limit_text(key, one.value)}"
+            for key, one in controls.limits(connection).items()
+            if one.value != one.manifest
+        ),
     )
 
 
