@@ -131,10 +131,11 @@ def test_keys_keep_reject_and_take_back_and_tomorrow_it_goes_on(
     window.until(lambda: "batcher has ended" in window.text("#told"))
     assert program.stdout is not None
     assert program.wait(PATIENCE) == 0
+    output = job.parent / "out-sandbox"
     assert program.stdout.read().splitlines() == [
         "3 of 24 looked at, 2 rejected",
-        f"21 left; go on: batcher review {job}",
-        f"next: batcher export {job} --to imagefolder -o DIR",
+        f"21 left; go on: batcher review {output} --reason 'a third arm' --reason blurred",
+        f"next: batcher export {output} --to imagefolder -o DIR",
     ]
     assert len((job.parent / "out-sandbox" / "rejected.jsonl").read_text().splitlines()) == 2
     window.press("k")
