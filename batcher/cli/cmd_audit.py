@@ -91,6 +91,9 @@ def _print(audit: Audit, adopted: list[Orphan], job: Path, *, adopt: bool) -> No
         echo(f"  and {hidden:,} more; --json lists them all")
     if adopted:
         echo(f"{several(len(adopted), 'result is', 'results are')} adopted: `batcher run {job}` fetches them")
+    if audit.missed and not adopted and not adopt:
+        pictures = several(len(audit.missed), "failed task has a picture", "failed tasks have pictures")
+        echo(f"{pictures} at the provider that never came: `batcher audit {job} --adopt` takes them")
     if not audit.exit_code:
         echo("every credit is explained")
         return
@@ -100,10 +103,10 @@ def _print(audit: Audit, adopted: list[Orphan], job: Path, *, adopt: bool) -> No
     if orphans and not adopted and not adopt:
         echo(
             f"{spelled(credits(orphans))} credits were paid for pictures that never came: "
-            f"`batcher audit {job} --adopt` takes those whose task is not done yet instead of paying again"
+            f"`batcher audit {job} --adopt` takes those whose task has no picture instead of paying again"
         )
     elif orphans and not adopted:
         echo(
             f"{spelled(credits(orphans))} credits were paid for pictures that never came; none was adopted: "
-            "their tasks are done, or have left the plan"
+            "their tasks are done, rejected or out of the plan, or it is too long ago (files are kept 7 days)"
         )

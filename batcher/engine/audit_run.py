@@ -25,6 +25,7 @@ from batcher.api.client import Client
 from batcher.api.pacing import Pacing
 from batcher.api.wire import HistoryRow
 from batcher.engine.calibration import Calibration, KnownJob, calibrated
+from batcher.engine.delivery import KEPT_SECONDS
 from batcher.engine.history_lookup import DAY, NoAnswer, RequestHistory, day_of
 from batcher.engine.options import SANDBOX_ORIGIN, account_for, load
 from batcher.engine.stopping import Stopping
@@ -62,10 +63,11 @@ async def audit(
     """The audit of the job in an output folder, and the orphans that were adopted.
 
     The statement is read for the job's own time span alone. `adopt`: the results of orphans whose task is
-    still planned or doubtful become that task's, so that the next run fetches them instead of paying; `warn`
-    gets a sentence now and then where the account is big. Raises UsageError where nothing was ever run or
-    the job is a sandbox's, LedgerError, DiskError, MissingKey, Locked (adopt alone), and NoStatement where
-    the statement cannot be had.
+    planned, doubtful or failed become that task's, so that the next run fetches them instead of paying; so
+    do those that a failed task missed in another way. Files older than they are kept are left. `warn` gets a
+    sentence now and then where the account is big. Raises UsageError where nothing was ever run or the job
+    is a sandbox's, LedgerError, DiskError, MissingKey, Locked (adopt alone), and NoStatement where the
+    statement cannot be had.
     """
     path = layout.ledger_path(output)
     if not path.exists():
@@ -82,12 +84,16 @@ async def audit(
         statement = _Statement(LedgerReads(path, connection), submissions_of(connection), warn, now)
         found = await statement.compared(account, running=running)
         found.job = database.meta(connection, "job") or output.name
-    adoptable = [orphan for orphan in found.orphans if orphan.request_id not in statement.unconfirmed]
-    return found, _adopted(output, adoptable, now) if adopt and adoptable else []
+        orphans, found.missed = (
+            [one for one in some if statement.is_adoptable(one)] for some in (found.orphans, found.missed)
+        )
+    return found, _adopted(output, orphans, found.missed, now) if adopt and (orphans or found.missed) else []
 
 
-def _adopted(output: Path, orphans: Sequence[Orphan], now: Callable[[], float]) -> list[Orphan]:
-    """The orphans that became their task's result."""
+def _adopted(
+    output: Path, orphans: Sequence[Orphan], missed: Sequence[Orphan], now: Callable[[], float]
+) -> list[Orphan]:
+    """Those that became their task's result."""
     began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
     with (
         lock.hold(layout.lock_path(output), since=began),
@@ -95,9 +101,8 @@ def _adopted(output: Path, orphans: Sequence[Orphan], now: Callable[[], float]) 
     ):
         return [
             orphan
-            for orphan in orphans
-            if orphan.urls
-            and adoption.adopt(
+            for orphan in (*orphans, *missed)
+            if adoption.adopt(
                 connection,
                 orphan.submission.task,
                 orphan.submission.id,
@@ -105,6 +110,7 @@ def _adopted(output: Path, orphans: Sequence[Orphan], now: Callable[[], float]) 
                 orphan.cost,
                 orphan.urls,
                 now(),
+                outcomes=adoption.KNOWN_JOBS if orphan in missed else adoption.LOST_ANSWERS,
             )
         ]
 
@@ -146,6 +152,17 @@ class _Statement:
                 "not say whether they are yours or a teammate's: they count as yours, and --adopt leaves them"
             )
         return found
+
+    def is_adoptable(self, orphan: Orphan) -> bool:
+        """Whether its pictures are sure to be ours, are likely to be there still, and never came by these
+        links."""
+        submission = orphan.submission
+        return (
+            bool(orphan.urls)
+            and orphan.request_id not in self.unconfirmed
+            and submission.submitted_at > self._now() - KEPT_SECONDS
+            and not self._reads.read(adoption.has_links, submission.task, submission.id, orphan.urls)
+        )
 
     async def _read(self, history: RequestHistory) -> bool:
         """Whether the statement of the job's days could be had; and what the list lacks, by its id."""

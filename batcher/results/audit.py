@@ -48,7 +48,8 @@ class AuditedSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A billed job of ours whose request_id the ledger never had. `cost` in micro-credits."""
+    """A billed job of ours whose request_id the ledger never had, or whose task has no picture of it for
+    another reason. `cost` in micro-credits."""
 
     request_id: str
     submission: AuditedSubmission
@@ -93,8 +94,9 @@ class Audit:
     `in_flight`: what the next run fetches, or what still runs there; `lost`: paid for, and gone before it
     could be fetched; `no_job` counts the lost answers that were no job, `unknown` those of which the
     statement does not tell whether they were, `unseen` the requests with a request_id that the statement does
-    not show (yet) and that cost nothing as far as is known; `matched` has the requests that are ours by their
-    body and time alone.
+    not show (yet) and that cost nothing as far as is known; `missed` has the jobs that the ledger knows, and
+    whose pictures the statement names, while their task failed or is to be paid for again; `matched` the
+    requests that are ours by their body and time alone.
     """
 
     job: str = ""
@@ -106,6 +108,7 @@ class Audit:
     in_flight: Bucket = field(default_factory=Bucket)
     lost: Bucket = field(default_factory=Bucket)
     orphans: list[Orphan] = field(default_factory=list)
+    missed: list[Orphan] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     no_job: int = 0
     unknown: int = 0
@@ -244,6 +247,9 @@ def _known(audit: Audit, submission: AuditedSubmission, rows: Sequence[HistoryRo
     ledger has and the statement lacks is a difference."""
     statement, ledger = _cost(rows), submission.cost
     audit.statement.add(statement or 0)
+    urls = tuple(row.url for row in rows if row.url)
+    if statement and urls and submission.state in (State.FAILED, State.PLANNED):
+        audit.missed.append(Orphan(rows[0].request_id, submission, statement, urls))
     if ledger is None and submission.outcome == "failed":
         ledger = 0  # only what completed is billed
     if ledger is None:
