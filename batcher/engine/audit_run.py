@@ -25,10 +25,10 @@ from batcher.api.client import Client
 from batcher.api.pacing import Pacing
 from batcher.api.wire import HistoryRow
 from batcher.engine.calibration import Calibration, KnownJob, calibrated
-from batcher.engine.delivery import KEPT_SECONDS
 from batcher.engine.history_lookup import DAY, NoAnswer, RequestHistory, day_of
 from batcher.engine.options import SANDBOX_ORIGIN, account_for, load
 from batcher.engine.stopping import Stopping
+from batcher.engine.submission_ages import FILES_END
 from batcher.engine.uploads import filled
 from batcher.ledger import adoption, database
 from batcher.ledger.reads import LedgerReads
@@ -160,7 +160,7 @@ class _Statement:
         return (
             bool(orphan.urls)
             and orphan.request_id not in self.unconfirmed
-            and submission.submitted_at > self._now() - KEPT_SECONDS
+            and submission.submitted_at > self._now() - FILES_END
             and not self._reads.read(adoption.has_links, submission.task, submission.id, orphan.urls)
         )
 

@@ -13,16 +13,13 @@ from batcher import errors
 from batcher.api.signal import Signal
 from batcher.api.wire import Output
 from batcher.engine.picture_checks import PictureChecks
-from batcher.engine.submission_ages import SubmissionAges
+from batcher.engine.submission_ages import FILES_END, SubmissionAges
 from batcher.ledger import repairs
 from batcher.ledger.entries import OutputFile, TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.storage.destination import IMAGES, REJECTED
 from batcher.storage.download import OutputFolder, VerifiedFile, verify_delivered, verify_spooled
 from batcher.storage.workers import Transfers
-
-KEPT_SECONDS = 7 * 86_400.0
-"""So long the provider's file hosts keep the files of a result."""
 
 
 class Delivery:
@@ -167,7 +164,7 @@ class Delivery:
                 return await self._transfers.fetch(file.url or "", part, due)
             except (errors.ApiError, errors.DeadLink, errors.BadDownload):
                 # By now there is nothing left to be had, whatever the host answers, or does not.
-                if self._ages.of(entry) >= KEPT_SECONDS:
+                if self._ages.of(entry) >= FILES_END:
                     self._note_gone(entry)
                 raise
         spooled = self._folder.spool / file.spool

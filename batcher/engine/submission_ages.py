@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 from batcher.ledger.entries import TaskEntry, current_submission
 
+FILES_END = 7 * 86_400.0 + 3_600.0
+"""Seconds after its submission from which nobody has the files of a result any more: hosts keep them for
+seven days from the end of the job, which comes within its record's hour."""
+
 
 class SubmissionAges:
     """When this process's own submissions left, as long as their tasks are on their way; `now` gives the wall

@@ -101,7 +101,7 @@ async def test_what_is_too_old_to_have_its_file_is_left_as_it_is(
 ) -> None:
     async with sandbox(service=5, price=0.01, faults=Faults([LOST])) as server:
         await harness.run(server, harness.manifest(3, retry={"attempts": 1}))
-        await anyio.sleep(7 * DAY + 60)
+        await anyio.sleep(7 * DAY + 3700)
         found, taken = await adopted(harness, server)
     assert (len(found.orphans), taken) == (1, [])
     assert harness.states() == {"done": 2, "failed": 1}

@@ -25,7 +25,7 @@ from batcher.engine.history_lookup import (
     outputs_of,
 )
 from batcher.engine.lifecycle.outcomes import Outcomes
-from batcher.engine.submission_ages import SubmissionAges
+from batcher.engine.submission_ages import FILES_END, SubmissionAges
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
 from batcher.ledger.ledger import Ledger
 
@@ -36,8 +36,6 @@ LATE_PAUSES = (0.0, 5.0, 25.0, 60.0)
 """Seconds before each look for a job that has ended just now: its row may come late."""
 LATE_SECONDS = 300.0
 """A submission older than this has no row that is yet to come: a v1 call lasts 180 s at most."""
-KEPT_SECONDS = 7 * 86_400.0
-"""So long the provider keeps the files of a result: what the history does not tell by then is lost."""
 DAY = 86_400.0
 
 
@@ -63,7 +61,7 @@ class ExpiredRecords:
         """The task as it is after its record was found gone with `error`: ready, failed, lost, or as it was
         where the history does not answer."""
         row = await self._ended(current_submission(entry).request_id)
-        if row is NoAnswer.UNANSWERED and self._ages.of(entry) < KEPT_SECONDS:
+        if row is NoAnswer.UNANSWERED and self._ages.of(entry) < FILES_END:
             return entry
         if isinstance(row, NoAnswer):
             return self._outcomes.expired(entry, error)
@@ -90,7 +88,7 @@ class ExpiredRecords:
         row = NoAnswer.NOT_FOUND if request_id is None else await self._late_row(entry, request_id)
         if isinstance(row, HistoryRow) and _has_ended(row):
             return await self._recorded(entry, row)
-        if row in (NoAnswer.NOT_FOUND, NoAnswer.UNAVAILABLE) or self._ages.of(entry) >= KEPT_SECONDS:
+        if row in (NoAnswer.NOT_FOUND, NoAnswer.UNAVAILABLE) or self._ages.of(entry) >= FILES_END:
             return None
         return entry
 
