@@ -1,4 +1,5 @@
-"""`datasets.load_dataset("imagefolder", data_dir=...)`: folders of pictures beside a metadata.jsonl.
+"""`datasets.load_dataset("imagefolder", data_dir=...)`: folders of pictures beside a metadata.jsonl; or,
+where that could not say the types of its columns, a metadata.parquet.
 
     DIR/<split>/images/..., originals/..., masks/..., metadata.jsonl; captions as images/<name>.txt
 
@@ -18,7 +19,8 @@ from batcher.results.export import batches
 from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import METADATA, MetadataFiles, MetadataLines
+from batcher.results.export.metadata_files import AS_TEXT, METADATA, MetadataFiles, MetadataLines
+from batcher.results.export.metadata_table import TABLE, MetadataTable, untyped_notes
 
 
 class ImageFolder:
@@ -30,11 +32,24 @@ class ImageFolder:
 
     def __init__(self, target: Path, columns: Columns, showing: Collection[str]) -> None:
         self._target = target
-        lines = MetadataLines.of_columns(columns)
-        self.notes = lines.notes
+        table = MetadataTable.wanted(columns)
+        lines = MetadataLines.of_columns(columns, typed=table is not None)
+        self._notes = table.notes if table else untyped_notes(lines)
+        self._maskless = 0
         self.write = partial(_files, target, lines)
-        self._metadata = MetadataFiles(lambda split: target / split / METADATA, showing)
+        self._described = name = TABLE if table else METADATA
+        place = table.place if table else os.replace
+        self._metadata = MetadataFiles(lambda split: target / split / name, showing, place)
         self._patterns: dict[str, set[str]] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know."""
+        notes = [*self._notes]
+        if self._maskless:
+            have = "1 picture has" if self._maskless == 1 else f"{self._maskless:,} pictures have"
+            notes.append(f"{have} no mask, and others have one: `datasets` loads that from version 5 on")
+        return notes
 
     def tops(self, splits: Collection[str]) -> list[str]:
         """One for each split."""
@@ -44,9 +59,10 @@ class ImageFolder:
         """A picture keeps its name."""
         return item
 
-    def take(self, split: str, written: list[tuple[str, str]]) -> None:
-        """Where each picture lies in its split, and its line."""
-        for place, line in written:
+    def take(self, split: str, written: list[tuple[str, str, bool]]) -> None:
+        """Where each picture lies in its split, its line, and whether it lacks a mask that others have."""
+        for place, line, maskless in written:
+            self._maskless += maskless
             folder, _, name = place.partition("/")
             self._patterns.setdefault(split, set()).add(f"{folder}/*{Path(name).suffix}")
             self._metadata.add(split, name if folder == "images" else "", line)
@@ -58,11 +74,11 @@ class ImageFolder:
             for folder in ("masks", "instance_masks")
             if (self._target / split / folder).exists()
         ]
-        found = [METADATA, *sorted(self._patterns.get(split, ())), *masks]
+        found = [self._described, *sorted(self._patterns.get(split, ())), *masks]
         return [f"{split}/{pattern}" for pattern in found]
 
     def finish(self) -> None:
-        """Every metadata.jsonl takes its place."""
+        """The metadata of every split take their place."""
         self._metadata.finish()
 
     def close(self) -> None:
@@ -72,8 +88,8 @@ class ImageFolder:
 
 def _files(
     target: Path, lines: MetadataLines, split: str, pictures: Iterator[LoadedItem]
-) -> list[tuple[str, str]]:
-    """A handful of pictures under their names; their places and lines."""
+) -> list[tuple[str, str, bool]]:
+    """A handful of pictures under their names; of each what `take` notes."""
     written = []
     for picture in pictures:
         item = picture.item
@@ -86,7 +102,11 @@ def _files(
             masks.append(None if mask is None else f"{folder}/{mask[0]}")
             if mask is not None:
                 write(target / split / folder / mask[0], mask[1])
-        written.append((place, lines.of(item, place, *masks)))
+        lacks = any(
+            mask is None and name in lines.kinds and name not in lines.as_text
+            for name, mask in zip(AS_TEXT, masks, strict=True)
+        )
+        written.append((place, lines.of(item, place, *masks), lacks))
     return written
 
 

@@ -1,7 +1,8 @@
 """metadata.jsonl: what is known of each picture of a split, in lines that `datasets` reads beside them.
 
 Rule: it comes last, whole. Its readers see a column's type in its first lines, split by split, and want it
-the same in each: a line that shows one comes first, and a column of which some split has no value is text.
+the same in each: a line that shows one comes first. Where some split shows none, the lines become a table
+that says it (metadata_table.py), or, for whoever cannot write one, the column is text.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ class MetadataLines:
     quoted: frozenset[str]
 
     @classmethod
-    def of_columns(cls, columns: Columns, *, also_text: Collection[str] = ()) -> MetadataLines:
-        """For these columns."""
+    def of_columns(
+        cls, columns: Columns, *, also_text: Collection[str] = (), typed: bool = False
+    ) -> MetadataLines:
+        """For these columns. `typed`: their types are told beside them."""
         kinds = columns.kinds()
+        if typed:
+            return cls(kinds, frozenset(), frozenset())
         as_text = frozenset({*columns.untold(), *(name for name in also_text if name in kinds)})
         return cls(kinds, as_text, frozenset(columns.dated()))
 
@@ -73,10 +78,16 @@ class MetadataLines:
 
 class MetadataFiles:
     """The metadata of each split, in the file that `path` gives it. `showing`: names of pictures whose line
-    shows the type of some column."""
+    shows the type of some column. `place` makes the file of its lines."""
 
-    def __init__(self, path: Callable[[str], Path], showing: Collection[str]) -> None:
+    def __init__(
+        self,
+        path: Callable[[str], Path],
+        showing: Collection[str],
+        place: Callable[[Path, Path], None] = os.replace,
+    ) -> None:
         self._path = path
+        self._place = place
         self._showing = showing
         self._first: dict[str, list[str]] = {}
         self._rest: dict[str, IO[str]] = {}
@@ -103,7 +114,7 @@ class MetadataFiles:
                 shutil.copyfileobj(others, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, self._path(split))
+            self._place(unfinished, self._path(split))
             gathered.unlink()
 
     def close(self) -> None:

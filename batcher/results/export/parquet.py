@@ -43,7 +43,7 @@ class Parquet:
     notes: tuple[str, ...] = ()
 
     def __init__(self, target: Path, columns: Columns) -> None:
-        _arrow()
+        arrow_modules()
         kinds = columns.kinds()
         masks = tuple(role for role, column in MASK_ROLES.items() if kinds.pop(column, None) is not None)
         self.write = partial(_shard, target, ParquetFile(kinds, masks))
@@ -69,7 +69,7 @@ class Parquet:
         """Nothing is open."""
 
 
-def _arrow() -> tuple[Any, Any]:
+def arrow_modules() -> tuple[Any, Any]:
     """The modules pyarrow and pyarrow.parquet. Raises UsageError."""
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -84,7 +84,7 @@ def _shard(target: Path, table: ParquetFile, split: str, pictures: Iterator[Load
     first = next(pictures, None)
     if first is None:
         return None
-    arrow, parquet = _arrow()
+    arrow, parquet = arrow_modules()
     schema = _schema(arrow, table)
     path = batches.unfinished(target / split, ".parquet")
     rows = [_row(first, table)]
@@ -117,17 +117,18 @@ def _schema(arrow: Any, table: ParquetFile) -> Any:
     pictures = ["image", *table.masks]
     fields = [(name, picture) for name in pictures]
     fields.append(("file_name", arrow.string()))
-    fields += [(name, _type_of(arrow, kind)) for name, kind in table.kinds.items()]
+    fields += [(name, arrow_type(arrow, kind)) for name, kind in table.kinds.items()]
     # By this note `datasets` knows that the structs are pictures.
     features = {name: {"_type": "Image"} for name in pictures}
     note = json.dumps({"info": {"features": features}})
     return arrow.schema(fields, metadata={"huggingface": note})
 
 
-def _type_of(arrow: Any, kind: ColumnType) -> Any:
+def arrow_type(arrow: Any, kind: ColumnType) -> Any:
+    """A column's type as pyarrow has it."""
     if kind.inner is not None:
-        return arrow.list_(_type_of(arrow, kind.inner))
+        return arrow.list_(arrow_type(arrow, kind.inner))
     if kind.fields:
-        return arrow.struct([(name, _type_of(arrow, inner)) for name, inner in kind.fields])
+        return arrow.struct([(name, arrow_type(arrow, inner)) for name, inner in kind.fields])
     plain = {"bool": arrow.bool_, "int": arrow.int64, "float": arrow.float64}
     return plain.get(kind.word, arrow.string)()

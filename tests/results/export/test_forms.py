@@ -16,9 +16,22 @@ from typing import Any
 import pytest
 from PIL import ExifTags, Image
 
+from batcher.job.diagnostics import Diagnostics
+from batcher.job.inputs import InputsContext
+from batcher.job.inputs import rows as rows_of
 from batcher.ledger import database, records
-from batcher.results.export import Exported, ExportFormat, ExportOptions, Splits, batches, export, imagefolder
+from batcher.results.export import (
+    Exported,
+    ExportFormat,
+    ExportOptions,
+    Splits,
+    batches,
+    export,
+    imagefolder,
+    metadata_table,
+)
 from batcher.storage import stores
+from tests.support.manifests import parse
 from tests.support.shelf import FORMS, Shelf, a_street
 
 Load = Callable[..., Any]
@@ -362,6 +375,13 @@ def test_columns_of_mixed_types_load_nulls_and_nests_included(shelf: Shelf, load
         assert "queue_time" not in rows[0], "nobody told one"
 
 
+@pytest.fixture
+def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `parquet` is not installed."""
+    monkeypatch.setattr(metadata_table, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_pyarrow")
 def test_a_column_that_one_split_knows_nothing_of_loads_as_text(shelf: Shelf, load_dataset: Load) -> None:
     splits = Splits.parse("train=0.5,test=0.5")
     tasks, seen = [], set()
@@ -382,8 +402,52 @@ def test_a_column_that_one_split_knows_nothing_of_loads_as_text(shelf: Shelf, lo
     assert sorted(found["train"]["rare"])[-1] == "7"
     assert set(found["test"]["rare"]) == {""}
     assert "[[37.0, 1.0, 9.0, 9.0]]" in found["train"]["boxes"]
+    assert told.notes[-1].endswith("(pip install 'batcher[parquet]') these columns keep their types")
 
 
+@pytest.mark.parametrize("by_card", [True, False])
+def test_a_column_that_one_split_knows_nothing_of_keeps_its_type(
+    shelf: Shelf, load_dataset: Load, by_card: bool
+) -> None:
+    mask = shelf.folder / "mask.png"
+    Image.new("L", (64, 48), 3).save(mask)
+    known = {
+        "boxes": [[1, 1, 9, 9]],
+        "box_polygons": [[[1, 1, 9, 1, 9, 9]]],
+        "box_attributes": [{"score": 0.5}],
+        "rare": 7,
+        "day": "2026-01-02",
+        "mask": str(mask),
+    }
+    shelf.deliver(
+        *(shelf.variant(f"a{n}", shelf.photo(f"a{n}.png"), split="train", **known) for n in range(3)),
+        shelf.variant("empty", shelf.photo("b.png"), split="test", boxes=[], rare=None),
+        shelf.variant("none", shelf.photo("c.png"), split="test"),
+    )
+    told, into = exported(shelf, "imagefolder", originals=True)
+    assert any("the metadata are in metadata.parquet" in note for note in told.notes)
+    assert not any("text" in note for note in told.notes)
+    if by_card:
+        import datasets
+
+        found = datasets.load_dataset(str(into), cache_dir=str(shelf.folder / "cache"))
+    else:
+        found = load_dataset("imagefolder", into)
+    assert found["train"].features == found["test"].features
+    assert {name: len(rows) for name, rows in found.items()} == {"train": 6, "test": 4}
+    variant = next(row for row in found["train"] if not row["is_original"])
+    assert variant["boxes"] == [[37.0, 1.0, 9.0, 9.0]]
+    assert variant["box_polygons"] == [[[37.0, 1.0, 45.0, 1.0, 45.0, 9.0]]]
+    assert (variant["box_attributes"], variant["rare"], variant["day"]) == ([{"score": 0.5}], 7, "2026-01-02")
+    assert (variant["image"].size, variant["mask"].size) == ((100, 48), (100, 48))
+    assert {str(row["boxes"]) for row in found["test"]} == {"[]", "None"}
+    assert {row["rare"] for row in found["test"]} == {row["mask"] for row in found["test"]} == {None}
+    job = parse(f"model: x\ninputs: {{dataset: {into.name}}}\n", "job.yaml", shelf.folder)
+    read = [row.columns for row in rows_of(InputsContext(job, Diagnostics("job.yaml", warn=print)))]
+    assert sorted(str(row["boxes"]) for row in read if row["split"] == "test") == ["None"] * 2 + ["[]"] * 2
+
+
+@pytest.mark.usefixtures("no_pyarrow")
 def test_a_column_of_dates_in_one_split_alone_loads(shelf: Shelf, load_dataset: Load) -> None:
     tasks = []
     for number in range(12):
@@ -395,7 +459,7 @@ def test_a_column_of_dates_in_one_split_alone_loads(shelf: Shelf, load_dataset: 
         )
     shelf.deliver(*tasks)
     told, into = exported(shelf, "imagefolder", splits=HALVES)
-    assert told.notes == ("the column title has only dates in one of the splits, and is written in quotes",)
+    assert told.notes[0] == "the column title has only dates in one of the splits, and is written in quotes"
     found = load_dataset("imagefolder", into)
     assert all(json.loads(name).startswith("2026-01-") for name in found["test"]["title"])
     assert found["train"].features == found["test"].features
@@ -440,6 +504,8 @@ def test_every_export_loads_whatever_its_first_rows_lack(
     assert (told.pictures, told.originals, told.missing) == (7, 7, ())
     found = load_dataset(form, into)["train"]
     assert len(found) == 14
+    lacking = "12 pictures have no mask, and others have one: `datasets` loads that from version 5 on"
+    assert (lacking in told.notes) == (form == "imagefolder")
     if form != "webdataset":
         return
     by_name = {row["json"]["file_name"]: row for row in found}
