@@ -34,12 +34,12 @@ FACTS = ("difficult", "truncated", "occluded", "pose")
 @dataclass(frozen=True, slots=True)
 class VocAnnotation:
     """The objects of a picture, as columns take them; its `filename` as it stands there, `segmented` where it
-    says whether there are masks; `parts`: whether an object has parts of its own."""
+    says whether there are masks; `parts`: how many parts of their own its objects have."""
 
     labels: Labels
     filename: str
     segmented: int | None
-    parts: bool
+    parts: int
 
 
 def read_voc_file(path: str) -> VocAnnotation:
@@ -62,7 +62,7 @@ def read_voc_file(path: str) -> VocAnnotation:
         geometry.from_columns(annotations),
         _text(root, "filename"),
         {"0": 0, "1": 1}.get(_text(root, "segmented")),
-        any(one.find("part") is not None for one in objects),
+        sum(len(one.findall("part")) for one in objects),
     )
 
 

@@ -23,7 +23,7 @@ from batcher.job import geometry
 from batcher.job.geometry import LabelError
 from batcher.job.row import Row
 from batcher.job.sources.coco_index import CocoIndex
-from batcher.job.sources.dataset_columns import beside_picture, set_of
+from batcher.job.sources.dataset_columns import beside_picture, keypoints_left_out, set_of
 from batcher.job.sources.json_members import NoJson, line_at
 from batcher.job.sources.picture_root import LOOKED_FOR, PictureRoot, is_name, picture_columns
 from batcher.job.sources.source_kind import SourceContext
@@ -34,6 +34,8 @@ from batcher.storage.addresses import is_stored
 SUFFIXES = (".json", ".json.gz")
 BESIDE_PICTURES = "_annotations.coco.json"
 """How the file is called that lies beside the pictures of a set."""
+OF_SETS = "annotations"
+"""The folder that has a file for each set."""
 ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "labels", "ann", "json"})
 """Folders of annotation files; the dataset is the folder above them then."""
 LARGEST_UNPACKED = 16 << 30
@@ -51,14 +53,19 @@ def coco_files(folder: str) -> list[str]:
         return [own]
     try:
         below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-        named = sorted(os.listdir(f"{folder}/annotations")) if "annotations" in below else []
+        named = sorted(os.listdir(f"{folder}/{OF_SETS}")) if OF_SETS in below else []
     except OSError:
         return []
-    instances = [name for name in named if name.startswith("instances_") and name.endswith(".json")]
+    instances = [name for name in named if is_of_set(name)]
     if instances:
-        return [f"{folder}/annotations/{name}" for name in instances]
+        return [f"{folder}/{OF_SETS}/{name}" for name in instances]
     of_sets = (f"{folder}/{name}/{BESIDE_PICTURES}" for name in below)
     return [path for path in of_sets if os.path.isfile(path)]
+
+
+def is_of_set(name: str) -> bool:
+    """Whether a file of OF_SETS, by its name, has the objects of a set."""
+    return name.startswith("instances_") and name.endswith(".json")
 
 
 def coco_rows(paths: Sequence[str], source: SourceContext) -> Iterator[Row]:
@@ -132,7 +139,7 @@ class _CocoFile:
         self._set_name = name if not path.endswith(BESIDE_PICTURES) else self._folder.rpartition("/")[2]
         self._set = set_of(self._set_name)
         self._lines_left = LINES_TOLD
-        self._has_keypoints = False
+        self._posed = 0
 
     def rows(self) -> Iterator[Row]:
         """Raises OSError, MissingExtra."""
@@ -161,8 +168,8 @@ class _CocoFile:
                     continue
                 if (labels := self._labels(image, name)) is not None:
                     yield self._row(path, name, entry, labels, number)
-        if self._has_keypoints:
-            self._warn("`keypoints` are not carried, and left out; boxes and outlines are carried")
+        if self._posed:
+            self._warn(keypoints_left_out(self._posed))
 
     def _entries(self) -> Iterator[tuple[Any, int]]:
         """Raises OSError; an entry that is no UTF-8 is none."""
@@ -222,11 +229,13 @@ class _CocoFile:
         number = one.get("category_id")
         if self._names and number is not None and not (type(number) is int and number in self._names):
             raise LabelError(f"its `category_id` {str(number)[:60]} is none of the `categories`")
-        self._has_keypoints |= bool(one.get("keypoints"))
+        keypoints = one.get("keypoints")
+        self._posed += isinstance(keypoints, list) and any(keypoints)
         further = one.get("attributes")
         return {
             **(further if isinstance(further, dict) else {}),
-            **one,
+            # Who reads their number would look for them.
+            **{key: value for key, value in one.items() if key != "num_keypoints"},
             **({"category_id": self._names[number]} if number in self._names else {}),
         }
 

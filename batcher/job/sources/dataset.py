@@ -10,6 +10,8 @@ with labels in the forms that people train with.
     pets/data.yaml                               ultralytics, YOLO: the file, or the folder that has it
     VOC2012/JPEGImages, VOC2012/Annotations      Pascal VOC
 
+Several, as a list, are one after the other: files of COCO, say, of which each describes a set.
+
 Rule: a row has the columns image, stem, name, suffix and folder, as a picture's; a label that has one of
 these names, or one of the plan's own, is kept as `source_<name>`.
 """
@@ -18,8 +20,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import StrictStr
 
@@ -31,16 +34,17 @@ from batcher.job.sources.labelled_forms import labelled_form
 from batcher.job.sources.source_kind import Resolve, SourceContext, is_local_picture
 from batcher.job.sources.stored_dataset import parquet_rows, saved_rows
 from batcher.job.sources.streams import stamp
+from batcher.job.validation import OneOrMore
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored
 from batcher.storage.stores import dataset_cells, parquet_cells
 
 KEY = "dataset"
-TYPE = StrictStr
+TYPE = Annotated[tuple[StrictStr, ...], OneOrMore()]
 DESCRIPTION = (
     "A Hugging Face imagefolder (metadata.jsonl or .csv beside the pictures, or class folders as the "
     "column label), a dataset that `datasets` saved to disk, Parquet with pictures inside, or pictures with "
-    "labels: a COCO file (.json), a data.yaml of ultralytics (YOLO), a Pascal VOC folder."
+    "labels: a COCO file (.json), a data.yaml of ultralytics (YOLO), a Pascal VOC folder. Or a list of these."
 )
 HAS_PICTURES = True
 IF_EMPTY = source_kind.HAS_NO_ROWS
@@ -51,13 +55,18 @@ rows_of = source_kind.rows_of_no_files
 
 
 def resolved(value: Any, resolve: Resolve) -> Any:
-    """The dataset's absolute path."""
-    return resolve(value)
+    """The absolute path of each dataset."""
+    return [resolve(entry) for entry in value]
 
 
 def rows(source: SourceContext) -> Iterator[Row]:
     """The rows, read as they are asked for."""
-    folder = _folder(source)
+    for folder, one in _each(source):
+        yield from _rows(folder, one)
+
+
+def _rows(folder: str, source: SourceContext) -> Iterator[Row]:
+    """The rows of one dataset."""
     try:
         if (form := labelled_form(folder)) is not None:
             yield from form.rows(source)
@@ -80,8 +89,12 @@ def rows(source: SourceContext) -> Iterator[Row]:
 
 
 def stamps(source: SourceContext) -> Iterator[str]:
-    """Every file of the dataset, with its size and time."""
-    folder = _folder(source)
+    """Every file of the datasets, with its size and time."""
+    for folder, one in _each(source):
+        yield from _stamps(folder, one)
+
+
+def _stamps(folder: str, source: SourceContext) -> Iterator[str]:
     if (form := labelled_form(folder)) is not None:
         yield from form.stamps(source)
         return
@@ -103,9 +116,11 @@ def stamps(source: SourceContext) -> Iterator[str]:
 
 def names_files(source: SourceContext) -> bool:
     """Whether one of the first rows names a local picture beside its own, a mask for instance."""
-    return labelled_form(_folder(source)) is None and any(
+    return any(
         is_local_picture(cell)
-        for row in islice(rows(source), source_kind.PROBED)
+        for folder, one in _each(source)
+        if labelled_form(folder) is None
+        for row in islice(_rows(folder, one), source_kind.PROBED)
         for name, cell in row.columns.items()
         if name not in IMAGE_COLUMNS
     )
@@ -115,5 +130,8 @@ def _what(path: str) -> str:
     return "file" if os.path.splitext(path)[1] else "folder"
 
 
-def _folder(source: SourceContext) -> str:
-    return source.resolve(source.value).rstrip("/")
+def _each(source: SourceContext) -> Iterator[tuple[str, SourceContext]]:
+    """The path of each dataset, and the source as far as it is that one."""
+    for number, entry in enumerate(source.value):
+        key = source.key if len(source.value) == 1 else (*source.key, number)
+        yield source.resolve(entry).rstrip("/"), replace(source, value=(entry,), key=key)

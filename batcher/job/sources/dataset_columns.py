@@ -85,3 +85,13 @@ def set_of(name: str) -> str | None:
 
 TRAINING_SETS: Mapping[str, str] = {"train": "train", "validation": "val", "test": "test"}
 _SET = re.compile(rf"(?<![A-Za-z])({'|'.join(SPLITS)})(?![A-Za-z])", re.IGNORECASE)
+
+
+def keypoints_left_out(objects: int) -> str:
+    """That the keypoints of so many objects do not go along."""
+    of, are = (
+        ("1 object", "its box and outline are")
+        if objects == 1
+        else (f"{objects:,} objects", "boxes and outlines are")
+    )
+    return f"the keypoints of {of} are not carried, and left out; {are}"

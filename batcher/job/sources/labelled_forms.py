@@ -1,6 +1,6 @@
 """Which form of labels a `dataset:` has: those that people train with, beside what `datasets` itself reads.
 
-Rule: a form is told by names alone, before anything is read.
+Rule: a form is told by names alone, before anything is read; a folder in a store is listed for that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,21 @@ from typing import Protocol
 from batcher.job.diagnostics import silent
 from batcher.job.row import Row
 from batcher.job.sources import coco_rows
+from batcher.job.sources.folders import list_folder
 from batcher.job.sources.globs import files_below
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import stamped
-from batcher.job.sources.ultralytics_rows import SUFFIXES, data_file_of, ultralytics_rows, ultralytics_stamps
-from batcher.job.sources.voc_rows import is_voc_folder, voc_rows
+from batcher.job.sources.ultralytics_rows import (
+    DATA_FILES,
+    SUFFIXES,
+    data_file_of,
+    ultralytics_rows,
+    ultralytics_stamps,
+)
+from batcher.job.sources.voc_rows import ANNOTATIONS, MASKS, PICTURES, is_voc_folder, voc_rows
 from batcher.storage.addresses import is_stored
 from batcher.storage.pictures import has_picture_suffix
+from batcher.storage.stores import parquet_cells
 
 
 class LabelledForm(Protocol):
@@ -61,6 +69,24 @@ class Ultralytics:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredVoc:
+    """A Pascal VOC folder in an object store: each plan would ask for every annotation, twice, one by one."""
+
+    folder: str
+
+    def rows(self, source: SourceContext) -> Iterator[Row]:
+        source.error(
+            f"{self.folder} is a Pascal VOC folder in a store, and such a folder is read on this disk alone: "
+            f'copy it, or take its pictures and boxes by `images: "{self.folder}/{PICTURES}/"` and '
+            f'`companions: {{labels: "{self.folder}/{ANNOTATIONS}/{{{{ stem }}}}.xml"}}`'
+        )
+        return iter(())
+
+    def stamps(self, source: SourceContext) -> Iterator[str]:
+        return iter(())
+
+
+@dataclass(frozen=True, slots=True)
 class Voc:
     """A Pascal VOC folder."""
 
@@ -74,13 +100,14 @@ class Voc:
 
 
 def labelled_form(path: str) -> LabelledForm | None:
-    """The form of the dataset at an absolute path or an address; None: it is none of these."""
+    """The form of the dataset at an absolute path or an address; None: it is none of these. Raises OSError,
+    MissingExtra."""
     if path.endswith(coco_rows.SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
         return Coco([path])
     if path.lower().endswith(SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
         return Ultralytics(path)
     if is_stored(path):
-        return None
+        return _stored_form(path)
     if is_voc_folder(path):
         return Voc(path)
     if (data_file := data_file_of(path)) is not None:
@@ -88,6 +115,24 @@ def labelled_form(path: str) -> LabelledForm | None:
     if files := coco_rows.coco_files(path):
         return Coco(files)
     return None
+
+
+def _stored_form(folder: str) -> LabelledForm | None:
+    """That of a folder in a store. Raises OSError, MissingExtra."""
+    if folder.endswith(parquet_cells.SUFFIX):
+        return None
+    entries = list_folder(folder)
+    folders = {one.name for one in entries if one.is_folder}
+    files = {one.name for one in entries if not one.is_folder}
+    if PICTURES in folders and not folders.isdisjoint((ANNOTATIONS, *MASKS.values())):
+        return StoredVoc(folder)
+    if (name := next((name for name in DATA_FILES if name in files), None)) is not None:
+        return Ultralytics(f"{folder}/{name}")
+    if coco_rows.BESIDE_PICTURES in files:
+        return Coco([f"{folder}/{coco_rows.BESIDE_PICTURES}"])
+    below = list_folder(f"{folder}/{coco_rows.OF_SETS}") if coco_rows.OF_SETS in folders else []
+    of_sets = [one.path for one in below if coco_rows.is_of_set(one.name)]
+    return Coco(of_sets) if of_sets else None
 
 
 def _stamps_below(folder: str, *suffixes: str) -> Iterator[str]:

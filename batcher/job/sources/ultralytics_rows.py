@@ -26,7 +26,7 @@ from batcher.job.diagnostics import silent
 from batcher.job.geometry import LabelError, Labels
 from batcher.job.labels import categories, read_label_file
 from batcher.job.row import Row
-from batcher.job.sources.dataset_columns import TRAINING_SETS
+from batcher.job.sources.dataset_columns import TRAINING_SETS, keypoints_left_out
 from batcher.job.sources.globs import files_below
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.sources.picture_root import is_name, is_there, picture_columns
@@ -127,14 +127,16 @@ class _DataSet:
             return
         self._names = {one.id: one.name for one in classes}
         self._source.categories.add(classes, self._shown)
-        if self._points:
-            self._warn("keypoints are not carried, and left out; boxes and outlines are carried")
+        posed = 0
         for name, picture in self._pictures():
             labels = self._labels(picture)
             if labels is not None:
+                posed += len(labels["boxes"]) if self._points else 0
                 folder = os.path.relpath(os.path.dirname(picture), self._root)
                 own = picture_columns(picture, "" if folder.startswith(".") else folder)
                 yield Row({**own, "split": name, **labels}, picture, folder=self._source.folder)
+        if posed:
+            self._warn(keypoints_left_out(posed))
 
     def stamps(self) -> Iterator[str]:
         for _, entry in self._places():

@@ -82,7 +82,7 @@ class _VocFolder:
 
     def rows(self) -> Iterator[Row]:
         """Raises OSError."""
-        parts = False
+        parts = 0
         without: list[str] = []
         for stem in sorted({*self._pictures, *self._annotations, *self._listed}, key=natural_key):
             masks = {
@@ -99,12 +99,13 @@ class _VocFolder:
             picture = self._picture(stem, found)
             if picture is None:
                 continue
-            parts |= found is not None and found.parts
+            parts += 0 if found is None else found.parts
             split = {"split": self._splits[stem]} if stem in self._splits else {}
             columns = {**picture_columns(picture, PICTURES), **split, **_labels(found), **masks}
             yield Row(columns, picture, folder=self._source.folder)
         if parts:
-            self._warn("the parts of objects (<part>) are not carried, and left out")
+            which = "1 part of an object is" if parts == 1 else f"{parts:,} parts of objects are"
+            self._warn(f"{which} not carried, and left out (<part>)")
         if without:
             these = "1 picture has" if len(without) == 1 else f"{len(without):,} pictures have"
             self._warn(f"{these} neither annotation nor mask, and is no row (first: {without[0]})")

@@ -146,7 +146,7 @@ def _rows(path: str) -> tuple[list[Row], str]:
     folder = os.path.dirname(path)
     diagnostics = Diagnostics(sink=_pass_over)
     source = SourceContext(
-        value=path,
+        value=(path,),
         key=(),
         file="",
         folder=folder,

@@ -244,12 +244,15 @@ def test_what_is_no_coco_file_is_told(job: Job, text: str | bytes, why: str) -> 
 
 
 def test_what_is_not_carried_is_told(job: Job) -> None:
-    a_set(job, [box(1, keypoints=[1, 2, 2], num_keypoints=1), box(5, image=77), box(6, image=78)])
+    posed = [box(n, image=9, keypoints=[1, 2, 2], num_keypoints=1) for n in (1, 2)]
+    unseen = box(3, image=9, keypoints=[0, 0, 0], num_keypoints=0)
+    a_set(job, [*posed, unseen, box(5, image=77), box(6, image=78)])
     told: list[str] = []
-    job.columns("{dataset: set/labels.json}", warn=told.append)
+    _, second = job.columns("{dataset: set/labels.json}", warn=told.append)
+    assert "num_keypoints" not in str(second["box_attributes"])
     assert told == [
         "set/labels.json: 2 annotations are of no picture that it names (first: annotation 5)",
-        "set/labels.json: `keypoints` are not carried, and left out; boxes and outlines are carried",
+        "set/labels.json: the keypoints of 2 objects are not carried, and left out; boxes and outlines are",
     ]
 
 

@@ -18,6 +18,9 @@ import pytest
 from batcher.engine import uploads
 from batcher.errors import Problem
 from batcher.job.catalog import find
+from batcher.job.diagnostics import Diagnostics
+from batcher.job.inputs import InputsContext
+from batcher.job.inputs import rows as rows_of_job
 from batcher.storage import stores
 from tests.support.job import Job, rows_of
 from tests.support.pictures import plain_picture
@@ -307,3 +310,39 @@ def test_a_broken_saved_dataset_is_one_sentence(job: Job) -> None:
     job.write("saved/state.json", "{}")
     (problem,) = job.problems("{dataset: saved}")
     assert "is no dataset that can be read" in problem.message
+
+
+# Several of them.
+
+
+def test_several_datasets_are_one_source(job: Job) -> None:
+    for name, classes, kind in (("one", "[cat, dog]", 1), ("two", "[cat, dog, bird]", 2)):
+        job.write(f"{name}/images/train/{name}.png", plain_picture(10, 10))
+        job.write(f"{name}/labels/train/{name}.txt", f"{kind} 0.5 0.5 0.2 0.2\n")
+        job.write(f"{name}/data.yaml", f"train: images/train\nval: images/train\nnames: {classes}\n")
+    job.write("three/p.png", plain_picture(10, 10))
+    images = [{"id": 1, "file_name": "p.png"}]
+    boxes = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 2, 2]}]
+    described = {"images": images, "annotations": boxes, "categories": [{"id": 7, "name": "fish"}]}
+    job.write("three/labels.json", json.dumps(described))
+    inputs = "{dataset: [one/data.yaml, two, three/labels.json]}"
+    assert job.columns(inputs, "stem", "box_classes") == [
+        {"stem": "one", "box_classes": ["dog"]},
+        {"stem": "two", "box_classes": ["bird"]},
+        {"stem": "p", "box_classes": ["fish"]},
+    ]
+    context = InputsContext(job.manifest(inputs), Diagnostics("job.yaml"))
+    list(rows_of_job(context))
+    known = {one.name: one.id for one in context.categories.categories}
+    assert known == {"cat": 0, "dog": 1, "bird": 2, "fish": 7}
+    before = job.fingerprint(inputs)
+    assert job.fingerprint(inputs) == before
+    job.write("two/labels/train/two.txt", "")
+    assert job.fingerprint(inputs) != before
+
+
+def test_what_is_wrong_with_one_of_several_datasets_is_told_at_its_place(job: Job) -> None:
+    job.write("one/cat/1.png", plain_picture())
+    (problem,) = job.problems("\n- dataset:\n  - one\n  - two\n")
+    assert problem.message == f"there is no folder {job.folder}/two"
+    assert problem.line == 5

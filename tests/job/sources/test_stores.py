@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import fsspec.registry  # noqa: F401  # a test empties it
@@ -93,6 +94,32 @@ def test_an_imagefolder_may_lie_in_a_bucket(job: Job, bucket: Bucket) -> None:
     bucket.put("set/train/metadata.jsonl", json.dumps({"file_name": "x/a.png", "label": "cat"}))
     (row,) = job.columns(f"{{dataset: '{bucket}/set'}}")
     assert (row["image"], row["label"], row["split"]) == (f"{bucket}/set/train/x/a.png", "cat", "train")
+
+
+def test_a_folder_of_labels_in_a_bucket_is_known_by_the_names_in_it(job: Job, bucket: Bucket) -> None:
+    bucket.put("pets/images/train/a.png", plain_picture(10, 10))
+    bucket.put("pets/labels/train/a.txt", "0 0.5 0.5 0.2 0.2\n")
+    bucket.put("pets/data.yaml", "train: images/train\nnames: [cat]\n")
+    (row,) = job.columns(f"{{dataset: '{bucket}/pets/'}}")
+    assert (row["box_classes"], row["split"]) == (["cat"], "train")
+    bucket.put("coco/val2017/b.png", plain_picture(10, 10))
+    images = [{"id": 1, "file_name": "b.png"}]
+    boxes = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 2, 2]}]
+    described = {"images": images, "annotations": boxes, "categories": [{"id": 7, "name": "fish"}]}
+    bucket.put("coco/annotations/instances_val2017.json", json.dumps(described))
+    (row,) = job.columns(f"{{dataset: '{bucket}/coco'}}")
+    assert (row["box_classes"], row["split"]) == (["fish"], "val")
+
+
+def test_a_voc_folder_in_a_bucket_is_told_with_the_way_that_works(job: Job, bucket: Bucket) -> None:
+    bucket.put("voc/JPEGImages/a.png", plain_picture(10, 10))
+    box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox>"
+    bucket.put("voc/Annotations/a.xml", f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    (problem,) = job.problems(f"{{dataset: '{bucket}/voc'}}")
+    assert problem.message.startswith(f"{bucket}/voc is a Pascal VOC folder in a store")
+    images, companions = re.findall(r"`(.*?)`", problem.message)
+    (row,) = job.columns(f"{{{images}, {companions}}}")
+    assert row["labels"] == f"{bucket}/voc/Annotations/a.xml"
 
 
 def test_a_thousand_pictures_are_listed_not_asked_for_one_by_one(job: Job, bucket: Bucket) -> None:

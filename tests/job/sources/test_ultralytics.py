@@ -181,7 +181,9 @@ def test_rows_of_poses_lose_their_keypoints_and_it_is_told(job: Job) -> None:
     job.write("pets/labels/train/1.txt", "0 0.5 0.5 0.5 0.5 0.1 0.1 2 0.2 0.2 1\n")
     told: list[str] = []
     assert job.columns(INPUTS, "boxes", warn=told.append)[0] == [[10.0, 5.0, 20.0, 10.0]]
-    assert told == ["pets/data.yaml: keypoints are not carried, and left out; boxes and outlines are carried"]
+    assert told == [
+        "pets/data.yaml: the keypoints of 1 object are not carried, and left out; its box and outline are"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_sets_that_differ_and_parts_of_objects_are_told(job: Job) -> None:
     assert job.columns(INPUTS, warn=told.append)[0]["split"] == "train"
     assert told == [
         "VOC2012: 1 picture is in another set of Segmentation than of Main; that of Main counts",
-        "VOC2012: the parts of objects (<part>) are not carried, and left out",
+        "VOC2012: 1 part of an object is not carried, and left out (<part>)",
     ]
 
 
