@@ -48,6 +48,7 @@ class Columns:
     def __init__(self) -> None:
         self._kinds: dict[str, ColumnType] = {}
         self._told: dict[str, set[str]] = {}
+        self._hollow: dict[str, dict[str, ColumnType]] = {}
         self._dated: dict[str, set[str]] = {}
         self._seen: set[str] = set()
         self._splits: set[str] = set()
@@ -67,6 +68,9 @@ class Columns:
             elif split not in told and tells(value):
                 told.add(split)
                 news = True
+            elif split not in told:
+                hollow = self._hollow.setdefault(name, {})
+                hollow[split] = joined(hollow.get(split, NULL), type_of(value))
         return news
 
     def kinds(self) -> dict[str, ColumnType]:
@@ -77,7 +81,11 @@ class Columns:
         """Columns of which some split among several has no value that says their type: none, or empty."""
         if len(self._splits) < 2:
             return []
-        return [name for name in self._kinds if name in self._seen and self._met_in(name) != self._splits]
+        return [
+            name
+            for name in self._kinds
+            if name in self._seen and self._met_in(name) != self._splits and not self._hollow_alike(name)
+        ]
 
     def dated(self) -> list[str]:
         """Text columns that have nothing but dates in some splits, and other text in others: readers of JSON
@@ -87,6 +95,11 @@ class Columns:
             for name, told in self._told.items()
             if told and self._dated[name] - told and self._met_in(name) == self._splits
         ]
+
+    def _hollow_alike(self, name: str) -> bool:
+        """Whether no split shows more of the column than another: empty lists in all of them, say."""
+        hollow = self._hollow.get(name, {})
+        return not self._met_in(name) and hollow.keys() == self._splits and len({*hollow.values()}) == 1
 
     def _met_in(self, name: str) -> set[str]:
         """The splits in which the column has a value."""

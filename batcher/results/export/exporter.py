@@ -130,6 +130,7 @@ class _Export:
                 else "there is nothing to export: no picture is delivered, or all are excluded"
             )
         self._exclude_all()
+        self._refuse_unlabelled()
         self._split()
         if self.captions is not None:
             self.captions.require(columns.kinds())
@@ -151,6 +152,17 @@ class _Export:
             raise errors.UsageError(
                 f"--exclude: {name} no picture, in {self.options.exclude} (first: {unmatched[0]}); "
                 "correct the file, or --allow-missing goes on without"
+            )
+
+    def _refuse_unlabelled(self) -> None:
+        """Pictures of which nobody said that nothing is on them are no set of pictures without objects.
+        Raises UsageError."""
+        masked = not {MASK, INSTANCE_MASK}.isdisjoint(self.first.columns.kinds())
+        if self.options.to in OF_OBJECTS and not self.first.objects.labelled and not masked:
+            raise errors.UsageError(
+                "there is nothing to train a detector with: no picture has labels (a column `boxes`, label "
+                f"files, a mask), and --to {self.options.to} would call all of them empty; imagefolder, "
+                "webdataset and parquet take pictures as they are"
             )
 
     def _split(self) -> None:
@@ -257,6 +269,11 @@ class _Export:
         splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
         counts = sum(self.files.values(), Counter[str]())
         notes += _notes_of_masks(counts, self.leaving.unplaced_masks)
+        notes += [
+            f"the mask {name}, which serves {several(number, 'picture', 'pictures')}, is no label of theirs, "
+            "and left out; as a column `mask` it would be one"
+            for name, number in self.leaving.shared_masks.items()
+        ]
         own = self.leaving.own_splits
         notes += [
             f"the split {name} is empty: none of its pictures is delivered"

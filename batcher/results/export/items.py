@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from batcher.ledger.records import DeliveredPicture
 from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.originals import OriginalPicture, Originals, source_of
 from batcher.results.export.own_splits import WITHOUT, OwnSplits
+from batcher.results.export.shared_masks import SharedMasks
 from batcher.results.export.splits import Splits
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored
@@ -97,6 +99,9 @@ class ExportItems:
         self.excluded = 0
         self.unreadable: list[str] = []
         self.unplaced_masks = 0
+        self.shared_masks = Counter[str]()
+        """Of how many pictures a mask was left out that serves several, by its name."""
+        self._shared = SharedMasks(connection)
         self.corrected = CorrectedLabels(stored=False)
         """What is in an object store was read anew by the last plan."""
 
@@ -116,7 +121,10 @@ class ExportItems:
                 continue
             if "labels_problem" in picture.line:
                 self.unreadable.append(str(picture.line["labels_problem"]))
-            self.unplaced_masks += "placement" not in picture.line and mask_of(picture) is not None
+            mask = self._mask_of(picture)
+            self.unplaced_masks += "placement" not in picture.line and mask is not None
+            if mask is None and (shared := mask_of(picture)) is not None:
+                self.shared_masks[os.path.basename(shared)] += 1
             item, group = self._variant(picture), source_of(picture, self._rule_of(picture)).group
             if not self._resplit:
                 self.own_splits.learn(group, self.own_splits.of(picture.columns))
@@ -168,6 +176,12 @@ class ExportItems:
     def _rule_of(self, picture: DeliveredPicture) -> Geometry | None:
         return self._models.geometry(str(picture.line["model"]))
 
+    def _mask_of(self, picture: DeliveredPicture) -> str | None:
+        """The mask that is a label of a picture's source."""
+        mask = mask_of(picture)
+        own = mask is None or _file_in(picture, "mask") is not None or not self._shared.has(mask)
+        return mask if own else None
+
     def _variant(self, picture: DeliveredPicture) -> ExportItem:
         source = source_of(picture, self._rule_of(picture))
         line = dict(picture.line)
@@ -186,7 +200,7 @@ class ExportItems:
         fitting = "mask" not in picture.media and rule is not None and rule.fit != "stretch"
         masks = [
             Mask(path, line["placement"], size, fitting) if path and "placement" in line else None
-            for path in (mask_of(picture), instance_mask_of(picture))
+            for path in (self._mask_of(picture), instance_mask_of(picture))
         ]
         return ExportItem(
             self._split_of(picture, source),
@@ -218,7 +232,7 @@ class ExportItems:
         values["source_image"] = f"originals/{name}"
         masks = [
             Mask(path, None, (0, 0)) if path else None
-            for path in (mask_of(picture), instance_mask_of(picture))
+            for path in (self._mask_of(picture), instance_mask_of(picture))
         ]
         size = variant.size if is_stored(source.path) else _size_of(source.path)
         return ExportItem(

@@ -106,10 +106,14 @@ class ObjectFacts:
         """What a reader should know."""
         notes = []
         if not self.labelled:
-            notes.append("no picture has boxes: all leave as pictures without objects")
+            notes.append("no picture has boxes: all leave with their masks, and as without objects")
         elif self.unlabelled:
-            leave = "1 picture has" if self.unlabelled == 1 else f"{self.unlabelled:,} pictures have"
-            notes.append(f"{leave} no column boxes, and count as without objects")
+            notes.append(
+                "of 1 picture no row says what is on it: it counts as one without objects"
+                if self.unlabelled == 1
+                else f"of {self.unlabelled:,} pictures no row says what is on them: "
+                "they count as ones without objects"
+            )
         if self.unseen:
             objects = "1 object is" if self.unseen == 1 else f"{self.unseen:,} objects are"
             notes.append(f"{objects} left out: the pictures do not show that part of their source")

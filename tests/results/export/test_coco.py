@@ -15,6 +15,7 @@ from PIL import Image
 from batcher.errors import UsageError
 from batcher.results.export import Exported, ExportOptions, Splits, export
 from batcher.results.export.objects import ObjectFacts
+from batcher.results.export.writer import OF_OBJECTS, ExportFormat
 from tests.support.drawn import FRAME, Drawn, frame_of, lattice
 from tests.support.shelf import Shelf
 
@@ -141,11 +142,21 @@ def test_where_no_picture_can_leave_the_reason_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "dataset").exists()
 
 
-def test_a_job_without_labels_leaves_pictures_without_objects_and_says_so(shelf: Shelf) -> None:
-    shelf.deliver(shelf.variant("a", shelf.photo("a.png")), shelf.variant("b", None))
+@pytest.mark.parametrize("form", sorted(OF_OBJECTS))
+def test_a_job_without_labels_makes_no_set_of_pictures_without_objects(
+    shelf: Shelf, form: ExportFormat
+) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png"), label="cat"), shelf.variant("b", None))
+    with pytest.raises(UsageError, match=f"no picture has labels .*--to {form} would call all of them empty"):
+        export(shelf.output, ExportOptions(to=form, into=shelf.folder / "dataset"))
+    assert not (shelf.folder / "dataset").exists()
+
+
+def test_pictures_of_some_of_which_nobody_says_what_is_on_them_leave_and_are_told(shelf: Shelf) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes=[]), shelf.variant("b", None))
     told, into = exported(shelf)
     assert (told.pictures, read(into).dataset["annotations"]) == (2, [])
-    assert told.notes == ("no picture has boxes: all leave as pictures without objects",)
+    assert told.notes == ("of 1 picture no row says what is on it: it counts as one without objects",)
 
 
 def test_what_is_excluded_or_set_aside_is_in_no_annotation(shelf: Shelf) -> None:

@@ -163,7 +163,7 @@ def test_originals_out_of_a_saved_dataset_have_names_that_readers_know_pictures_
     tasks = []
     for number, name in enumerate(("a.jpg", "pets-1")):
         address = stores.dataset_cells.cell_address(str(saved), number, "image")
-        task = shelf.variant(f"v{number}", address)
+        task = shelf.variant(f"v{number}", address, boxes=[])
         task["columns"]["name"] = name
         tasks.append(task | {"media": {"input_image": stores.digest(address)}})
     shelf.deliver(*tasks)
@@ -311,6 +311,7 @@ def test_no_path_of_this_machine_leaves_whatever_it_names_and_wherever_it_stands
         "bare": str(here / "photos"),
         "cell": stores.dataset_cells.cell_address(str(here / "pets"), 3, "image"),
         "slash": "/imagine a cat, v1.5",
+        "boxes": [],
     }
     shelf.deliver(shelf.variant("v", source, **columns))
     for form in FORMS:
@@ -334,7 +335,9 @@ def test_a_column_in_which_something_is_never_known_is_in_every_export(
         {"found": {"bbox": [1, 2], "area": None}, "tags": [], "gone": None},
         {"found": {"bbox": [], "area": None}, "tags": [], "gone": None},
     ]
-    shelf.deliver(*(shelf.variant(f"v{n}", shelf.photo(f"{n}.png"), **row) for n, row in enumerate(values)))
+    shelf.deliver(
+        *(shelf.variant(f"v{n}", shelf.photo(f"{n}.png"), boxes=[], **row) for n, row in enumerate(values))
+    )
     _, into = exported(shelf, form)
     rows = sorted(_rows(into, form), key=lambda row: row["prompt"])
     for row, value in zip(rows, values, strict=True):

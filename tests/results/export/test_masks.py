@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -181,3 +182,29 @@ def test_a_mask_whose_place_is_not_known_is_left_out_and_told(shelf: Shelf) -> N
     told = export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "dataset"))
     assert (told.pictures, told.masks) == (1, 0)
     assert told.notes == ("1 mask is left out: where the source lies in the picture is not known",)
+
+
+def test_a_mask_that_serves_several_pictures_is_no_label_of_theirs(shelf: Shelf) -> None:
+    paths = {name: shelf.folder / f"{name}.png" for name in ("stand-in", "own")}
+    for path in paths.values():
+        Image.new("L", (64, 48), 255).save(path)
+
+    def inpainted(name: str, sent: str, **columns: Any) -> dict[str, Any]:
+        task = shelf.variant(name, shelf.photo(f"{name}.png"), **columns)
+        task["params"]["mask"] = str(paths[sent])
+        task["media"]["mask"] = "d" * 64
+        return task
+
+    shelf.deliver(
+        inpainted("a", "stand-in"),
+        inpainted("b", "stand-in"),
+        inpainted("c", "own"),
+        inpainted("d", "stand-in", mask=str(paths["stand-in"])),
+    )
+    told = export(
+        shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "dataset", originals=True)
+    )
+    written = sorted(path.name for path in (shelf.folder / "dataset/train/masks").iterdir())
+    assert [name.partition("-")[0] for name in written] == ["c", "c.png", "d", "d.png"]
+    note = "the mask stand-in.png, which serves 2 pictures, is no label of theirs, and left out; as a column"
+    assert any(one.startswith(note) for one in told.notes)
