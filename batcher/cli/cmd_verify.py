@@ -168,6 +168,7 @@ def _tell_found(found: CheckResult, where: Path, *, as_json: bool) -> None:
     if found.beside:
         echo("a run is going on there: what it is working on was not judged")
     _list(found.findings)
+    _tell_answers(found)
     if not found.findings:
         echo("all is well")
     else:
@@ -190,6 +191,7 @@ def _tell_mended(mended: RepairResult, where: Path, *, as_json: bool) -> None:
     found = mended.found
     echo(f"{several(found.checked, 'delivered file', 'delivered files')} checked in {where}")
     _list(found.findings)
+    _tell_answers(found)
     if mended.aside:
         echo(f"{several(mended.aside, 'file', 'files')} moved to {where / '.batcher' / 'aside'}")
     if mended.fetched:
@@ -205,6 +207,18 @@ def _tell_mended(mended: RepairResult, where: Path, *, as_json: bool) -> None:
         echo("all is well" + (" again" if found.findings else ""))
 
 
+def _tell_answers(found: CheckResult) -> None:
+    """What lies in the folder of answers that nobody understood."""
+    from batcher.progress.summary import several
+
+    if not found.answers:
+        return
+    shown = ", ".join(f"{answer.name} ({answer.state})" for answer in found.answers[:SHOWN])
+    more = f" and {len(found.answers) - SHOWN:,} more" if len(found.answers) > SHOWN else ""
+    answers = several(len(found.answers), "answer of the API is", "answers of the API are")
+    echo(f"{answers} kept in .batcher/answers, not understood or without a picture: {shown}{more}")
+
+
 def _object(found: CheckResult, remaining: Sequence[Finding], where: Path) -> dict[str, Any]:
     """The object of `verify --json`: counts of what was found, and each thing that is wrong now."""
     from batcher.results.verify import FindingKind
@@ -216,6 +230,15 @@ def _object(found: CheckResult, remaining: Sequence[Finding], where: Path) -> di
         "found": {kind.value: len(found.of(kind)) for kind in FindingKind},
         "wrong": [
             {"kind": finding.kind.value, "path": finding.path, "why": finding.why} for finding in remaining
+        ],
+        "answers": [
+            {
+                "path": answer.path,
+                "task": answer.name,
+                "state": answer.state,
+                "picture": answer.has_picture,
+            }
+            for answer in found.answers
         ],
     }
 

@@ -1,7 +1,8 @@
-"""`batcher audit --adopt`: a billed job whose picture never came becomes its task's result.
+"""A billed job whose picture never came becomes its task's result: `batcher audit --adopt` found it in the
+statement, or `batcher verify --repair` in an answer that was kept.
 
 Rule: only a task that has no picture adopts, and only while its job's lock is held (what is `submitting` then
-was cut off there). A rejected one has its picture. What the statement tells of the job is written as if its
+was cut off there). A rejected one has its picture. What is told of the job is written as if its
 answer had come, and a failed task is planned for it first: in one transaction, whole or not at all.
 """
 
@@ -32,12 +33,13 @@ UPDATE tasks SET state = 'submitting', submission = ?2
 WHERE id = ?1 AND state = 'planned' AND plan = ?3
 """
 BILLED = """
-UPDATE submissions SET outcome = 'completed', request_id = ?2,
+UPDATE submissions SET outcome = 'completed', request_id = coalesce(?2, request_id),
   cost = CASE outcome WHEN 'completed' THEN coalesce(cost, ?3) ELSE ?3 END,
   completed_at = coalesce(completed_at, ?4), answered_at = coalesce(answered_at, ?4),
   detail = CASE WHEN outcome IN ('doubtful', 'gateway', 'open') THEN 'its answer was lost; ' ELSE '' END
-    || 'taken from the request history'
-WHERE id = ?1 AND coalesce(request_id, ?2) = ?2 AND outcome IN (SELECT value FROM json_each(?5))
+    || 'taken from ' || ?6
+WHERE id = ?1 AND coalesce(request_id, ?2) IS coalesce(?2, request_id)
+  AND outcome IN (SELECT value FROM json_each(?5))
 """
 READY = """
 UPDATE tasks SET state = 'ready', submission = ?2
@@ -54,19 +56,21 @@ def adopt(
     connection: sqlite3.Connection,
     task: int,
     submission: int,
-    request_id: str,
-    cost: int,
+    request_id: str | None,
+    cost: int | None,
     urls: Sequence[str],
     now: float,
     *,
+    spool: Sequence[str] = (),
     outcomes: Collection[str] = LOST_ANSWERS,
+    told_by: str = "the request history",
 ) -> bool:
-    """Makes a job found in the statement (`cost` in micro-credits, `urls` of its pictures, `now` in Unix
-    seconds) the result of a task that is planned, doubtful or failed; whether it did. The next run fetches
-    it. `outcomes`: those in which its submission may stand by now. Files that the task has had by these very
-    links are not taken once more: what they hold is why it stands as it does."""
+    """Makes a job of which `told_by` tells (`cost` in micro-credits, `urls` of its pictures, or their names
+    in the `spool`; `now` in Unix seconds) the result of a task that is planned, doubtful or failed; whether
+    it did. The next run fetches it. `outcomes`: those in which its submission may stand by now. Files that
+    the task has had by these very links are not taken once more: what they hold is why it stands so."""
     plan = int(meta(connection, "plan") or 0)
-    billed = (submission, request_id, cost, now, json.dumps([*outcomes]))
+    billed = (submission, request_id, cost, now, json.dumps([*outcomes]), told_by)
     with transaction(connection):
         if connection.execute(ADOPTS, (task, submission, plan)).fetchone() is None:
             return False
@@ -78,8 +82,13 @@ def adopt(
         connection.execute(IN_FORCE, (task, submission, plan))
         connection.execute("DELETE FROM files WHERE task = ?", (task,))
         connection.executemany(
-            "INSERT INTO files (task, position, submission, url) VALUES (?, ?, ?, ?)",
-            [(task, position, submission, url) for position, url in enumerate(urls)],
+            "INSERT INTO files (task, position, submission, url, spool) VALUES (?, ?, ?, ?, ?)",
+            [
+                (task, position, submission, url, name)
+                for position, (url, name) in enumerate(
+                    [*((url, None) for url in urls), *((None, name) for name in spool)]
+                )
+            ],
         )
         connection.execute(READY, (task, submission))
     return True

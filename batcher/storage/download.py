@@ -251,7 +251,11 @@ class OutputFolder:
     async def keep(self, data: bytes, name: str) -> None:
         """Bytes of an answer into the spool, under this name; on disk before this returns. Raises
         DiskError."""
-        await asyncio.to_thread(self._keep, data, self.spool / name)
+        await asyncio.to_thread(self.keep_now, data, name)
+
+    def keep_now(self, data: bytes, name: str) -> None:
+        """As `keep`, in a thread of one's own."""
+        self._keep(data, self.spool / name)
 
     def link_into_spool(self, source: Path, name: str, sha256: str) -> bool:
         """A picture of this disk into the spool: a hard link where one can be made, else a copy; whether it

@@ -22,7 +22,7 @@ from batcher.api.wire.json_values import (
     text,
     total_time,
 )
-from batcher.api.wire.outputs import PICTURE, Output, outputs_of
+from batcher.api.wire.outputs import INSIDE, LONGEST_HEAD, PICTURE, Output, outputs_of
 from batcher.api.wire.refusals import failed, words
 
 
@@ -267,6 +267,8 @@ def _sync_outputs(content_type: str, body: bytes, base: str) -> tuple[Output, ..
         outputs = outputs_of(answer, base)
     elif kind.startswith("image/"):
         return (Output(data=body),)
+    elif (inside := INSIDE.search(body, 0, LONGEST_HEAD)) is not None:
+        return (Output(data=body[inside.start() :]),)
     else:
         outputs = outputs_of(body.decode("utf-8", "replace"))
     if not outputs:

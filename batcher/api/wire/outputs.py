@@ -26,10 +26,15 @@ class Output:
 
 
 PICTURE = re.compile(
-    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8|RIFF.{4}WEBP|....ftyp(?:avi|hei|hev|mif)|BM.{4}\0\0\0\0|II\*\0|MM\0\*",
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8|RIFF.{4}WEBP|....ftyp(?:avi|hei|hev|mif)|BM.{4}\0\0\0\0"
+    rb"|II[*+]\0|MM\0[*+]|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|\0\0\x01\0[\x01-\x40]\0"
+    rb"|P[1-6]\s+\d+\s+\d+\s",
     re.DOTALL,
 )
-"""How the pictures begin that models make: such bytes are paid for, whatever an answer calls them."""
+"""How the pictures begin that are read here: such bytes are paid for, whatever an answer calls them."""
+INSIDE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xdb\xe0\xe1\xe2\xee]|RIFF.{4}WEBPVP8", re.DOTALL)
+"""The same where something else comes before, as the head of a part. What follows a picture does no harm."""
+LONGEST_HEAD = 16_384
 PICTURE_KEYS = ("output", "images", "image", "image_url", "image_urls", "url", "urls", "data", "result")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 BLANKS = re.compile(r"\s+")

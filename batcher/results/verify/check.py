@@ -20,6 +20,7 @@ import anyio
 from batcher import errors
 from batcher.ledger import database, rejections, repairs, stale_records
 from batcher.ledger.repairs import DeliveredFile, UndeliveredFile
+from batcher.results.verify.kept_answers import KeptAnswer, kept
 from batcher.results.verify.metadata_check import contradictions, disagreements
 from batcher.storage import destination, layout, lock, pictures
 from batcher.storage.destination import IMAGES, REJECTED, Destination, disk
@@ -60,11 +61,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one look saw. `beside` a run: what that may be changing was not judged."""
+    """What one look saw. `beside` a run: what that may be changing was not judged. `answers` were not
+    understood when they came, and are kept."""
 
     checked: int
     findings: tuple[Finding, ...]
     beside: bool = False
+    answers: tuple[KeptAnswer, ...] = ()
 
     def of(self, *kinds: FindingKind) -> list[Finding]:
         """The findings of these kinds."""
@@ -93,12 +96,16 @@ async def check_output(
         idle = alone()
         if idle:
             settled = list(_settled(connection, folder, findings))
+            answers = list(kept(connection, folder, sorted(_listed(folder.answers))))
             idle = alone()
         if idle:
             findings += settled
+            findings += _in_answers(answers)
         else:
+            answers = []
             findings += _records(contradictions(connection, folder.destination))
-    return CheckResult(checked, tuple(findings), beside=not idle)
+    known = tuple(answer for answer in answers if isinstance(answer, KeptAnswer))
+    return CheckResult(checked, tuple(findings), beside=not idle, answers=known)
 
 
 def folder_of(connection: sqlite3.Connection, output: Path) -> OutputFolder:
@@ -212,6 +219,17 @@ def _settled(
         yield finding
     if told and stale_records.last_unwritten(connection):
         yield Finding(FindingKind.RECORD, "rejected.jsonl", "does not tell of the last decision")
+
+
+def _in_answers(answers: Sequence[KeptAnswer | str]) -> Iterator[Finding]:
+    """Pictures that lie in kept answers, and answers that are nobody's."""
+    for answer in answers:
+        if isinstance(answer, str):
+            path = f".batcher/answers/{answer}"
+            yield Finding(FindingKind.LEFTOVER, path, "is the answer to nothing in the ledger")
+        elif answer.has_picture:
+            why = f"its picture lies in {answer.path}, an answer that was not understood when it came"
+            yield Finding(FindingKind.MISSING, f"{IMAGES}/{answer.name}", why, answer.task, 0)
 
 
 def missing(file: UndeliveredFile, why: str) -> Finding:

@@ -19,6 +19,7 @@ from batcher.ledger import database, rejections, repairs, totals
 from batcher.ledger.totals import credits
 from batcher.results import report
 from batcher.results.report import Report
+from batcher.results.verify import kept_answers
 from batcher.results.verify.check import (
     CheckResult,
     Finding,
@@ -97,7 +98,8 @@ class _Repair:
         with lock.hold(layout.lock_path(self._output), since=self._date()) as held:
             held.cover(layout.ledger_path(self._output))
             with self._ledger() as connection:
-                self._pictures = folder_of(connection, self._output).destination
+                self._folder = folder_of(connection, self._output)
+                self._pictures = self._folder.destination
                 rejections.end_moves(connection, self._pictures)
             check = await check_output(self._output, alone=lambda: True, workers=self._workers)
             lost = self._wanted(check)
@@ -126,12 +128,15 @@ class _Repair:
 
     def _wanted(self, found: CheckResult) -> list[Finding]:
         """Of what is lost, what a run would fetch. A task that failed, or is to be submitted anyway, may have
-        pictures of an earlier submission: of these the ledger is told the truth, and no more."""
+        pictures of an earlier submission: of these the ledger is told the truth, and no more; but what lies
+        in an answer is to be had."""
+        here = {answer.task for answer in found.answers if answer.has_picture}
         with self._ledger() as connection:
             return [
                 finding
                 for finding in found.of(FindingKind.MISSING, FindingKind.WRONG)
-                if repairs.state_and_reason(connection, finding.task)[0] in (State.DONE, State.READY)
+                if finding.task in here
+                or repairs.state_and_reason(connection, finding.task)[0] in (State.DONE, State.READY)
             ]
 
     def _rejected(self, found: CheckResult) -> list[Finding]:
@@ -161,6 +166,9 @@ class _Repair:
                     if repairs.state_and_reason(connection, finding.task)[0] != State.REJECTED
                 ),
             )
+            for answer in found.answers:
+                if answer.has_picture:
+                    kept_answers.deliver(connection, self._folder, answer, self._now())
         self._rebuild()
 
     def _set_aside(self, paths: Iterable[str]) -> None:
