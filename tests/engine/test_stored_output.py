@@ -241,7 +241,8 @@ async def test_what_lies_in_a_bucket_is_exported_like_any_other(
     stall: Stall, sandbox: MakeSandbox, tmp_path: Path
 ) -> None:
     async with sandbox() as server:
-        await stall.harness.run(server, stall.manifest())
+        rows = [{"place": f"place {n}", "boxes": []} for n in range(4)]
+        await stall.harness.run(server, stall.manifest(inputs=[{"rows": rows}]))
     stall.bucket.client.delete_object(Bucket=stall.bucket.name, Key=PICTURES[0])
     for form in FORMS:
         told = await asyncio.to_thread(

@@ -188,6 +188,8 @@ class ExportItems:
         name = Path(str(line.pop("file_name"))).name
         line.pop("labels_problem", None)
         values = {_plain(column): _here(value) for column, value in line.items()}
+        if _has_none(picture.columns):
+            values.setdefault("boxes", [])
         if source.path is not None:
             values["source_sha256"] = source.group
             if self._originals is not None:
@@ -282,9 +284,15 @@ def _unplaced(picture: DeliveredPicture) -> str:
         or names_label_file(columns.get("labels"))
         or are_objects(columns.get("objects"))
     )
-    if not labelled or "boxes" in picture.line:
+    if not labelled or "boxes" in picture.line or _has_none(columns):
         return ""
     return "it has objects, and it is not known where they lie in it"
+
+
+def _has_none(columns: Mapping[str, Any]) -> bool:
+    """Whether a row says that its picture has no objects: then none lies anywhere in what is made of it."""
+    boxes = columns.get("boxes")
+    return boxes == [] or (isinstance(boxes, str) and boxes.strip() == "[]")
 
 
 def _size_of(path: str) -> int:

@@ -120,6 +120,14 @@ def test_a_picture_whose_objects_nobody_can_place_is_left_out_and_named(shelf: S
     )
 
 
+@pytest.mark.parametrize("none", [[], "[]"])
+def test_a_picture_without_objects_is_one_wherever_its_source_lies(tmp_path: Path, none: Any) -> None:
+    shelf = Shelf(tmp_path, model="my-model")
+    shelf.deliver(shelf.variant("a", "https://photos.example/one.png", boxes=none))
+    told, into = exported(shelf)
+    assert (told.pictures, told.exit_code, read(into).dataset["annotations"]) == (1, 0, [])
+
+
 def test_labels_that_change_while_they_are_exported_are_told(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
