@@ -14,13 +14,24 @@ from dataclasses import dataclass
 from batcher.storage import look
 
 MOST_ALIKE = 64
-"""So many earlier pictures that may be alike are compared."""
+"""So many earlier pictures are compared of those that have one band in common: a job may hold thousands that are
+all alike."""
 
-EARLIER = f"""
-SELECT c.cells, c.sha256, t.name FROM picture_checks c JOIN tasks t ON t.id = c.task
-WHERE (c.task <> ?1 OR c.position <> ?2) AND c.is_compared
-  AND (c.sha256 = ?3 OR {" OR ".join(f"c.band{n} = ?{n + 4}" for n in range(look.BANDS))})
-ORDER BY c.sha256 <> ?3, c.id LIMIT {MOST_ALIKE}
+EQUAL = """
+SELECT t.name FROM picture_checks c JOIN tasks t ON t.id = c.task
+WHERE c.sha256 = ?3 AND c.is_compared AND (c.task <> ?1 OR c.position <> ?2) ORDER BY c.id LIMIT 1
+"""
+OF_A_BAND = """
+SELECT * FROM (
+  SELECT id FROM picture_checks WHERE band{n} = ?{value} AND is_compared AND (task <> ?1 OR position <> ?2)
+  ORDER BY id LIMIT {most}
+)
+"""
+# A search of its own for each band: each is answered by its index and ends at its limit.
+ALIKE = f"""
+SELECT c.cells, t.name FROM picture_checks c JOIN tasks t ON t.id = c.task
+WHERE c.id IN ({" UNION ".join(OF_A_BAND.format(n=n, value=n + 3, most=MOST_ALIKE) for n in range(look.BANDS))})
+ORDER BY c.id
 """
 JUDGED = """
 SELECT warnings, rejected_by, reason, duplicate_of FROM picture_checks
@@ -87,13 +98,13 @@ def row_of(
 
 def like(connection: sqlite3.Connection, task: int, position: int, sha256: str, cells: bytes) -> str | None:
     """The task that has an equal or nearly equal picture, of those that came before; None: no other has."""
-    bands: Sequence[int | None] = look.bands(cells) if cells else [None] * look.BANDS
     if not cells:
         return None  # too small for anything to be seen: such pictures are all alike
-    for other, digest, name in connection.execute(EARLIER, (task, position, sha256, *bands)):
-        if digest == sha256 or (other and look.are_near(cells, other)):
-            return str(name)
-    return None
+    equal = connection.execute(EQUAL, (task, position, sha256)).fetchone()
+    if equal is not None:
+        return str(equal[0])
+    near = connection.execute(ALIKE, (task, position, *look.bands(cells)))
+    return next((str(name) for other, name in near if look.are_near(cells, other)), None)
 
 
 def rejection(connection: sqlite3.Connection, task: int) -> tuple[str, str] | None:
