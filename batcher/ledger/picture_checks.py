@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from batcher.storage import look
 
 MOST_ALIKE = 64
-"""So many earlier pictures are compared of those that have one band in common: a job may hold thousands that are
-all alike."""
+"""So many earlier pictures are compared of those that have one band in common: a job may hold thousands that
+are all alike."""
 
 EQUAL = """
 SELECT t.name FROM picture_checks c JOIN tasks t ON t.id = c.task
 WHERE c.sha256 = ?3 AND c.is_compared AND (c.task <> ?1 OR c.position <> ?2) ORDER BY c.id LIMIT 1
 """
-OF_A_BAND = """
+OF_A_BAND = f"""
 SELECT * FROM (
-  SELECT id FROM picture_checks WHERE band{n} = ?{value} AND is_compared AND (task <> ?1 OR position <> ?2)
-  ORDER BY id LIMIT {most}
+  SELECT id FROM picture_checks
+  WHERE band{{n}} = ?{{value}} AND is_compared AND (task <> ?1 OR position <> ?2)
+  ORDER BY id LIMIT {MOST_ALIKE}
 )
 """
 # A search of its own for each band: each is answered by its index and ends at its limit.
 ALIKE = f"""
 SELECT c.cells, t.name FROM picture_checks c JOIN tasks t ON t.id = c.task
-WHERE c.id IN ({" UNION ".join(OF_A_BAND.format(n=n, value=n + 3, most=MOST_ALIKE) for n in range(look.BANDS))})
+WHERE c.id IN ({" UNION ".join(OF_A_BAND.format(n=n, value=n + 3) for n in range(look.BANDS))})
 ORDER BY c.id
 """
 JUDGED = """

@@ -91,7 +91,9 @@ class PeriodBudget:
 
     def left(self) -> float:
         """Micro-credits that nobody has spent or reserved, as far as was heard; inf: no bound."""
-        return min((left for _, left in self._lefts(day_of(self._now()))), default=math.inf)
+        if not self.is_bounded:
+            return math.inf
+        return min(left for _, left in self._lefts(day_of(self._now())))
 
     async def reserve(self, task: int, amount: int) -> bool:
         """Sets so much aside for a task, where there is room. It must go into the ledger with `dropped`."""
