@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,8 @@ MASK = "mask_file_name"
 INSTANCE_MASK = "instance_mask_file_name"
 MASK_ROLES = {"mask": MASK, "instance_mask": INSTANCE_MASK}
 """What forms without folders call them."""
+NAMED = 5
+"""Columns that a note names."""
 AS_TEXT = {MASK: "mask_file", INSTANCE_MASK: "instance_mask_file"}
 """What these columns are called where they are no pictures to their reader."""
 
@@ -64,16 +66,27 @@ class MetadataLines:
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
-        return [
-            *(
-                f"the column {name} has no value in one of the splits, and is written as text"
-                for name in sorted(self.as_text - AS_TEXT.keys())
-            ),
-            *(
-                f"the column {name} has only dates in one of the splits, and is written in quotes"
-                for name in sorted(self.quoted)
-            ),
-        ]
+        text, quoted = sorted(self.as_text - AS_TEXT.keys()), sorted(self.quoted)
+        notes = []
+        if text:
+            have, are = ("has", "is") if len(text) == 1 else ("have", "are")
+            notes.append(
+                f"{columns_named(text)} {have} no value in one of the splits, and {are} written as text"
+            )
+        if quoted:
+            have, are = ("has", "is") if len(quoted) == 1 else ("have", "are")
+            notes.append(
+                f"{columns_named(quoted)} {have} only dates in one of the splits, and {are} written in quotes"
+            )
+        return notes
+
+
+def columns_named(names: Sequence[str]) -> str:
+    """Columns in a sentence, the first few by their names."""
+    if len(names) == 1:
+        return f"the column {names[0]}"
+    shown, more = ", ".join(names[:NAMED]), len(names) - NAMED
+    return f"the columns {shown}{f' and {more} more' if more > 0 else ''}"
 
 
 class MetadataFiles:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from batcher.results.export.columns import TEXT, Columns, ColumnType
-from batcher.results.export.metadata_files import MetadataLines
+from batcher.results.export.metadata_files import MetadataLines, columns_named
 from batcher.results.export.parquet import arrow_modules, arrow_type
 
 TABLE = "metadata.parquet"
-NAMED = 5
-"""Columns that a note names."""
 GROUP_ROWS = 1_000
 """Rows that are held at once, here and by whoever reads it."""
 
@@ -32,7 +30,7 @@ class MetadataTable:
     """The columns' types, and those columns for the sake of which there is a table."""
 
     kinds: Mapping[str, ColumnType]
-    unsaid: Collection[str]
+    unsaid: Sequence[str]
 
     @classmethod
     def wanted(cls, columns: Columns) -> MetadataTable | None:
@@ -45,12 +43,9 @@ class MetadataTable:
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
-        names = [*self.unsaid]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        columns = f"column{'s' if len(names) > 1 else ''} {', '.join(names[:NAMED])}{more}"
         return [
             f"the metadata are in {TABLE}, which says the types of columns: not every split has values that "
-            f"show those of the {columns}"
+            f"show {'that' if len(self.unsaid) == 1 else 'those'} of {columns_named(self.unsaid)}"
         ]
 
     def place(self, lines: Path, target: Path) -> None:
