@@ -401,9 +401,9 @@ def test_a_column_that_one_split_knows_nothing_of_loads_as_text(shelf: Shelf, lo
     shelf.deliver(*tasks)
     told, into = exported(shelf, "imagefolder", splits=splits)
     sentence = (
-        "the columns boxes, note, placement, rare, source_boxes and 1 more have no value in one of the "
+        "the columns boxes, note, rare, source_boxes have no value in one of the splits, and are written"
     )
-    assert told.notes[0] == f"{sentence}splits, and are written as text"
+    assert told.notes[0] == f"{sentence} as text"
     found = load_dataset("imagefolder", into)
     assert sorted(found["train"]["rare"])[-1] == "7"
     assert set(found["test"]["rare"]) == {""}
