@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from batcher.ledger import source_facts
 from batcher.ledger.relabelling import changed_text
 from batcher.storage.addresses import is_stored
 
+OfRow = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 HELD = 10_000
 """Files whose labels are kept: a picture has a row for each variant of it."""
 KEPT = """
@@ -31,11 +32,19 @@ WHERE t.plan = ? AND t.columns LIKE '%"labels":%'
 class CorrectedLabels:
     """Reads label files anew. `changed` is how many pictures had other labels before."""
 
-    def __init__(self, *, stored: bool = True) -> None:
-        """`stored`: those in object stores too, a request each."""
+    def __init__(self, *, stored: bool = True, of_row: OfRow = lambda columns: columns) -> None:
+        """`stored`: those in object stores too, a request each. `of_row` gives a row with the labels that its
+        data set has now."""
         self.changed = 0
+        self._of_row = of_row
         self._stored = stored
         self._read = lru_cache(maxsize=HELD)(_labels)
+
+    def row(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a row, with the labels that stand in its data set now."""
+        now = self._of_row(columns)
+        self.changed += now is not columns
+        return dict(now)
 
     def of(self, facts: str | None, columns: Mapping[str, Any], source: Any) -> str | None:
         """What is known of a source picture, with the labels that its file says now; `source` is where the

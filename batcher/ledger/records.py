@@ -143,6 +143,8 @@ def _pictures(
     for name, plan, columns, params, media, facts, *row, size in connection.execute(query, values):
         model = models.of(plan)
         source, body, inputs = json.loads(columns), json.loads(params), json.loads(media)
+        if corrected is not None:
+            source = corrected.row(source)
         line = _line(model, source, body, inputs, *row)
         rule = partial(models.geometry, model)
         if corrected is not None and (shape := rule()) is not None:

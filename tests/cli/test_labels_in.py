@@ -222,6 +222,53 @@ def test_a_palette_mask_that_goes_as_the_mask_of_what_is_painted_is_told(
     assert "4 colours, not black and white" in planned(capsys)
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc"])
+def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    def describe(x: int, kind: str) -> None:
+        """The box from (x, 2), in each form."""
+        kinds = ["dog", "cat", "bird"]
+        boxes = [{"id": 1, "image_id": 5, "category_id": kinds.index(kind), "bbox": [x, 2, 10, 6]}]
+        known = [{"id": number, "name": name} for number, name in enumerate(kinds)]
+        listed = {"images": [{"id": 5, "file_name": "cat.png"}], "annotations": boxes, "categories": known}
+        row = f"{kinds.index(kind)} {(x + 5) / SIZE[0]} {5 / SIZE[1]} {10 / SIZE[0]} {6 / SIZE[1]}"
+        xml = annotation(x + 1, 3, x + 10, 8).replace("cat", kind)
+        for name, text in (
+            ("coco/labels.json", json.dumps(listed)),
+            ("yolo/labels/cat.txt", row),
+            ("yolo/data.yaml", "train: images\nnames: [dog, cat, bird]\n"),
+            ("voc/Annotations/cat.xml", xml),
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+
+    def exported(to: str) -> dict[str, Any]:
+        assert ended(["export", "out-sandbox", "--to", "imagefolder", "-o", to]) == 0
+        (line,) = next(Path(to).rglob("metadata.jsonl")).read_text().splitlines()
+        return dict(json.loads(line))
+
+    for place in ("coco/cat.png", "yolo/images/cat.png", "voc/JPEGImages/cat.png"):
+        picture(folder / place)
+    describe(20, "dog")
+    job(f"{{dataset: {form}}}" if form != "coco" else "{dataset: coco/labels.json}")
+    (before,) = delivered()
+    assert exported("one")["boxes"] == before["boxes"]
+    told = "the labels of 1 delivered picture have changed since"
+    assert told not in capsys.readouterr().out
+    describe(4, "bird")
+    now = exported("two")
+    assert told in capsys.readouterr().out
+    moved({**now, "placement": before["placement"]})
+    assert now["box_classes"] == ["bird"]
+    assert ended(["export", "out-sandbox", "--to", "yolo", "-o", "three"]) == 0
+    assert "bird" in Path("three/data.yaml").read_text()
+    for path in (folder / form).rglob("*"):
+        if path.suffix in (".json", ".yaml", ".xml"):
+            path.unlink()
+    assert exported("four")["boxes"] == before["boxes"], "of a set that is gone nothing changes"
+
+
 def test_a_corrected_label_file_reaches_the_picture_that_is_delivered(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

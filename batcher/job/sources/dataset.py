@@ -19,7 +19,8 @@ these names, or one of the plan's own, is kept as `source_<name>`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any
@@ -37,6 +38,7 @@ from batcher.job.sources.streams import stamp
 from batcher.job.validation import OneOrMore
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored
+from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import dataset_cells, parquet_cells
 
 KEY = "dataset"
@@ -63,6 +65,30 @@ def rows(source: SourceContext) -> Iterator[Row]:
     """The rows, read as they are asked for."""
     for folder, one in _each(source):
         yield from _rows(folder, one)
+
+
+def relabelled_rows(source: SourceContext, since: float) -> Iterator[Row]:
+    """The rows of those datasets on this disk whose labels stand in the forms that people train with, and of
+    which some file was written or taken away after that time. Raises OSError, MissingExtra."""
+    for folder, one in _each(source):
+        form = None if is_stored(folder) else labelled_form(folder)
+        if form is not None and _changed(form.stamps(one), since):
+            yield from _rows(folder, one)
+
+
+def _changed(stamps: Iterable[str], since: float) -> bool:
+    """Whether a file of labels, or a folder of such, has changed. Its time is what a person can set: the
+    disk's own note of a change is not."""
+    folders = set()
+    for line in stamps:
+        path = line.partition("\0")[0]
+        if has_picture_suffix(path):
+            continue  # a linked picture counts as changed, and its labels are not in it
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_ctime > since:
+                return True
+        folders.add(os.path.dirname(path))
+    return any(os.stat(folder).st_ctime > since for folder in folders if os.path.isdir(folder))
 
 
 def _rows(folder: str, source: SourceContext) -> Iterator[Row]:

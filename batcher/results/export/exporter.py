@@ -26,6 +26,7 @@ from batcher.results.export.card import CARD, CardFacts, SplitFacts, card
 from batcher.results.export.class_table import ClassTable
 from batcher.results.export.coco import Coco
 from batcher.results.export.columns import Columns
+from batcher.results.export.dataset_labels import DatasetLabels
 from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.first_reading import FirstReading
 from batcher.results.export.imagefolder import ImageFolder, write
@@ -70,6 +71,7 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
             exclusion,
             originals=options.originals,
             resplit=options.resplit,
+            labels=DatasetLabels(output, connection),
         ) as leaving,
     ):
         _refuse(options.into, output)

@@ -20,6 +20,7 @@ from batcher.ledger import records
 from batcher.ledger.corrected_labels import CorrectedLabels
 from batcher.ledger.plan_models import PlanModels
 from batcher.ledger.records import DeliveredPicture
+from batcher.results.export.dataset_labels import DatasetLabels
 from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.originals import OriginalPicture, Originals, source_of
 from batcher.results.export.own_splits import WITHOUT, OwnSplits
@@ -75,7 +76,8 @@ class ExportItem:
 class ExportItems:
     """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`.
 
-    `resplit`: the `splits` are drawn, whatever rows name. `own_splits` are those that rows name.
+    `resplit`: the `splits` are drawn, whatever rows name. `own_splits` are those that rows name. `labels` are
+    those of the job's data sets as they are now.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class ExportItems:
         *,
         originals: bool,
         resplit: bool = False,
+        labels: DatasetLabels | None = None,
     ) -> None:
         self._connection = connection
         self._pictures = pictures
@@ -102,7 +105,8 @@ class ExportItems:
         self.shared_masks = Counter[str]()
         """Of how many pictures a mask was left out that serves several, by its name."""
         self._shared = SharedMasks(connection)
-        self.corrected = CorrectedLabels(stored=False)
+        self._labels = labels
+        self.corrected = self._corrected()
         """What is in an object store was read anew by the last plan."""
 
     def __enter__(self) -> Self:
@@ -110,6 +114,8 @@ class ExportItems:
 
     def __exit__(self, *error: object) -> None:
         self.own_splits.close()
+        if self._labels is not None:
+            self._labels.close()
         if self._originals is not None:
             self._originals.close()
 
@@ -137,9 +143,16 @@ class ExportItems:
         for rejected in records.rejected_pictures(self._connection):
             self._exclusion.excludes(rejected)
 
+    def _corrected(self) -> CorrectedLabels:
+        return (
+            CorrectedLabels(stored=False)
+            if self._labels is None
+            else CorrectedLabels(stored=False, of_row=self._labels.now)
+        )
+
     def _pictures_again(self) -> Iterator[DeliveredPicture]:
         """Every delivered picture; what is corrected was counted when it was looked at."""
-        return records.pictures(self._connection, corrected=CorrectedLabels(stored=False))
+        return records.pictures(self._connection, corrected=self._corrected())
 
     def leading(self, names: Collection[str]) -> Iterator[ExportItem]:
         """The variants of these names."""

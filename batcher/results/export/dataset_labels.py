@@ -1,0 +1,84 @@
+"""The labels of the data sets that a job was made of (COCO, data.yaml, Pascal VOC), as they are now.
+
+Rule: as with label files (`corrected_labels.py`), a picture's labels are what its data set says now; of a set
+that is gone or cannot be read nothing changes, and one in an object store was read anew by the last plan.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from batcher.errors import Problem, UsageError
+from batcher.job.diagnostics import Diagnostics
+from batcher.job.geometry import LABEL_COLUMNS
+from batcher.job.inputs import InputsContext
+from batcher.job.manifest import examine
+from batcher.job.row import Row
+from batcher.job.sources import dataset
+from batcher.storage import layout
+
+COARSE = 2.0
+"""Seconds: no disk's note of a change is further from our clock."""
+
+
+class DatasetLabels:
+    """Those of the job whose output folder is `output`, by the manifest of its last run, of which its ledger
+    knows when it was; on the disk, for a set may have millions of boxes."""
+
+    def __init__(self, output: Path, ledger: sqlite3.Connection) -> None:
+        (started,) = ledger.execute("SELECT max(started_at) FROM runs").fetchone()
+        self._labels = sqlite3.connect("", isolation_level=None)
+        self._labels.execute("PRAGMA synchronous=OFF")
+        self._labels.execute("CREATE TABLE labels (image TEXT PRIMARY KEY, now TEXT) WITHOUT ROWID")
+        self._labels.execute("BEGIN")
+        for row in _rows(layout.resolved_manifest(output), (started or 0.0) - COARSE):
+            # Of a picture that comes twice nobody could say which of its rows is meant.
+            self._labels.execute(
+                "INSERT INTO labels VALUES (?, ?) "
+                "ON CONFLICT DO UPDATE SET now = NULL WHERE now IS NOT excluded.now",
+                (str(row.columns["image"]), _text(row.columns)),
+            )
+
+    def close(self) -> None:
+        """What was read is forgotten."""
+        self._labels.close()
+
+    def now(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The columns of a delivered picture, with the labels that its data set gives it now."""
+        if columns.get("boxes") is None:
+            return columns
+        found = self._labels.execute(
+            "SELECT now FROM labels WHERE image = ?", (str(columns.get("image")),)
+        ).fetchone()
+        if found is None or found[0] is None or found[0] == _text(columns):
+            return columns
+        others = {name: value for name, value in columns.items() if name not in LABEL_COLUMNS}
+        return {**others, **json.loads(found[0])}
+
+
+def _rows(manifest: Path, since: float) -> Iterator[Row]:
+    """The rows with boxes of its data sets on this disk that have changed since."""
+    job = examine(manifest)[0] if manifest.is_file() else None
+    if job is None:
+        return
+    context = InputsContext(job, Diagnostics(str(manifest), sink=_pass_over))
+    for index, source in enumerate(job.inputs):
+        if source.kind is dataset:
+            with suppress(OSError, UsageError):
+                for row in dataset.relabelled_rows(context.source(index), since):
+                    if row.columns.get("boxes") is not None:
+                        yield row
+
+
+def _text(columns: Mapping[str, Any]) -> str:
+    """The labels of a row, as they are compared."""
+    return json.dumps({name: columns[name] for name in LABEL_COLUMNS if name in columns}, sort_keys=True)
+
+
+def _pass_over(problem: Problem) -> None:
+    """A plan tells what is wrong with a row."""
