@@ -164,6 +164,61 @@ def test_data_yaml_names_what_trainers_begin_with(
                if str(value).startswith("images/")}.values()) == 24  # fmt: skip
 
 
+def wrong(into: Path) -> list[str]:
+    """What ultralytics' own check of a data set (`check_det_dataset`, `verify_image_label`) finds wrong by
+    its documented rules: files, rows of one kind, shares of the picture, classes, rows that come twice."""
+    found = data(into)
+    complaints = [f"{key} is not there" for key in ("train", "val", "names") if key not in found]
+    if len(found["names"]) != found["nc"]:
+        complaints.append("nc is not the number of names")
+    for key in {"train", "val", "test"} & found.keys():
+        places = found[key] if isinstance(found[key], list) else [found[key]]
+        for split in {place.rpartition("/")[2] for place in places}:
+            pictures = [path for path in (into / "images" / split).iterdir() if path.suffix != ".jsonl"]
+            for path in pictures:
+                with Image.open(path) as picture:
+                    picture.verify()
+                    if min(picture.size) < 10:
+                        complaints.append(f"{path.name} is smaller than 10 pixels")
+            for label in (into / "labels" / split).iterdir():
+                lines = [line.split() for line in label.read_text().splitlines()]
+                outlined = any(len(line) > 6 for line in lines)
+                if any(len(line) % 2 == 0 or (len(line) >= 7) != outlined for line in lines):
+                    complaints.append(f"{label.name} mixes boxes and outlines")
+                if any(not 0 <= float(value) <= 1 for line in lines for value in line[1:]):
+                    complaints.append(f"{label.name} reaches beyond its picture")
+                if any(int(line[0]) not in range(found["nc"]) for line in lines):
+                    complaints.append(f"{label.name} has a class of no name")
+                if len({*map(tuple, lines)}) < len(lines):
+                    complaints.append(f"{label.name} has a row twice")
+            if {path.stem for path in pictures} != {
+                path.stem for path in (into / "labels" / split).iterdir()
+            }:
+                complaints.append(f"{split} has not a file of labels for each picture")
+    return complaints
+
+
+@pytest.mark.parametrize("outlined", [False, True])
+def test_by_the_rules_of_ultralytics_own_check_nothing_is_wrong(shelf: Shelf, outlined: bool) -> None:
+    boxes = [[-10, 40, 20, 30], [8, 4, 16, 12], [60, 44, 30, 30], [0, 0, 64, 48]]
+    spike = [60, 44, 90, 44, 90, 74, 62, 47.9, 61, 74]
+    more = {"box_polygons": [[], [outline(BOX)], [spike], []]} if outlined else {}
+    tasks = []
+    for number in range(6):
+        photo = shelf.photo(f"{number}.png")
+        split = "val" if number > 3 else "train"
+        labels: dict[str, Any] = {"boxes": [], "box_classes": []}
+        if number:
+            labels = {"boxes": boxes, "box_classes": ["a", "b", "c", "a"], **more}
+        tasks += [shelf.variant(f"{number}{word}", photo, split=split, **labels) for word in "xy"]
+    shelf.deliver(*tasks)
+    told, into = exported(shelf, originals=True)
+    assert (told.pictures, told.originals, told.missing) == (12, 6, ())
+    assert wrong(into) == []
+    (into / "labels/train/1x.txt").write_text("0 0.5 0.5 0.2 1.2\n7 0 0 1 0 1 1\n")
+    assert len(wrong(into)) == 3, "it finds what is wrong"
+
+
 def test_a_split_cannot_be_called_as_a_folder_of_the_form(shelf: Shelf) -> None:
     shelf.deliver(shelf.variant("a", shelf.photo("a.png"), boxes=[]))
     with pytest.raises(UsageError, match="the split images would lie where the form yolo"):
