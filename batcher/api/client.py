@@ -347,13 +347,13 @@ class Client:
                 raise
             kept = self._mask.body(error.beginning[:LARGEST_KEPT])
             said = f"HTTP {status}: {error.message}"
-            raise errors.NotUnderstood(said, status=status, answer=kept) from error
+            raise _held(said, status, job, kept) from error
         except Garbled as error:
             if status >= 300:  # it says no by that alone
                 return Response(status, self._mask.headers(response.headers), b"")
             if kind not in PAYING:
                 raise errors.AnswerLost(error.message, status=status) from error
-            raise errors.NotUnderstood(error.message, status=status) from error
+            raise _held(error.message, status, job) from error
         except errors.AnswerLost as error:
             came = self._mask.body(b"".join(chunks or ()))
             raise errors.AnswerLost(error.message, status=status, answer=came, request_id=job) from error
@@ -365,6 +365,13 @@ class Client:
         reset_at = reset_stamp(answer.headers, now, self.skew)
         self.pacing.throttled(kind, reset_at, now, sent_at)
         return errors.Throttled(wire.message_of(answer.body) or "rate limited", reset_at=reset_at)
+
+
+def _held(said: str, status: int, job: str | None, answer: bytes = b"") -> errors.NotUnderstood:
+    """An answer that may be a yes, and cannot be taken; its headers may have named the job."""
+    error = errors.NotUnderstood(said, status=status, answer=answer)
+    error.request_id = job
+    return error
 
 
 async def _framed(data_urls: Sequence[Streamed]) -> AsyncIterator[bytes]:

@@ -211,7 +211,7 @@ class Scheduler:
             if self._groups is not None:
                 self._groups.leave(entry)
         elif self._groups is not None:
-            if self._groups.retake(entry.id):
+            if self._groups.keeps(entry.id):
                 self._put_off(entry)
         elif entry.id <= self._cursor:
             self._put_off(entry)

@@ -15,7 +15,11 @@ UPDATE tasks SET state = 'planned', submission = NULL, reason = NULL, attempts =
 WHERE plan = ?1 AND state = ?2
   AND (?3 IS NULL OR instr(coalesce(reason, ''), ?3) > 0)
   AND (?4 IS NULL OR name GLOB ?4)
+  AND NOT (redo > 0 AND EXISTS (
+    SELECT 1 FROM tasks other WHERE (other.key = tasks.root OR other.root = tasks.root)
+    AND other.id <> tasks.id AND other.state NOT IN ('planned', 'failed', 'rejected')))
 """
+"""But for a replacement whose cell has its picture meanwhile (`batcher keep`), or has one on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ def retry(
 ) -> RetryCounts:
     """Plans again the failed and (or) the doubtful tasks of the present plan.
 
-    `reason`: only those whose reason contains this text; `only`: only those whose name fits this glob.
+    `reason`: only those whose reason contains this text; `only`: only those whose name fits this glob. A
+    replacement that nobody needs any more stays as it is.
     """
     number = int(meta(connection, "plan") or 0)
     with transaction(connection):

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from batcher import errors
+from batcher.api import client
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import audit
@@ -41,6 +42,22 @@ async def test_a_picture_that_breaks_off_is_had_from_the_history(
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 4, 4)
         assert report.cost == {"spent": 0.04, "reserved": 0, "doubtful": 0, "lost": 0}
         assert not list((harness.output / ".batcher" / "spool").iterdir())
+
+
+async def test_a_picture_that_is_larger_than_any_answer_may_be_is_had_from_the_history(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them stop the run all the same: nobody knows what comes next."""
+    async with sandbox(service=5, price=0.01) as server:
+        manifest = harness.manifest(3, api="v1")
+        with monkeypatch.context() as patched:
+            patched.setattr(client, "LARGEST_OF_ALL", 64)
+            report = await harness.run(server, manifest)
+            assert (report.exit_code, report.counts["done"], server.billed) == (5, 1, 2)
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 3, 3)
+        assert report.cost == {"spent": 0.03, "reserved": 0, "doubtful": 0, "lost": 0}
 
 
 @pytest.mark.parametrize("history", [faults.Status(route="history", code=404), faults.LateRows(delay=1e6)])

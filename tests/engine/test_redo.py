@@ -234,6 +234,27 @@ async def test_what_is_kept_before_its_replacement_was_sent_needs_none(
         assert (told.total, told.counts["done"], server.billed) == (3, 3, 3)
 
 
+@pytest.mark.parametrize("way", ["command", "option"])
+async def test_a_retry_buys_no_replacement_that_failed_of_what_is_kept(
+    harness: Harness, sandbox: MakeSandbox, way: str
+) -> None:
+    """Of two that failed, the other one is retried."""
+    job = str(harness.folder / "job.yaml")
+    script = Faults([faults.Failed(error="CUDA out of memory", calls=[1, 4])])
+    async with sandbox(service=5, pictures=True, faults=script) as server:
+        await ran(harness, server)
+        (name,) = harness.rows("SELECT name FROM tasks WHERE state = 'done' LIMIT 1")[0]
+        assert await said("reject", job, name, "--redo") == 0
+        assert (await ran(harness, server)).counts["failed"] == 2
+        assert await said("keep", job, name) == 0
+        if way == "command":
+            assert await said("retry", job) == 0
+        told = await harness.run(server, harness.manifest(3, **DRAWN), retry_failed=way == "option")
+        harness.check(told)
+        assert harness.rows("SELECT redo FROM tasks WHERE state = 'failed'") == [(1,)]
+        assert (told.counts["done"], server.billed) == (3, 3)
+
+
 async def test_what_is_kept_beside_its_replacement_gets_a_name_of_its_own(
     harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -305,6 +305,25 @@ async def test_other_planned_tasks_and_expired_ones_are_not_submitted_by_a_repai
         assert harness.outcomes()["lost"] == 1
 
 
+async def test_nor_where_so_many_accepted_pictures_are_wanted(harness: Harness, sandbox: MakeSandbox) -> None:
+    """The place in its group that an expired task had is free, and a repair submits nothing all the same."""
+    script = Faults([faults.Stuck(calls=[2])])
+    async with sandbox(service=5, faults=script) as server:
+        params = {"prompt": "a street in {{ place }}", "seed": "{{ seed }}"}
+        manifest = harness.manifest(6, accept={"count": 3}, params=params, seed=1, result_ttl="1h")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await harness.run(server, manifest)
+        assert harness.states() == {"done": 2, "submitted": 1, "planned": 3}
+        (harness.output / "images" / "place 0.png").unlink()
+        result = await mended(harness, server, manifest)
+        assert (result.exit_code, result.fetched, len(server.jobs)) == (0, 1, 3)
+        assert harness.states() == {"done": 2, "planned": 4}
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.counts["done"], len(server.jobs)) == (3, 4)
+
+
 async def test_what_cannot_be_had_stays_told_until_it_is(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5, file_ttl=60, ttl=30) as server:
         manifest = harness.manifest(3)

@@ -85,15 +85,12 @@ class AcceptedGroups:
             self._unsent.add(task)
             self._held[found[0]] += found[1]
 
-    def retake(self, task: int) -> bool:
-        """Whether a task that is planned again may have its place for its next try."""
-        if task in self._claimed:
-            return True
-        found = self._candidates.group_of(task)
-        if found is None or not self._room(found[0]):
-            return False
-        self._hold(task)
-        return True
+    def keeps(self, task: int) -> bool:
+        """Whether a task that is planned again has its place for its next try: this run took it. What an
+        earlier process had sent is a candidate as any other, within what this run may submit."""
+        if task not in self._claimed and (found := self._candidates.group_of(task)) is not None:
+            self._reopen(found[0])
+        return task in self._claimed
 
     def leave(self, entry: TaskEntry) -> None:
         """A task that this run took is done with, as far as it can go now."""
