@@ -2,10 +2,11 @@
 
 Promise 3: the limit is kept, and used up. Waiting is not failing.
 
-    gate.py           Pacing: who may call next, and when; pauses; what a 429 means
-    gate_reads.py     its reading half: which calls count, and what others may know
-    gate_sharing.py   what it has in common with the gates of other runs
-    shared_slots.py   SharedSlots: what the gates of several runs of one account have in common
+    gate.py           Pacing: the gate, as a run sees it; put together from the next three
+    account_limit.py  AccountLimit: what is known of the limit: which calls count, the rate, the pauses (pure)
+    other_runs.py     OtherRuns: what the account's other runs tell of it, and are told
+    dispatcher.py     Dispatcher: who waits, and who goes next
+    shared_slots.py   SharedSlots: where the gates of several runs of one account meet
     call_queue.py     CallKind, CallQueue: who goes first
     token_spacing.py  TokenSpacing: calls leave one by one, without bursts
     pause.py          Pause: until when calls wait after a 429 (pure)
@@ -18,6 +19,12 @@ Promise 3: the limit is kept, and used up. Waiting is not failing.
 
 Theory of operation
 -------------------
+
+What is known and who waits are kept apart. `AccountLimit` decides, as functions of the moment `at`, what
+429s, resets and counts say of the limit; it holds no call and never waits. `OtherRuns` brings it what the
+account's other runs have seen: there is one limit, and one count. `Dispatcher` holds the calls, and asks the
+limit whenever one might go; what a change of the limit means for its queues, a `QueueAction` says. Time alone
+ends a pause, and only its end teaches: the dispatcher ends what is over before it asks.
 
 The limit is the account's and is published in tables that disagree; which calls count against it is not
 published at all, nor whether it is a window or a bucket, nor when a window begins. The only thing that the

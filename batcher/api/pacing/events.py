@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from batcher.api.pacing.call_queue import CallKind
@@ -31,6 +32,19 @@ class PacingEvent:
     seconds: float = 0.0
     per_minute: float | None = None
     learned: Mapping[str, Any] | None = None
+
+
+def used_up(until: float, seconds: float) -> PacingEvent:
+    """Nothing passes before the wall time `until`, so many seconds away."""
+    text = f"the API's limit is used up until {_utc(until)}: run again then"
+    return PacingEvent("exhausted", text, seconds=seconds)
+
+
+def _utc(moment: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+    except (OverflowError, ValueError, OSError):
+        return "a day that no calendar has"
 
 
 @dataclass(frozen=True, slots=True)

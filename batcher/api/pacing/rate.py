@@ -39,6 +39,11 @@ LONGEST_SPAN = 60 * MINUTE
 """A reset further away than this is a clock's error, not a window's end."""
 
 
+def per_minute(per_second: float) -> float | None:
+    """As people say it; None where there is no limit."""
+    return None if math.isinf(per_second) else per_second * MINUTE
+
+
 class Rate:
     """Calls per second that may go out; times are seconds of one monotonic clock.
 
