@@ -9,6 +9,8 @@
     moves.py          the moves of its tasks (compare-and-set)
     answer_file.py    answers that it could not take, beside it
     group_commit.py   many writers, one transaction, one sync of the disk
+    call_counter.py   how many API calls were made, written a little later
+    interrupted.py    what the process before left under way
     plan_writer.py    a plan enters
     plan_growth.py    new files join the present plan, and what it has stays untouched
     planned_files.py  the files that it is made of, beside it: whether there are only new ones

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from batcher.ledger import (
     acceptance,
     database,
     group_commit,
+    interrupted,
     last_run,
     notices,
     plan_growth,
@@ -33,6 +33,7 @@ from batcher.ledger import (
     totals,
 )
 from batcher.ledger.answer_file import Answer, AnswerFile
+from batcher.ledger.call_counter import CallCounter
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.last_run import LastRun
 from batcher.ledger.moves import TaskMoves
@@ -45,7 +46,6 @@ from batcher.storage.destination import Destination
 from batcher.storage.lock import HeldLock
 from batcher.task import IN_FLIGHT, State, Task
 
-CALLS_FLUSH_SECONDS = 0.5
 UNFINISHED = (State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED)
 """States in which a result is still awaited."""
 
@@ -68,8 +68,6 @@ class Ledger(TaskMoves):
     ) -> None:
         self.now = now
         self._moved = moved
-        self._calls_unwritten: Counter[str] = Counter()
-        self._calls_timer: asyncio.TimerHandle | None = None
         if lock is not None:
             lock.cover(path)
         connection = database.open_file(path)
@@ -77,6 +75,7 @@ class Ledger(TaskMoves):
             verify = (lambda: None) if lock is None else lock.verify
             self.answers = AnswerFile(path)
             self.group = group_commit.GroupCommit(connection, path, self.answers, verify)
+            self.call_counter = CallCounter(self.group)
             self._source_facts = source_facts.SourceFacts(connection)
             if lock is not None:
                 lock.cover(path)  # now that it was made
@@ -87,17 +86,15 @@ class Ledger(TaskMoves):
 
     def recount(self) -> None:
         super().recount()
-        self.calls += self._calls_unwritten
+        self.calls += self.call_counter.unwritten
 
     def close(self) -> None:
         """Writes what is still in memory and closes. Raises DiskError if the disk refuses."""
         try:
-            if self._calls_unwritten:
-                self._flush_calls()
+            self.call_counter.flush()
             self.group.commit()
         finally:
-            if self._calls_timer is not None:
-                self._calls_timer.cancel()
+            self.call_counter.stop()
             self.connection.close()
             with database.disk_errors(self.path):
                 self.answers.close()
@@ -262,26 +259,7 @@ class Ledger(TaskMoves):
     def count_call(self, kind: str) -> None:
         """Counts one API call; on disk within half a second."""
         self.calls[kind] += 1
-        self._calls_unwritten[kind] += 1
-        if self._calls_timer is None:
-            self._calls_timer = asyncio.get_running_loop().call_later(
-                CALLS_FLUSH_SECONDS, self._flush_quietly
-            )
-
-    def _flush_quietly(self) -> None:
-        try:
-            self._flush_calls()
-        except errors.BatcherError:
-            # Every later write or wait raises it to someone who can act on it.
-            return
-
-    def _flush_calls(self) -> None:
-        unwritten, self._calls_unwritten = self._calls_unwritten, Counter()
-        self._calls_timer = None
-        for kind, n in unwritten.items():
-            self.group.write(
-                "INSERT INTO calls VALUES (?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", (kind, n)
-            )
+        self.call_counter.count(kind)
 
     # --- at start-up
 
@@ -314,29 +292,16 @@ class Ledger(TaskMoves):
     def doubt_the_interrupted(self) -> int:
         """At start-up: every POST that was in the air when the last process died is in doubt."""
         with self._at_once() as connection:
-            connection.execute(
-                "UPDATE submissions SET outcome = 'doubtful', detail = 'interrupted before its answer' "
-                "WHERE id IN (SELECT submission FROM tasks WHERE state = 'submitting')"
-            )
-            updated = connection.execute("UPDATE tasks SET state = 'doubtful' WHERE state = 'submitting'")
+            doubted = interrupted.doubt(connection)
         self.recount()
-        return updated.rowcount
+        return doubted
 
     def forget_in_flight(self, why: str) -> int:
         """At start-up, where the API itself is known to be gone (an embedded sandbox that ended)."""
-        in_flight = "state IN ('doubtful', 'submitted', 'ready')"
         with self._at_once() as connection:
-            connection.execute(
-                "UPDATE submissions SET outcome = 'lost', detail = ? WHERE outcome = 'open' "
-                f"AND id IN (SELECT submission FROM tasks WHERE {in_flight})",
-                (why,),
-            )
-            updated = connection.execute(
-                f"UPDATE tasks SET state = 'planned', submission = NULL WHERE {in_flight}"
-            )
-            connection.execute("DELETE FROM uploads")
+            forgotten = interrupted.forget(connection, why)
         self.recount()
-        return updated.rowcount
+        return forgotten
 
     def end_moves(self, where: Destination) -> list[str]:
         """Ends the moves of files that an earlier process began, as `rejections.end_moves`."""

@@ -62,7 +62,7 @@ def equals_its_rows(ledger: Ledger) -> None:
     )
     assert ledger.money == totals.money(rows)
     assert ledger.images == totals.images(rows)
-    assert ledger.calls - ledger._calls_unwritten == totals.calls(rows)
+    assert ledger.calls - ledger.call_counter.unwritten == totals.calls(rows)
 
 
 def on_disk(path: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
