@@ -15,7 +15,6 @@ from batcher.engine.stopping import gravest
 from batcher.engine.wiring import RunParts, keep_lessons
 from batcher.ledger import acceptance, notices, reusable_results, totals
 from batcher.ledger.last_run import LastRun
-from batcher.ledger.ledger import Ledger
 from batcher.progress import Finished, Snapshot
 from batcher.results import report
 from batcher.results.report import Report
@@ -44,40 +43,35 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     if difference := parts.balance.sentence():
         context.warn(difference)
     keep_lessons(prepared, parts)
-    ledger.end_run(held=ledger.holds_doubtful(context.job.retry.doubtful))
-    groups = ledger.read(acceptance.standings)
+    groups, planned = ledger.read(acceptance.standings), ledger.counts[State.PLANNED]
+    needed = acceptance.to_submit(groups, planned)
+    ledger.end_run(needed, held=ledger.holds_doubtful(context.job.retry.doubtful))
     short = accept.shortage(groups)
     texts = (*(cause.text for cause in causes.values()), *([short] if short else []))
     news = ledger.read(notices.count).news
-    last = LastRun(_exit_code(prepared, parts, is_short=bool(short)), texts, parts.balance.facts(), news)
+    exit_code = _exit_code(prepared, parts, needed=needed, is_short=bool(short))
+    last = LastRun(exit_code, texts, parts.balance.facts(), news)
     ledger.end_start(last)
-    parts.membership.leave(last.exit_code, texts)
+    parts.membership.leave(exit_code, texts)
+    # What lets the next run submit, where it would wait as this one did.
+    resuming = (parts.control.remedy,) if parts.control.paused and needed else ()
     return Ending(
         snapshot,
         slowest=ledger.read(totals.slowest, ledger.run, SLOWEST),
         reused=ledger.read(reusable_results.images_of_others),
         gone=parts.delivery.gone,
-        remedies=(*(cause.remedy for cause in causes.values() if cause.remedy), *_resuming(parts, ledger)),
-        spare=_spare(ledger),
+        remedies=(*(cause.remedy for cause in causes.values() if cause.remedy), *resuming),
+        spare=planned - needed,
     )
 
 
-def _resuming(parts: RunParts, ledger: Ledger) -> tuple[str, ...]:
-    """What lets the next run submit, where it would wait as this one did."""
-    return (parts.control.remedy,) if parts.control.paused and ledger.needed else ()
-
-
-def _spare(ledger: Ledger) -> int:
-    """Planned tasks that no group of `accept` needs."""
-    return ledger.counts[State.PLANNED] - ledger.needed
-
-
-def _exit_code(prepared: Prepared, parts: RunParts, *, is_short: bool) -> int:
+def _exit_code(prepared: Prepared, parts: RunParts, *, needed: int, is_short: bool) -> int:
     counts = prepared.ledger.counts
     codes = set(parts.stopping.causes)
-    if not prepared.ledger.needed and not any(counts[state] for state in IN_FLIGHT):
+    if not needed and not any(counts[state] for state in IN_FLIGHT):
         codes -= {130, 143, 10, 4}
-    if counts[State.DONE] + counts[State.REJECTED] + _spare(prepared.ledger) == sum(counts.values()):
+    spare = counts[State.PLANNED] - needed
+    if counts[State.DONE] + counts[State.REJECTED] + spare == sum(counts.values()):
         codes &= {1}  # whatever stopped the submits, nothing is left to come back for
     if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures or is_short:
         codes.add(3)

@@ -225,7 +225,11 @@ def standings(connection: sqlite3.Connection) -> list[GroupStanding] | None:
 
 def needed(connection: sqlite3.Connection, planned: int) -> int:
     """Of so many planned tasks of the present plan those that a run would submit."""
-    groups = standings(connection) if planned else None
+    return to_submit(standings(connection) if planned else None, planned)
+
+
+def to_submit(groups: Sequence[GroupStanding] | None, planned: int) -> int:
+    """The same where it is known how the groups stand (None: the manifest asks for all)."""
     return planned if groups is None else sum(group.to_submit for group in groups)
 
 

@@ -231,13 +231,16 @@ class Ledger(TaskMoves):
         self._money_before_run = self.read(totals.money, before_run=self.run)
         return self.run
 
-    def end_run(self, *, held: bool = False) -> None:
+    def end_run(self, needed: int | None = None, *, held: bool = False) -> None:
         """Closes the run for good when nothing is left to do; else the next start continues it. Also asked
         before planning: the last process may have died between its last picture and this.
 
-        `held`: what is doubtful waits for a person, and keeps no run open."""
+        `needed`: the property of this name, where it was read already. `held`: what is doubtful waits for a
+        person, and keeps no run open."""
         waiting = IN_FLIGHT - {State.DOUBTFUL} if held else IN_FLIGHT
-        if not any(self.counts[state] for state in waiting) and not self.needed:
+        if any(self.counts[state] for state in waiting):
+            return
+        if (self.needed if needed is None else needed) == 0:
             self.group.write("UPDATE runs SET finished_at = ? WHERE finished_at IS NULL", (self.now(),))
 
     def end_start(self, last: LastRun) -> None:

@@ -193,8 +193,11 @@ def shortage(output: Path) -> str:
 def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, running: bool) -> str:
     """running, paused, idle or finished. A job that is paused is so with and without a process, as long as
     there is something to do."""
-    needed = acceptance.needed(connection, counts[State.PLANNED])
-    unfinished = needed > 0 or any(counts[state] for state in IN_FLIGHT) or not counts
+    unfinished = (
+        not counts
+        or any(counts[state] for state in IN_FLIGHT)
+        or acceptance.needed(connection, counts[State.PLANNED]) > 0
+    )
     if unfinished and controls.paused_since(connection) is not None:
         return "paused"
     return "running" if running else "idle" if unfinished else "finished"
