@@ -73,7 +73,7 @@ def _exit_code(prepared: Prepared, parts: RunParts, *, needed: int, is_short: bo
     spare = counts[State.PLANNED] - needed
     if counts[State.DONE] + counts[State.REJECTED] + spare == sum(counts.values()):
         codes &= {1}  # whatever stopped the submits, nothing is left to come back for
-    if parts.lifecycle.postponed or prepared.ledger.read(notices.count).failures or is_short:
+    if parts.lifecycle.source_changed or prepared.ledger.read(notices.count).failures or is_short:
         codes.add(3)
     if not codes - {3} and (counts[State.READY] or counts[State.SUBMITTED]):
         codes.add(5)

@@ -37,7 +37,7 @@ class PendingJob:
         self.awake = asyncio.Event()
         self.awake.set()
 
-    async def due(self, latest: float) -> None:
+    async def until_due(self, latest: float) -> None:
         """Sleeps until it is time to ask, at `latest` (the loop's time) at the latest."""
         self.latest = latest
         self.awake.clear()
@@ -87,7 +87,7 @@ class Poller:
             self.notify()
 
     @property
-    def submitted_at(self) -> Iterator[float]:
+    def submission_times(self) -> Iterator[float]:
         """When the jobs in flight were submitted (the loop's time), about in that order."""
         return (job.submitted_at for job in self._jobs)
 

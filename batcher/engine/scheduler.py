@@ -63,7 +63,7 @@ class Scheduler:
         self._exhausted = False
         self._later: list[tuple[float, int]] = []
         self._put_off_ids: set[int] = set()
-        self._postponed_ids = lifecycle.postponed
+        self._source_changed_ids = lifecycle.source_changed
         self._changed = changed
         self._paused = paused
         self._started_ids: set[int] = set()
@@ -76,7 +76,7 @@ class Scheduler:
     @property
     def to_come(self) -> int:
         """Planned tasks that this run will still submit, as far as is known."""
-        planned = max(0, self._ledger.planned_tasks(self._sample) - len(self._postponed_ids))
+        planned = max(0, self._ledger.planned_tasks(self._sample) - len(self._source_changed_ids))
         if self._groups is not None:
             planned = min(planned, self._groups.to_come)
         if self._stopping.requested:
@@ -169,7 +169,7 @@ class Scheduler:
         return None
 
     def _is_busy(self, task: int) -> bool:
-        return any(task in ids for ids in (self._started_ids, self._put_off_ids, self._postponed_ids))
+        return any(task in ids for ids in (self._started_ids, self._put_off_ids, self._source_changed_ids))
 
     def _drop(self, task: int) -> None:
         """A task that waited for its next try left the plan: it stays as it is, and is not submitted."""
@@ -199,7 +199,7 @@ class Scheduler:
             self._started_ids.discard(entry.id)
             self._in_flight.leave(entry.id)
             self.notify()
-        if entry.state is State.PLANNED and entry.id not in self._postponed_ids:
+        if entry.state is State.PLANNED and entry.id not in self._source_changed_ids:
             self._requeue(entry)
         elif self._groups is not None:
             self._groups.leave(entry)

@@ -84,10 +84,10 @@ class Run:
         if self.workers:
             heapq.heappush(self._busy, ends)
         with poller.track(submitted) as job:
-            await job.due(math.inf)
+            await job.until_due(math.inf)
             while now() < ends:
                 job.still_running(now() - submitted)
-                await job.due(math.inf)
+                await job.until_due(math.inf)
         self.polls.append(job.polls + 1)
         self.delays.append(now() - ends)
         poller.learned(ends - submitted if self.metrics else job.estimate(now() - submitted))
@@ -236,7 +236,7 @@ def test_where_every_call_counts_a_task_takes_little_more_than_one_poll() -> Non
                 submitted, took = wall(), 15 * math.exp(draw.gauss(0, 0.3))
                 with poller.track(submitted) as job:
                     while True:
-                        await job.due(math.inf)
+                        await job.until_due(math.inf)
                         await call(CallKind.STATUS)
                         if wall() >= submitted + took:
                             break
@@ -281,7 +281,7 @@ class Watched:
         self.asked.append(ages)
         with self.poller.track(submitted) as job:
             while True:
-                await job.due(submitted + latest if not ages else math.inf)
+                await job.until_due(submitted + latest if not ages else math.inf)
                 ages.append(round(now() - submitted, 3))
                 job.still_running(now() - submitted)
 
@@ -407,8 +407,8 @@ def test_who_is_in_flight_is_known_from_submission_to_end() -> None:
     async def story() -> None:
         poller = watched.poller
         with poller.track(100.0), poller.track(90.0):
-            assert list(poller.submitted_at) == [100.0, 90.0]
-        assert list(poller.submitted_at) == []
+            assert list(poller.submission_times) == [100.0, 90.0]
+        assert list(poller.submission_times) == []
 
     watched.watch(1, story)
 

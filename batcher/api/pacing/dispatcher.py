@@ -41,7 +41,7 @@ class Dispatcher:
         self._paced, self._free = CallQueue(self._holding), CallQueue(self._holding)
         self._spacing = TokenSpacing()
         self._last_sent = self._last_free = -math.inf
-        self._gap = 0.0
+        self._gap = 0.0  # seconds between those that a pause held, until none of them waits
         self._waiting: Counter[CallKind] = Counter()
         self.granted: Counter[CallKind] = Counter()
 

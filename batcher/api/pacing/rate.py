@@ -55,7 +55,7 @@ class Rate:
         self.configured = configured
         self.per_second = configured if learned is None else min(configured, learned)
         self._probe = Probe(sure=learned is not None)
-        self._strays = Outliers(self.per_second)
+        self._outliers = Outliers(self.per_second)
         self._estimate = math.inf
         self._spans: deque[_Span] = deque(maxlen=64)
         self._mark: float | None = None
@@ -68,7 +68,7 @@ class Rate:
         if not self.learned or configured < self.per_second:
             self.per_second = configured
             self._probe = Probe(sure=False)
-            self._strays = Outliers(configured)
+            self._outliers = Outliers(configured)
         self.configured = configured
         self._use = _Use()
 
@@ -88,7 +88,7 @@ class Rate:
             self._mark = at
         self._calls += 1
         self._use.add(at)
-        self._strays.quiet(self.proved, at - self._mark)
+        self._outliers.quiet(self.proved, at - self._mark)
         if self.learned:
             self._climb(at)
 
@@ -120,8 +120,8 @@ class Rate:
     def _learn(self, span: _Span) -> None:
         used_up = self._use.is_up(self.per_second)
         whole = used_up and span.seconds >= WHOLE
-        if self._strays.suspected:
-            if not self._strays.agree(span.rate):
+        if self._outliers.suspected:
+            if not self._outliers.agree(span.rate):
                 return
             self._probe.sure = span.calls >= ENOUGH_CALLS
             self._lower(span.rate)
@@ -132,9 +132,9 @@ class Rate:
             self._probe.sure = self._probe.sure or whole
         elif self._probe.base is not None and self._probe.sure:
             self.per_second = self._probe.failed(self.per_second)
-        elif self._strays.refute(self._judged(span, whole), self.proved):
-            self._probe.settled(self.proved, self._strays.held)
-            self.per_second = self._strays.held
+        elif self._outliers.refute(self._judged(span, whole), self.proved):
+            self._probe.settled(self.proved, self._outliers.held)
+            self.per_second = self._outliers.held
         else:
             self._lower(self._estimate)
             return

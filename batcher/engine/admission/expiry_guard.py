@@ -27,7 +27,7 @@ class ExpiryGuard:
         """Whether another submit would take a call that something in flight needs."""
         rate = self._pacing.sure_rate
         return rate is not None and not self._limit.fits_before_expiry(
-            self._poller.submitted_at,
+            self._poller.submission_times,
             self._ledger.counts[State.SUBMITTING],
             rate=rate / 60,
             now=asyncio.get_running_loop().time(),

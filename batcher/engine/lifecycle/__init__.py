@@ -53,7 +53,7 @@ class Lifecycle:
         self.outage = submitting.outage
         self.pending_posts = submitting.pending_posts
         self.brake = submitting.brake
-        self.postponed = submitting.postponed
+        self.source_changed = submitting.source_changed
         self._steps: Mapping[State, Callable[[TaskEntry], Awaitable[TaskEntry]]] = {
             State.DOUBTFUL: submitting.resolve_doubtful,
             State.SUBMITTED: fetching.poll,

@@ -127,7 +127,7 @@ class Fetching:
         undecided = UnknownWord(self._poller.polling.typical)
         with self._poller.track(submitted_at) as pending:
             while True:
-                await pending.due(min(self._last_call(deadline), undecided.ask_at))
+                await pending.until_due(min(self._last_call(deadline), undecided.ask_at))
                 call = partial(self._status, url)
                 status = await self._answer(entry, CallKind.STATUS, call, deadline)
                 if isinstance(status, TaskEntry):

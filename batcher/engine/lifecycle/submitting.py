@@ -65,8 +65,8 @@ class PendingPosts:
 
 
 class Submitting:
-    """The steps of planned and doubtful tasks. `postponed`: planned tasks whose pictures changed since, which
-    this run does not submit."""
+    """The steps of planned and doubtful tasks. `source_changed`: planned tasks whose pictures are others than
+    they were planned with, which this run does not submit."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Submitting:
         self.brake = brake
         self._stopping = stopping
         self._warn = warn
-        self.postponed: set[int] = set()
+        self.source_changed: set[int] = set()
         self.outage = Outage(unread=ledger.meta(UNREAD_NOTE) or "")
         self.pending_posts = PendingPosts()
         self._cold = ColdModel(cold=api == "v1")
@@ -167,7 +167,7 @@ class Submitting:
         except errors.NotUnderstood as error:
             return await self._on_not_understood(entry, error, probe=probe)
         except errors.ApiError as error:
-            return self._on_refusal(entry, error, probe=probe)
+            return self._on_error(entry, error, probe=probe)
         except asyncio.CancelledError:
             self._ledger.doubtful(entry, "stopped while its answer was awaited")
             raise
@@ -198,7 +198,7 @@ class Submitting:
         """Neither yes nor no: the task is held, its answer kept whole, and no other follows it blindly."""
         entry = self._ledger.doubtful(entry, error.reason, self._own(error.request_id))
         try:
-            self._brake(error, probe=probe)
+            self._not_read(error, probe=probe)
         finally:
             if error.answer:
                 with anyio.CancelScope(shield=True):
@@ -210,8 +210,8 @@ class Submitting:
         """The id of this POST's job, which no other has."""
         return None if request_id is None or self._ledger.knows(request_id) else request_id
 
-    def _brake(self, error: errors.ApiError, *, probe: bool) -> None:
-        """Tells the brake, and the next run. Raises AnswersUnread."""
+    def _not_read(self, error: errors.ApiError, *, probe: bool) -> None:
+        """Tells the outage, and the next run. Raises AnswersUnread."""
         self._ledger.set_meta(UNREAD_NOTE, error.message)
         self.outage.not_read(error.message, probe=probe)
 
@@ -225,7 +225,7 @@ class Submitting:
         except errors.FatalForRun:
             raise
         except errors.SourceChanged as error:
-            self.postponed.add(entry.id)
+            self.source_changed.add(entry.id)
             self._warn(f"{entry.task.name}: {error.message}; it waits for the next run")
             return entry
         except (errors.ApiError, errors.WorkersLost, errors.StoreError) as error:
@@ -274,7 +274,7 @@ class Submitting:
             raise
         return entry
 
-    def _on_refusal(self, entry: TaskEntry, error: errors.ApiError, *, probe: bool) -> TaskEntry:
+    def _on_error(self, entry: TaskEntry, error: errors.ApiError, *, probe: bool) -> TaskEntry:
         """What becomes of a task whose POST got no yes."""
         if isinstance(error, errors.Throttled):
             # The gate pauses everybody; this one need not be told apart.
@@ -313,7 +313,7 @@ class Submitting:
             outcome = "gateway" if isinstance(error, errors.Gateway | errors.ServerError) else "refused"
             entry = self._resubmit(entry, decision, error, outcome, counts_attempt=counts_attempt)
         if isinstance(error, errors.AnswerLost) and 200 <= error.status < 300:
-            self._brake(error, probe=probe)  # it began as a yes
+            self._not_read(error, probe=probe)  # it began as a yes
         else:
             self.outage.lost(error.message, probe=probe)
         return entry
