@@ -27,6 +27,7 @@ How a run goes, with the file that has each step:
 
     runner.py            run(): the phases of a run, in their order
     sync_run.py          run_sync(): the same for whoever does not await
+    interruption.py      a run that is cancelled, and what is said of it
     repair_run.py        repair(): a run that fetches again what was delivered and is not there any more
     audit_run.py         audit(): the ledger against the provider's statement, and what it adopts
     options.py           what a run is asked for, and the ground it starts from

@@ -23,6 +23,7 @@ from batcher.api.pacing import CallKind
 from batcher.engine import control, monitor, planning
 from batcher.engine.account_membership import AccountMembership
 from batcher.engine.ending import Ending, keep_ending, report_ending
+from batcher.engine.interruption import interruptible
 from batcher.engine.kept_rows import keep_rows
 from batcher.engine.options import (
     SANDBOX_ORIGIN,
@@ -98,7 +99,8 @@ async def run(
     Raises what keeps a run from starting: ManifestError, MissingKey, Locked, OtherOrigin, OtherDestination,
     LedgerError, DiskError, and UsageError where a folder of delivered pictures has lost its ledger. What ends
     it later is in the report's exit_code and causes. Where it is cancelled the ledger is whole, and the
-    CancelledError has a note that says what is in flight.
+    CancelledError has a note that says what is in flight; so has the KeyboardInterrupt of a prompt that
+    cancels nothing itself.
     """
     if not isinstance(job, Manifest):
         raise TypeError(f"run takes a job as `load` gives it, run(load(...)), not {type(job).__name__}")
@@ -109,6 +111,7 @@ async def run(
         ray.require_installed()
         refuse_checks_elsewhere(job)
     async with AsyncExitStack() as stack:
+        notes = stack.enter_context(interruptible())
         origin = None
         if sandbox:
             account = await embedded_sandbox(stack, now)
@@ -156,10 +159,9 @@ async def run(
             )
             try:
                 ending = await _work(prepared, transfers, membership)
-            except anyio.get_cancelled_exc_class() as error:
-                note = closing_text.cancelled(ledger.counts)
-                error.add_note(note)
-                context.warn(note)
+            except anyio.get_cancelled_exc_class():
+                notes.append(closing_text.cancelled(ledger.counts))
+                context.warn(notes[-1])
                 raise
         return report_ending(context, ending, transfers)
 

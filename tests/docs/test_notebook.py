@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import ROOT
-from tests.support.program import PATIENCE, Program
+from tests.support.program import PATIENCE, Program, until
 
 EXECUTE = """
 import sys, nbformat
@@ -65,6 +68,42 @@ threading.Thread(target=when_in_flight, daemon=True).start()
 print("status", cell(sys.argv[1]))
 client.stop_channels()
 manager.shutdown_kernel(now=True)
+"""
+STOPPED = """
+import asyncio, sys, threading, time
+from pathlib import Path
+import nbformat
+from nbclient import NotebookClient
+
+SETUP = '''
+from batcher import load, run, run_sync
+job = load({
+    "model": "sd1.5-img2img",
+    "params": {"image": "photo.jpg", "prompt": "view {{ n }}"},
+    "limits": {"rpm": 600},
+}, rows=[{"n": n} for n in range(300)])
+'''
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (SETUP, sys.argv[1])])
+client = NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True)
+
+def stop_at_the_first_picture():
+    while not any(Path("out/job-sandbox/images").glob("*")):
+        time.sleep(0.1)
+    asyncio.run(client.km.interrupt_kernel())
+
+threading.Thread(target=stop_at_the_first_picture, daemon=True).start()
+client.execute()
+for output in notebook.cells[1].outputs:
+    if output.output_type == "error":
+        print(output.ename, *output.traceback)
+"""
+PROMPT = """
+from batcher import load, run, run_sync
+job = load({
+    "model": "sd1.5-img2img",
+    "params": {"image": "photo.jpg", "prompt": "view {{ n }}"},
+    "limits": {"rpm": 600},
+}, rows=[{"n": n} for n in range(300)])
 """
 SCRIPT = """
 from batcher import load, run_sync
@@ -126,6 +165,46 @@ def test_a_cell_that_is_stopped_says_what_is_in_flight_and_how_to_go_on(program:
     assert counts["submitting"] == 0
     assert counts["submitted"] >= 4
     assert sum(counts.values()) == 300
+
+
+@pytest.mark.parametrize("call", ["await run(job, sandbox=True)", "run_sync(job, sandbox=True)"])
+def test_the_error_of_a_cell_that_is_stopped_says_how_to_go_on(program: Program, call: str) -> None:
+    done = program.python(STOPPED, call)
+    assert "interrupted; the ledger is whole, and running the job again goes on." in done.stdout, done.stderr
+    assert done.stdout.startswith(("CancelledError", "KeyboardInterrupt"))
+
+
+@pytest.mark.parametrize("call", ["await run(job, sandbox=True)", "run_sync(job, sandbox=True)"])
+def test_ctrl_c_at_a_prompt_of_ipython_ends_the_run_in_good_order(program: Program, call: str) -> None:
+    (program.folder / "setup.py").write_text(PROMPT)
+    pictures = program.folder / "out/job-sandbox/images"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"]
+    with (
+        subprocess.Popen(
+            [*command, "-i", "setup.py"],
+            cwd=program.folder,
+            env=program.environment | {"TERM": "dumb"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        ) as process,
+        open(ours, "r+b", buffering=0) as terminal,
+    ):
+        os.close(theirs)
+        terminal.write(f"{call}\n".encode())
+        until(lambda: pictures.exists() and any(pictures.iterdir()))
+        process.send_signal(signal.SIGINT)
+        said = b""
+        while b"goes on." not in said.rpartition(b"KeyboardInterrupt")[2]:
+            said += terminal.read(65536)
+        terminal.write(b"exit\n")
+        with suppress(OSError):  # at its end a terminal raises
+            while chunk := terminal.read(65536):
+                said += chunk
+    assert b"interrupted; the ledger is whole, and running the job again goes on." in said
+    counts = program.json("status", "out/job-sandbox", "--json")["counts"]
+    assert (counts["submitting"], sum(counts.values())) == (0, 300)
 
 
 def test_ctrl_c_in_a_script_says_what_is_in_flight_in_its_last_line(program: Program) -> None:
