@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.echo import echo, prompt
+from batcher.cli.echo import echo, echo_sentences, prompt
 from batcher.cli.shared_options import Folder, model_slugs
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ FILE = Path("job.yaml")
 MANY = 30
 """Pictures; of more the first rehearsal takes a few."""
 FEW = 3
+NAMED = 5
+"""Of those that are left out."""
+LOOKED_INTO = 300
+"""Pictures; of more it takes too long to see whether each can be read."""
 
 
 @click.command("init", short_help="Write a first manifest for a model and a folder of pictures.")
@@ -56,7 +60,8 @@ def init_command(model: str | None, photos: Path | None, file: Path | None) -> i
     mask = target.with_name(f"{target.stem}-mask.png") if starter.needs_mask(chosen, found) else None
     drawn = mask is not None and _draw_mask(mask)
     _write(target, starter.draft(chosen, found, target, mask=mask))
-    _tell(target, chosen, found, mask if drawn else None)
+    _tell_number(target, chosen, found)
+    _tell(target, found, mask if drawn else None)
     return 0
 
 
@@ -176,15 +181,37 @@ def _draw_mask(path: Path) -> bool:
     return True
 
 
-def _tell(target: Path, model: Model, found: Surroundings, mask: Path | None) -> None:
+def _tell_number(target: Path, model: Model, found: Surroundings) -> None:
+    """How many pictures the manifest is for, as `batcher plan` counts them; of very many, which it takes a
+    while to look into, how many are there."""
+    from batcher.engine import load, outlook
+    from batcher.errors import ManifestError
     from batcher.progress.summary import several
 
     shown = os.path.relpath(target)
-    of = "a dataset" if found.number is None else several(found.number, "picture", "pictures")
-    echo(f"{shown} is written: {model.slug} for {of}")
+    if found.number is None or found.number > LOOKED_INTO:
+        number = "a dataset" if found.number is None else several(found.number, "file", "files")
+        looks = f"`batcher plan {shlex.quote(shown)}` tells which can be used"
+        echo(f"{shown} is written: {model.slug} for {number}; {looks}")
+        return
+    try:
+        plan = outlook(manifest := load(target), manifest.output.dir)
+    except ManifestError as error:
+        echo(f"{shown} is written: {model.slug}")
+        echo_sentences(["  it cannot run as it stands:", *error.lines])
+        return
+    echo(f"{shown} is written: {model.slug} for {several(plan.total, 'picture', 'pictures')}")
+    echo_sentences([f"left out: {problem.lines[0]}" for problem in plan.left_out[:NAMED]])
+    if plan.left_out_rows > NAMED:
+        echo(f"and {plan.left_out_rows - NAMED:,} more")
+
+
+def _tell(target: Path, found: Surroundings, mask: Path | None) -> None:
+    shown = os.path.relpath(target)
     for name, companion in found.companions.items():
-        have = "all" if companion.number == found.number else f"{companion.number:,}"
-        echo(f"  {name}: {have} of them have one, {os.path.relpath(companion.template)}")
+        some = "" if found.number is None else f" of the {found.number:,}"
+        have = "all" if companion.number == found.number else f"{companion.number:,}{some}"
+        echo(f"  {name}: {have} have one, {os.path.relpath(companion.template)}")
     if found.is_dataset:
         echo("  labels: those of the dataset, as columns of each picture")
     if mask is not None:

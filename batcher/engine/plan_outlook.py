@@ -64,7 +64,7 @@ class Outlook:
     """What a run would do; `seconds` until all is delivered; `in_flight` is how many tasks will be side by
     side, as far as is known before the first; `budgets`: what is left today and this month; `accept`: how the
     groups stand that are to be filled; `limits`: those that hold, and `set_limits`: what `batcher set` has to
-    do with them, a sentence each."""
+    do with them, a sentence each; `left_out`: the first of the `left_out_rows` rows."""
 
     job: str
     counts: PlanCounts
@@ -78,6 +78,7 @@ class Outlook:
     accept: AcceptOutlook | None = None
     limits: Limits = field(default_factory=Limits)
     set_limits: tuple[str, ...] = ()
+    left_out_rows: int = 0
 
     @property
     def total(self) -> int:
@@ -223,7 +224,7 @@ def outlook(
                 [edit.sentence(counts.cost_of_all and counts.cost_of_all / counts.new)] if edit else []
             )
     if number:
-        warnings.append(left_out_text(number, str(left_out[0])))
+        warnings.append(left_out_text(number, str(left_out[0]), is_run=False))
     model = model_of(manifest)
     known = estimate(share, model, api_of(manifest, model), counts.submits + counts.in_flight)
     return Outlook(
@@ -239,6 +240,7 @@ def outlook(
         accept=groups,
         limits=limits,
         set_limits=set_limits,
+        left_out_rows=number,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -134,3 +135,36 @@ def test_at_a_terminal_what_is_not_said_is_asked_for(program: Program) -> None:
     assert code == 0, shown
     assert "there are 1 to 5" in shown
     assert "model: focus-outpaint" in (program.folder / "job.yaml").read_text()
+
+
+def test_what_it_counts_is_what_the_plan_counts(program: Program) -> None:
+    (program.folder / "photos" / "7.jpg").write_bytes(b"no picture")
+    written = program("init", "sd1.5-img2img", "photos")
+    planned = program("plan", "job.yaml", "--json")
+    assert json.loads(planned.stdout)["total"] == NUMBER - 1
+    first, second, *_ = written.stdout.splitlines()
+    assert first == f"job.yaml is written: sd1.5-img2img for {NUMBER - 1} pictures"
+    assert second.startswith("left out: ")
+    assert "7.jpg" in second
+
+
+def test_labels_of_pictures_that_are_not_there_are_not_counted(program: Program) -> None:
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(NUMBER + 2)]
+    coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (program.folder / "photos" / "labels.json").write_text(json.dumps(coco))
+    written = program("init", "sd1.5-outpaint", "photos")
+    planned = program("plan", "job.yaml", "--json")
+    assert json.loads(planned.stdout)["total"] == NUMBER
+    first, *others = written.stdout.splitlines()
+    assert first == f"job.yaml is written: sd1.5-outpaint for {NUMBER} pictures"
+    assert sum(line.startswith("left out: ") for line in others) == 2
+
+
+def test_very_many_pictures_are_counted_without_being_opened(program: Program) -> None:
+    for number in range(300):
+        (program.folder / "photos" / f"broken-{number}.jpg").write_bytes(b"no picture")
+    written = program("init", "seg-beyond", "photos")
+    first = written.stdout.splitlines()[0]
+    assert first == (
+        "job.yaml is written: seg-beyond for 330 files; `batcher plan job.yaml` tells which can be used"
+    )
