@@ -110,7 +110,8 @@ class Problem:
     @property
     def lines(self) -> Sequence[str]:
         """The sentence, and where it is known the source line with a caret below the place."""
-        place = self.file
+        # A picture is the place where its own trouble stands: its path is said once.
+        place = "" if not self.line and f"{self.file}: " in self.message else self.file
         if self.line:
             place += f":{self.line}"
             if self.column:

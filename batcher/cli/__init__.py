@@ -3,6 +3,7 @@
     cmd_init.py        init
     cmd_run.py         run, demo
     cmd_plan.py        plan, validate
+    job_folder.py      which output folder JOB means
     confirm.py         the question before a run that costs more than a little
     cmd_status.py      status
     cmd_jobs.py        jobs
@@ -38,7 +39,7 @@ from typing import Any
 import click
 
 from batcher import __version__
-from batcher.cli.echo import echo, echo_lines, echo_traceback, echo_usage, guard_streams
+from batcher.cli.echo import echo, echo_sentences, echo_traceback, echo_usage, guard_streams
 from batcher.cli.examples import with_example
 from batcher.errors import BatcherError, DiskError, UsageError
 
@@ -173,7 +174,7 @@ def ended(arguments: list[str]) -> int:
 def _told(error: BatcherError) -> int:
     with suppress(OSError):
         first, *others = error.lines
-        echo_lines([f"batcher: {first}", *others], err=True)
+        echo_sentences([f"batcher: {first}", *others], err=True)
     return error.exit_code
 
 

@@ -39,7 +39,7 @@ def ack_command(
     """
     from contextlib import closing
 
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.ledger import database
     from batcher.ledger.notices import acknowledge
     from batcher.progress.closing_text import news_words

@@ -44,7 +44,7 @@ def audit_command(
     import asyncio
 
     from batcher import engine
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
     found, adopted = asyncio.run(

@@ -86,7 +86,7 @@ def set_command(
 
 def _output(job: Path, output: Path | None, sandbox: bool, shard: Shard | None) -> Path:
     """The job's output folder, in which something was run. Raises UsageError."""
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.results import report
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)

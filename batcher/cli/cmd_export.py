@@ -91,7 +91,7 @@ def export_command(
     columns, and boxes and masks where the model's geometry is known. README.md is the dataset's card; its
     licence is yours to fill in. Exit code 3: a picture is missing.
     """
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.ledger import database
     from batcher.results.export import ExportFormat, ExportOptions, Splits, export
     from batcher.storage import layout, ray

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batcher.cli.echo import echo, echo_json
+from batcher.cli.job_folder import listed_accounts, only_one
 from batcher.cli.shared_options import BASE_URL, JSON, option
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
     """
     from batcher.results import account_jobs
 
-    paths, known = _paths(base_url)
+    paths, known = listed_accounts(base_url)
     now = time.time()  # noqa: TID251  # the wall clock of one look
     found = account_jobs.of_accounts(paths, now)
     if forget is not None:
@@ -49,28 +50,12 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
     return 0
 
 
-def _paths(base_url: str | None) -> tuple[list[Path], bool]:
-    """The file of the environment's account; without a key those of all accounts, and False."""
-    from batcher.api import account
-    from batcher.errors import MissingKey
-    from batcher.storage.user_state import account_path, account_paths
-
-    try:
-        return [account_path(account.from_environment(base_url=base_url).name)], True
-    except MissingKey:
-        return account_paths(), False
-
-
 def _forget(found: AccountJobs, text: str, paths: list[Path]) -> None:
     from batcher import errors
     from batcher.results import account_jobs
 
-    meant = found.named(text)
-    if not meant:
+    job = only_one(found, text)
+    if job is None:
         raise errors.UsageError(f"no job here is called {text}, nor has it as manifest or output folder")
-    if len(meant) > 1:
-        folders = ", ".join(str(job.output) for job in meant)
-        raise errors.UsageError(f"{len(meant)} jobs are called {text}; name one by its folder: {folders}")
-    (job,) = meant
     account_jobs.forget(next(path for path in paths if path.stem == job.account), job)
     echo(f"{job.job} in {job.output} is forgotten; what it spent still counts", err=True)

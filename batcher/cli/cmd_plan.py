@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.echo import echo, echo_json
+from batcher.cli.echo import echo, echo_json, echo_sentences
 from batcher.cli.shared_options import (
     BASE_URL,
     JOB,
@@ -95,10 +95,10 @@ def validate_command(job: Path, settings: Sequence[str], strict: bool) -> int:
 
 def _warn(found: Outlook) -> None:
     # The first row that is left out is in a warning already.
-    for warning in found.warnings:
-        echo(f"warning: {warning}", err=True)
+    echo_sentences([f"warning: {warning}" for warning in found.warnings], err=True)
     for problem in found.left_out[1:]:
-        echo(f"  left out: {problem}", err=True)
+        sentence, *excerpt = problem.lines
+        echo_sentences([f"left out: {sentence}", *excerpt], err=True)
 
 
 def load_manifest(job: Path, settings: Sequence[str], options: Mapping[str, object] = {}) -> Manifest:

@@ -58,7 +58,7 @@ def report_command(
 ) -> int:
     """Write the report page of a job: figures, money, failures and a gallery. Works while it runs."""
     from batcher import errors
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.results import report
     from batcher.results.report.page import TRAVELLING, write_page
 
@@ -92,7 +92,7 @@ def watch_command(
     pause`, `resume` and `set` do; `batcher review` is the page on which pictures are kept and rejected."""
     import asyncio
 
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.results.dashboard import serve
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)

@@ -57,7 +57,7 @@ def reject_command(
     a run; `batcher keep` takes it back, and nothing is deleted. With --redo, the run that goes on, or the
     next one, makes another in its place, within max_cost. `batcher review` does all of it by looking.
     """
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.progress.summary import several
     from batcher.results import review
 
@@ -97,7 +97,7 @@ def keep_command(
 
     What `batcher reject`, a check of the job or a person in `batcher review` rejected.
     """
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.progress.summary import several
     from batcher.results import review
 
@@ -150,7 +150,7 @@ def review_command(
     """
     import asyncio
 
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.results.review import ReviewSession
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @JSON
 def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
     """Show where a job stands; works while it runs."""
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.results import report
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)

@@ -54,7 +54,7 @@ def verify_command(
     import asyncio
 
     from batcher import errors
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.ledger import database
     from batcher.results import verify
     from batcher.storage import layout, ray
@@ -114,7 +114,7 @@ def retry_command(
     from contextlib import closing
 
     from batcher import errors
-    from batcher.job.output import resolve_output
+    from batcher.cli.job_folder import resolve_output
     from batcher.ledger import database
     from batcher.ledger.retry_failed import retry
     from batcher.results import report

@@ -7,7 +7,9 @@ hold anything, so everything is cleaned here, and a stream gets what it can show
 from __future__ import annotations
 
 import io
+import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -15,6 +17,11 @@ from typing import Any, NamedTuple, cast
 import click
 
 from batcher.progress.printable import PrintableStream, json_text, printable
+
+WIDEST = 120
+"""Columns; longer lines are hard to read."""
+USUAL = 80
+"""Columns of a terminal that does not tell."""
 
 
 class Styled(NamedTuple):
@@ -45,6 +52,32 @@ def echo_lines(lines: Sequence[str], *, err: bool = False) -> None:
         echo(line, err=err)
 
 
+def echo_sentences(lines: Sequence[str], *, err: bool = False) -> None:
+    """Prints each, folded to the width of a terminal. What begins with a blank is laid out already (a line of
+    a file and the caret below it), and stays so."""
+    stream = sys.stderr if err else sys.stdout
+    columns = terminal_width(err=err) if stream.isatty() else None
+    for line in lines:
+        as_it_is = columns is None or line[:1] == " "
+        echo_lines([line] if as_it_is else folded(line, columns or USUAL), err=err)
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """The text, clean, in lines of at most so many columns; words are kept whole, and so are paths and URLs,
+    which are there to be copied."""
+    return textwrap.wrap(printable(text), columns, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def terminal_width(*, err: bool = False) -> int:
+    """Columns to fold to on the terminal that a stream is."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(stream.fileno()).columns
+    except (ValueError, OSError):
+        columns = 0
+    return min(columns or USUAL, WIDEST)
+
+
 def echo_json(value: Any, *, indent: int | None = None) -> None:
     """Prints a value as JSON on stdout, escaped as far as a terminal or the stream's encoding needs it."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
@@ -57,7 +90,7 @@ def echo_usage(error: click.ClickException) -> None:
     vars(error)["message"] = printable(error.message)
     with io.StringIO() as text:
         error.show(file=text)
-        echo_lines(text.getvalue().rstrip("\n").split("\n"), err=True)
+        echo_sentences(text.getvalue().rstrip("\n").split("\n"), err=True)
 
 
 def echo_traceback() -> None:

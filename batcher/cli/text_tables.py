@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from batcher.cli.echo import Styled, echo
+from batcher.cli.echo import Styled, echo, folded, terminal_width
 from batcher.progress import closing_text, summary
 from batcher.progress.printable import printable
 
@@ -29,10 +27,10 @@ if TYPE_CHECKING:
     from batcher.results.account_jobs import AccountJob, AccountJobs
     from batcher.results.report import Report
 
-WIDEST = 120
-"""Columns; longer lines are hard to read."""
 NARROWEST = 20
 GAP = 2
+WHOLE_JOBS = 8
+"""So many of the newest are told in full."""
 MOST_GROUPS = 20
 """Of `accept`, of which so many are shown."""
 NO_PRICE = (
@@ -125,10 +123,13 @@ def _groups(accept: AcceptOutlook) -> None:
 
 def _limits(limits: Limits, in_flight: int) -> str:
     rate = "no rate" if limits.rpm is None else f"{limits.rpm:g} calls a minute"
-    number = f"{in_flight:,} in flight"
-    flight = f"about {number} (auto)" if limits.in_flight is None else f"at most {number}"
-    most = [] if limits.max_cost is None else [f"{limits.max_cost:g} credits"]
-    return ", ".join([rate, flight, *most])
+    flight = f"about {in_flight:,} in flight (auto)"
+    if limits.in_flight is not None:
+        flight = f"at most {limits.in_flight:,} in flight"
+    most = [] if limits.max_cost is None else [f"at most {limits.max_cost:g} credits"]
+    # Where nothing is to be submitted there is nothing for auto to reckon with.
+    told = [flight] if in_flight or limits.in_flight is not None else []
+    return ", ".join([rate, *told, *most])
 
 
 def status_table(report: Report, shortage: str = "") -> None:
@@ -143,7 +144,7 @@ def status_table(report: Report, shortage: str = "") -> None:
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
             **({"accept": shortage} if shortage else {}),
-            "images": f"{report.images:,}",
+            "images": _images(report),
             "credits": ", ".join(
                 f"{summary.amount(value, report.unsure.get(kind, 0))} {kind}"
                 for kind, value in report.cost.items()
@@ -158,6 +159,11 @@ def status_table(report: Report, shortage: str = "") -> None:
     if report.rejections:
         echo()
         _rows(("rejected", "why"), ((f"{n:,}", reason) for reason, n in report.rejections.items()))
+
+
+def _images(report: Report) -> str:
+    rejected = report.rejected_images
+    return _counted({"delivered": report.images - rejected, "rejected": rejected}, always=("delivered",))
 
 
 def _in_flight(report: Report) -> str:
@@ -190,19 +196,41 @@ def jobs_table(found: AccountJobs) -> None:
     for account in accounts:
         if len(accounts) > 1:
             _title("account", account)
-        for job in (job for job in found.jobs if job.account == account):
+        jobs = [job for job in found.jobs if job.account == account]
+        for job in jobs[:WHOLE_JOBS]:
             done = f"{job.done:,} of {summary.several(job.total, 'task', 'tasks')} done"
             _title(job.job, f"{job.state}, {done}")
             _facts(
                 {
                     "folder": f"{job.output}{' (gone from disk)' if job.gone else ''}",
-                    "last end": _last_end(job),
+                    **({"last end": last} if (last := _last_end(job)) else {}),
                     "credits": _spent(job),
                 },
                 indent=2,
             )
+        if older := jobs[WHOLE_JOBS:]:
+            _job_rows(older)
     day, month = summary.credits(found.today), summary.credits(found.month)
     echo(f"together {day} credits today and {month} this month (UTC)")
+
+
+def _job_rows(jobs: Sequence[AccountJob]) -> None:
+    """Jobs that have not run for a while, a line each."""
+    rows = (
+        (
+            job.job,
+            job.state,
+            "" if job.exit_code is None else str(job.exit_code),
+            f"{job.done:,} of {job.total:,}",
+            summary.credits(job.month),
+            summary.credits(job.spent),
+            str(job.output),
+        )
+        for job in jobs
+    )
+    echo()
+    _rows(("job", "state", "exit", "tasks done", "this month", "in all", "folder"), rows)
+    echo()
 
 
 def _spent(job: AccountJob) -> str:
@@ -211,9 +239,9 @@ def _spent(job: AccountJob) -> str:
 
 
 def _last_end(job: AccountJob) -> str:
-    """When and how its last run ended."""
+    """When and how its last run ended; empty: it goes on."""
     if job.running:
-        return "paused, its run waits" if job.state == "paused" else "it is running"
+        return "paused, its run waits" if job.state == "paused" else ""
     at = datetime.fromtimestamp(job.ended_at or job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if job.exit_code is None:
         return f"about {at}, without a word (killed, or the machine was)"
@@ -245,7 +273,7 @@ def model_table(model: Model, note: str = "") -> None:
     from batcher.job.catalog import values_text
 
     _title(model.slug, model.title)
-    for line in textwrap.wrap(printable(model.description), _width()):
+    for line in _folded(model.description, 0):
         echo(line)
     echo()
     _facts(
@@ -311,17 +339,15 @@ def _padded(cells: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _folded(value: str, taken: int) -> list[str]:
-    """Words are kept whole, and so are paths and URLs, which are there to be copied."""
-    room = max(NARROWEST, _width() - taken)
-    flat = printable(value)
-    return textwrap.wrap(flat, room, break_long_words=False, break_on_hyphens=False) or [""]
+    """The lines of a value that stands beside so many columns."""
+    return folded(value, max(NARROWEST, _width() - taken))
 
 
 def _width() -> int:
     """Columns to fold to: the terminal's; endless where a program reads."""
     if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
         return sys.maxsize
-    return min(shutil.get_terminal_size().columns, WIDEST)
+    return terminal_width()
 
 
 def _counted(counts: Mapping[str, int], always: Sequence[str] = ()) -> str:

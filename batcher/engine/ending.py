@@ -57,7 +57,7 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     resuming = (parts.control.remedy,) if parts.control.paused and needed else ()
     return Ending(
         snapshot,
-        slowest=ledger.read(totals.slowest, ledger.run, SLOWEST),
+        slowest=ledger.read(totals.slowest, ledger.run, context.now() - snapshot.elapsed, SLOWEST),
         reused=ledger.read(reusable_results.images_of_others),
         gone=parts.delivery.gone,
         remedies=(*(cause.remedy for cause in causes.values() if cause.remedy), *resuming),
@@ -110,6 +110,7 @@ def report_ending(context: RunContext, ending: Ending, transfers: Transfers) -> 
             remedies=ending.remedies,
             warnings=final.warnings,
             spare=ending.spare,
+            rejected_images=final.rejected_images,
         )
     )
     return final

@@ -28,8 +28,8 @@ def estimate(manifest: Manifest, model: Model | None, api: str, tasks: int) -> E
     calls = tasks * CALLS_PER_TASK[api]
     metered = calls if manifest.limits.metered == "all" else tasks
     by_rate = 60 * metered / per_minute if per_minute else 0.0
-    in_flight = min(_in_flight(manifest, polling, api), max(tasks, 1))
-    seconds = max(by_rate, typical * tasks / in_flight) + (typical if tasks else 0.0)
+    in_flight = min(_in_flight(manifest, polling, api), tasks)
+    seconds = max(by_rate, typical * tasks / in_flight) + typical if in_flight else 0.0
     return Estimate(calls, seconds, in_flight)
 
 

@@ -94,20 +94,26 @@ def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandb
     named = layout.before_sandbox(there) if sandbox else there
     ways = [*_ways_there(found, named, shard)]
     relative = os.path.relpath(named, manifest.folder)
-    ways.append((f"reuse: [{relative}]", f"in {manifest.path.name}: takes those over, and pays for the rest"))
-    ways.append(("--pay-again", "pays for them once more"))
+    # In the sandbox nothing is paid for: the same is said of pictures, and of money only what it is about.
+    verb = "makes" if sandbox else "pays for"
+    ways.append((f"reuse: [{relative}]", f"in {manifest.path.name}: takes those over, and {verb} the rest"))
+    ways.append(("--pay-again", f"{verb} them once more"))
     widest = min(WIDEST_WAY, max(len(way) for way, _ in ways))
     lines = [f"  {way.ljust(widest)}  {what}" for way, what in ways]
     again = "it" if found.paid.total == 1 else "them"
-    said = f"{_counted(found.paid)} in {layout.typed(there)}, and a run here would pay for {again} again"
+    would = f"make {again} again, as with your key it would pay for {again} again" if sandbox else ""
+    counted, place = _counted(found.paid, sandbox=sandbox), layout.typed(there)
+    said = f"{counted} in {place}, and a run here would {would or f'pay for {again} again'}"
     return [f"{said}. The ways on:", *lines]
 
 
-def _counted(paid: PaidThere) -> str:
-    states = ", ".join(f"{n:,} {of}" for n, of in ((paid.done, "done"), (paid.under_way, "under way")) if n)
+def _counted(paid: PaidThere, *, sandbox: bool) -> str:
+    of_state = ((paid.done, "done"), (paid.under_way, "under way"))
+    states = ", ".join(f"{n:,} {of}" for n, of in of_state if n)
+    verb = "made" if sandbox else "paid for"
     if paid.total == 1:
-        return f"the one task is paid for ({states})"
-    return f"{paid.done + paid.under_way:,} of {paid.total:,} tasks are paid for ({states})"
+        return f"the one task is {verb} ({states})"
+    return f"{paid.done + paid.under_way:,} of {paid.total:,} tasks are {verb} ({states})"
 
 
 def _ways_there(found: PaidOutput, named: Path, shard: Shard | None) -> Iterator[tuple[str, str]]:

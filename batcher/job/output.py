@@ -15,6 +15,8 @@ from batcher.job.yaml_document import read_text, read_yaml
 from batcher.shard import Shard
 from batcher.storage import layout
 
+NO_SUCH_JOB = ", and `batcher jobs` lists no job of that name"
+
 
 def resolve_output(
     job: Path, *, output: Path | None = None, sandbox: bool = False, shard: Shard | None = None
@@ -29,7 +31,8 @@ def resolve_output(
     if job.is_dir():
         return layout.existing_output(job, shard)
     if not job.exists():
-        raise errors.UsageError(f"{job}: there is no such manifest or output folder")
+        named = "" if job.parent.name or job.suffix in (".yaml", ".yml") else NO_SUCH_JOB
+        raise errors.UsageError(f"{job}: there is no such manifest or output folder{named}")
     data = _mapping(job)
     settings = data.get("output")
     folder = settings.get("dir") if isinstance(settings, dict) else None

@@ -156,8 +156,17 @@ def counts(connection: sqlite3.Connection) -> dict[State, int]:
 
 
 def images(connection: sqlite3.Connection) -> int:
-    """Pictures delivered in the ledger's life."""
+    """Pictures that came in the ledger's life, with those that are rejected."""
     return int(connection.execute("SELECT count(*) FROM files WHERE delivered_at IS NOT NULL").fetchone()[0])
+
+
+def rejected_images(connection: sqlite3.Connection) -> int:
+    """How many of `images` are set aside now, by a check or a person."""
+    query = (
+        "SELECT count(*) FROM tasks t JOIN files f ON f.task = t.id "
+        "WHERE t.state = 'rejected' AND f.delivered_at IS NOT NULL"
+    )
+    return int(connection.execute(query).fetchone()[0])
 
 
 def calls(connection: sqlite3.Connection) -> Counter[str]:
@@ -224,13 +233,15 @@ def _by_reason(connection: sqlite3.Connection, state: State, others: str, most: 
 SLOWEST = """
 SELECT t.name, coalesce(s.total_time, s.inference_time, s.completed_at - s.submitted_at) AS seconds
 FROM submissions s JOIN tasks t ON t.id = s.task
-WHERE s.run = ? AND s.outcome = 'completed' AND s.images > 0 ORDER BY seconds DESC, t.name LIMIT ?
+WHERE s.run = ? AND s.outcome = 'completed' AND s.images > 0 AND s.completed_at >= ?
+ORDER BY seconds DESC, t.name LIMIT ?
 """
 
 
-def slowest(connection: sqlite3.Connection, run: int, most: int) -> dict[str, float]:
-    """The tasks of a run that took longest at the provider, in seconds, the slowest first."""
-    return dict(connection.execute(SLOWEST, (run, most)).fetchall())
+def slowest(connection: sqlite3.Connection, run: int, since: float, most: int) -> dict[str, float]:
+    """The tasks of a run that took longest at the provider, in seconds, the slowest first; of those whose
+    result came `since` (Unix s)."""
+    return dict(connection.execute(SLOWEST, (run, since, most)).fetchall())
 
 
 def left_out(connection: sqlite3.Connection) -> int:

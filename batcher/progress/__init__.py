@@ -64,7 +64,7 @@ class Message:
 class Snapshot:
     """The run at one moment. Seconds, credits, calls per minute.
 
-    `images` were delivered in the job's life, `delivered` of them since this command began;
+    `images` came in the job's life, rejected ones too, `delivered` of them since this command began;
     `images_per_minute` is that of the last two minutes.
     `in_flight` jobs were submitted and are not known to have ended, of at most `in_flight_limit` now;
     `in_flight_configured` is the manifest's number (None: auto).
@@ -109,13 +109,14 @@ class Snapshot:
 class Finished:
     """The run is over: its exit code, and the sentences that explain it.
 
-    `slowest` names the tasks that took longest at the provider, in seconds; `balance` is the account's, in
-    credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows that
-    the plan left out, `reused` the images that were taken over from other folders, `gone` the paid results
-    whose files nobody has any more; `remedies` say what to do about the causes before the same command goes
-    on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected in this start
-    alone; `known` is what an earlier one told of, `acked` what a person has acknowledged. `warnings` counts
-    the delivered pictures that a check marks; `spare` the planned tasks that no group of `accept` needs.
+    `slowest` names the tasks of this start that took longest at the provider, in seconds; `balance` is the
+    account's, in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows
+    that the plan left out, `reused` the images that were taken over from other folders, `gone` the paid
+    results whose files nobody has any more; `remedies` say what to do about the causes before the same
+    command goes on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected
+    in this start alone; `known` is what an earlier one told of, `acked` what a person has acknowledged.
+    `warnings` counts the delivered pictures that a check marks; `spare` the planned tasks that no group of
+    `accept` needs; `rejected_images` those of the snapshot's images that are set aside.
     """
 
     exit_code: int
@@ -132,6 +133,7 @@ class Finished:
     acked: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
     spare: int = 0
+    rejected_images: int = 0
 
 
 Event = Planning | Started | StateChanged | Message | Snapshot | Finished

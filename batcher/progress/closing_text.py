@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from batcher import errors
 from batcher.progress import Finished, Snapshot
-from batcher.progress.summary import credits, duration, pace, reasons, settled, several, stages
+from batcher.progress.summary import credits, duration, images, pace, reasons, settled, several, stages
 from batcher.task import State
 
 REASONS = 10
@@ -53,10 +53,11 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
     """The summary of a run. `command` is what the user typed, `repair` what pays again for files that are
     gone, `output` the folder (or URL) of the results."""
     snapshot = finished.snapshot
+    delivered = snapshot.images > finished.rejected_images
     return (
         _headline(finished),
         *_causes(finished),
-        *_tasks(snapshot, finished.reused),
+        *_tasks(finished),
         *_spare(finished.spare),
         *_failures(finished, output),
         *_rejections(snapshot, output),
@@ -64,7 +65,7 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
         *_money(finished),
         *([_list("pace", pace(_as_a_whole(snapshot)))] if snapshot.delivered else ()),
         *_slowest(finished.slowest),
-        *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and snapshot.images else ()),
+        *([Line("images", _below(output, "images"), Tone.VERBATIM)] if output and delivered else ()),
         *(
             [Line("report", _below(output, "report.html"), Tone.VERBATIM)]
             if output and snapshot.total
@@ -152,16 +153,16 @@ def _causes(finished: Finished) -> Iterator[Line]:
     yield Line("exit", f"code {finished.exit_code}")
 
 
-def _tasks(snapshot: Snapshot, reused: int) -> Iterator[Line]:
+def _tasks(finished: Finished) -> Iterator[Line]:
     """The states by their own names; they add up to the total."""
+    snapshot, reused = finished.snapshot, finished.reused
     if not snapshot.total:
         return
     ends = (State.DONE, State.REJECTED, State.FAILED)
     order = (*ends, *(state for state in State if state not in ends))
     parts = [f"{snapshot.counts[state]:,} {state}" for state in order if snapshot.counts.get(state)]
-    delivered = several(snapshot.images, "image", "images")
     others = f", {reused:,} of them taken over from other folders" if reused else ""
-    yield Line("tasks", f"{', '.join(parts)}; {delivered} delivered{others}")
+    yield Line("tasks", f"{', '.join(parts)}; {images(snapshot.images, finished.rejected_images)}{others}")
 
 
 def _spare(spare: int) -> Iterator[Line]:

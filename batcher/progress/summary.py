@@ -171,6 +171,12 @@ def _plain(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == round(number) else f"{number:.1f}"
 
 
+def images(came: int, rejected: int) -> str:
+    """Of all pictures that came, how many are where they belong, and how many are set aside."""
+    delivered = f"{several(came - rejected, 'image', 'images')} delivered"
+    return f"{delivered}, {rejected:,} rejected" if rejected else delivered
+
+
 def several(number: int, one: str, many: str) -> str:
     """A number and what it counts."""
     return f"{number:,} {one if number == 1 else many}"

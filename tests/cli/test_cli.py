@@ -575,11 +575,11 @@ def test_a_renamed_manifest_is_refused_line_by_line_and_its_pictures_are_taken_o
     refused = program("run", "job.yaml", "-q", "--sandbox")
     assert refused.returncode == 2
     assert [" ".join(line.split()) for line in refused.stderr.splitlines()] == [
-        "batcher: 2 of 2 tasks are paid for (2 done) in out/streets-sandbox, and a run here would pay for "
-        "them again. The ways on:",
+        "batcher: 2 of 2 tasks are made (2 done) in out/streets-sandbox, and a run here would make them "
+        "again, as with your key it would pay for them again. The ways on:",
         "-o out/streets goes on there",
-        "reuse: [out/streets] in job.yaml: takes those over, and pays for the rest",
-        "--pay-again pays for them once more",
+        "reuse: [out/streets] in job.yaml: takes those over, and makes the rest",
+        "--pay-again makes them once more",
         "nothing was submitted",
     ]
     assert "warning: `run` refuses this: 2 of 2 tasks" in program("plan", "job.yaml", "--sandbox").stderr

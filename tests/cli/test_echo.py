@@ -292,3 +292,38 @@ def test_what_the_provider_says_steers_no_terminal(tmp_path: Path) -> None:
         assert problems(lines.stdout + lines.stderr) == []
     for left in ("report.json", "errors.jsonl", ".batcher/log.jsonl"):
         assert problems((tmp_path / IN_A_NAME / left).read_text("utf-8")) == [], left
+
+
+# --- how wide
+
+
+@pytest.mark.process
+def test_sentences_are_folded_at_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / "photos" / f"{name}.png").write_bytes(b"no picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "one.png")
+    job(tmp_path)
+    shown, code = program.at_a_terminal("plan", "job.yaml")
+    lines = shown.replace("\r", "").splitlines()
+    assert code == 0
+    assert any(line.startswith("warning: 3 rows are left out") for line in lines)
+    before = lines[: next(number for number, line in enumerate(lines) if "sd1.5-outpaint" in line)]
+    assert all(len(line) <= 80 or " " not in line for line in before), shown
+    at_once = program("plan", "job.yaml").stderr.splitlines()
+    assert len(at_once) == 3
+    assert max(map(len, at_once)) > 80
+
+
+@pytest.mark.process
+def test_an_error_is_folded_at_a_terminal_and_its_excerpt_is_not(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    excerpt = f"modle: x  # {'a remark ' * 12}".strip()
+    (tmp_path / "job.yaml").write_text(f"model: sd1.5-outpaint\n{excerpt}\n")
+    shown, code = program.at_a_terminal("validate", "job.yaml")
+    lines = shown.replace("\r", "").splitlines()
+    assert code == 2
+    assert f"    {excerpt}" in lines
+    assert "    ^" in lines
+    assert all(len(line) <= 80 for line in lines if not line.startswith(" ")), shown

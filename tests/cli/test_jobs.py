@@ -235,3 +235,50 @@ async def test_what_a_killed_run_left_is_settled_by_its_ledger_once_the_next_run
             await jobs.ran(server, "next", 1)
             assert file.others("another", today=today, month=today, at=at) == Others(30_000, 30_000, 0)
             assert file.jobs(today=today, month=today)[1].pid is None
+
+
+async def test_a_job_is_talked_to_by_the_name_that_is_listed(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=5) as server:
+        monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+        monkeypatch.chdir(jobs.folder)
+        job = await jobs.ran(server, "streets", 2)
+        job.output.rename(jobs.folder / "elsewhere")
+        job.output = jobs.folder / "elsewhere"
+        await job.run(server, job.manifest(2, name="the streets"))
+        for command, *further in (["status"], ["pause"], ["resume"], ["set", "limits.rpm=7"], ["ack"]):
+            assert ended([command, "the streets", *further]) == 0, capsys.readouterr().err
+        for command, *names in (["reject", "place 1"], ["keep", "place 1"]):
+            assert ended([command, "the streets", *names]) == 0, capsys.readouterr().err
+        capsys.readouterr()
+        assert ended(["pause", "streets-v2"]) == 2
+        assert "streets-v2: there is no such manifest or output folder, and `batcher jobs` lists no job" in (
+            capsys.readouterr().err
+        )
+        await jobs.ran(server, "cats", 1)
+        other = Harness(jobs.folder / "b", jobs.now)
+        other.folder.mkdir()
+        await other.run(server, other.manifest(1, name="the streets"), pay_again=True)
+        assert ended(["status", "the streets"]) == 2
+        said = capsys.readouterr().err
+        assert f"2 jobs are called the streets; name one by its folder: {other.output}, {job.output}" in said
+        # What lies on disk goes before a name.
+        assert ended(["status", "cats"]) == 2
+        assert "is not an output folder" in capsys.readouterr().err
+        # One that is gone is no reason to ask which.
+        shutil.rmtree(other.output)
+        assert ended(["status", "the streets"]) == 0
+
+
+async def test_of_many_jobs_the_newest_are_told_in_full_and_the_others_in_a_line(
+    jobs: Jobs, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=1, price=0.01) as server:
+        for number in range(10):
+            await jobs.ran(server, f"job-{number}", 1)
+        lines = jobs.said("--base-url", server.url).splitlines()
+    assert sum(line.startswith("  last end  ") for line in lines) == 8
+    (row,) = [line for line in lines if line.startswith("job-0 ")]
+    assert row.split()[:6] == ["job-0", "finished", "0", "1", "of", "1"]
+    assert row.endswith(str(jobs.folder / "job-0" / "out"))

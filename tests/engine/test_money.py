@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import anyio
 import pytest
 
@@ -173,6 +175,24 @@ async def test_the_slowest_tasks_of_the_run_are_told_at_its_end(
     took = dict(harness.rows("SELECT name, total_time FROM submissions s JOIN tasks t ON t.id = s.task"))
     by_length = sorted(took, key=lambda name: -took[name])
     assert list(finished.slowest.items()) == [(name, took[name]) for name in by_length[:3]]
+
+
+async def test_the_slowest_tasks_are_those_of_the_start_whose_pace_is_told_beside_them(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    heard: list[Event] = []
+    async with sandbox(service=5) as server:
+        assert (await harness.run(server, harness.manifest(6), limit=2)).counts["planned"] == 4
+        before = {name for (name,) in harness.rows("SELECT name FROM tasks WHERE state = 'done'")}
+        with sqlite3.connect(harness.output / ".batcher" / "ledger.sqlite") as connection:
+            connection.execute("UPDATE submissions SET total_time = 500")
+        connection.close()
+        await harness.run(server, harness.manifest(6), heard.append)
+    finished = heard[-1]
+    assert isinstance(finished, Finished)
+    assert finished.snapshot.delivered == 4
+    assert len(finished.slowest) == 3
+    assert not before & set(finished.slowest)
 
 
 async def test_a_run_that_was_not_confirmed_submits_nothing(harness: Harness, sandbox: MakeSandbox) -> None:

@@ -338,3 +338,13 @@ def test_groups_that_could_not_be_filled_are_no_rows_that_were_left_out() -> Non
     assert (
         "finished, fewer pictures are accepted than were asked for, 990 of 1,000 tasks done" in headline.text
     )
+
+
+def test_what_is_rejected_is_not_told_as_delivered() -> None:
+    finished = replace(ended(0, counts=counts(done=8, rejected=4), total=12, images=12), rejected_images=4)
+    text = told(finished)
+    assert "tasks|8 done, 4 rejected; 8 images delivered, 4 rejected" in text
+    assert "images|out/streets/images" in text
+    none = replace(ended(0, counts=counts(rejected=4), total=4, images=4), rejected_images=4)
+    assert "0 images delivered, 4 rejected" in told(none)
+    assert "images|" not in told(none)

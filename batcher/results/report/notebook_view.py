@@ -50,7 +50,7 @@ def _totals(report: Report) -> str:
         for kind, value in report.cost.items()
         if kind == "spent" or value or report.unsure.get(kind)
     )
-    images = summary.several(report.images, "image", "images")
+    images = summary.images(report.images, report.rejected_images)
     return f"{report.state}, {counts or 'no tasks'}; {images} for credits: {money}"
 
 

@@ -162,6 +162,7 @@ def shown_figures(report: Report, found: figures.Figures) -> dict[str, Any]:
         **found.as_json(),
         "model": report.model,
         "per_image": report.per_image,
+        "rejected_images": report.rejected_images,
         "causes": list(report.causes),
         "sharing": report.sharing,
         "warnings": dict(report.warnings),

@@ -42,6 +42,7 @@ class Report:
 
     `news` counts the troubles that came up since a run last came to its end and told of them, by kind
     (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
+    `images` are all that came, `rejected_images` those of them that are set aside.
     `warned` pictures have a warning, and `warnings` counts each text.
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
     run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
@@ -76,6 +77,7 @@ class Report:
     sharing: str = ""
     in_flight: InFlightNote | None = None
     set_limits: tuple[str, ...] = ()
+    rejected_images: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -152,6 +154,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         total=sum(counts.values()),
         counts={state.value: n for state, n in counts.items()},
         images=totals.images(connection),
+        rejected_images=totals.rejected_images(connection),
         cost=money.in_credits(price),
         unsure=money.unsure,
         calls={kind: calls[kind] for kind in CALLS},

@@ -136,7 +136,8 @@ function showTiles(found) {
   const { service, delay } = found;
   const calls = ["submit", "status", "result", "sync"].reduce((sum, kind) => sum + found.calls[kind], 0);
   const tiles = [
-    ["Images", whole.format(found.images), "delivered"],
+    ["Images", whole.format(found.images - found.rejected_images),
+      found.rejected_images ? `delivered, ${whole.format(found.rejected_images)} rejected` : "delivered"],
     ["Credits", credits(found.cost.spent), found.per_image ? `${credits(found.per_image)} an image` : "spent"],
     ["Pace", last ? rate(pace(last)) : "–", "images per minute"],
     ["Service time", service.n ? seconds(service.median) : "–", service.n ? `median; 90 % within ${seconds(service.p90)}` : "not known yet"],
