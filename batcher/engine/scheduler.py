@@ -19,6 +19,7 @@ from batcher.engine.admission import AcceptedGroups, InFlight
 from batcher.engine.delivery import Delivery
 from batcher.engine.lifecycle import Lifecycle
 from batcher.engine.stopping import Stopping
+from batcher.ledger import plan_sample
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.task import State
@@ -105,6 +106,11 @@ class Scheduler:
         """These tasks were planned, behind the cursor or, taken up again, before it."""
         if self._groups is not None:
             self._groups.added(tasks)
+        if self._sample is not None:
+            plan = self._ledger.plan_number
+            self._sample = frozenset(self._sample) | self._ledger.read(
+                plan_sample.replacements_of, plan, self._sample
+            )
         self._batch.clear()
         self._cursor = 0
         self._exhausted = False

@@ -71,6 +71,21 @@ async def test_what_of_a_sample_is_to_be_sent_again_is_sent_in_it(
         assert (report.exit_code, report.counts["done"], report.counts["planned"]) == (0, 4, 8)
 
 
+async def test_a_sample_is_the_same_whatever_is_rejected_of_it_and_its_replacements_are_made(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    params = {"prompt": "{{ place }} in {{ season }}", "seed": "{{ seed }}"}
+    job = seasons(harness, params=params, seed=7, checks={"blank": "reject"}, redo=1)
+    script = Faults([faults.BlackPicture(calls=[1, 3])])
+    async with sandbox(service=5, pictures=True, faults=script) as server:
+        report = await harness.run(server, job, sample=4)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], report.counts["rejected"]) == (0, 4, 2)
+        again = await harness.run(server, job, sample=4)
+        assert (again.counts, server.billed) == (report.counts, 6)
+        assert outlook(job, harness.output, sample=4).counts.submits == 0
+
+
 async def test_max_cost_bounds_a_sample(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=5, price=0.01) as server:
         report = await harness.run(server, seasons(harness, limits={"max_cost": 0.035}), sample=5)
