@@ -344,6 +344,7 @@ class Client:
                     content = await read_limited(response, most, reserve, chunks=chunks)
         except TooLarge as error:
             if kind not in PAYING:
+                error.status = status  # it came, and tells nothing that can be used
                 raise
             kept = self._mask.body(error.beginning[:LARGEST_KEPT])
             said = f"HTTP {status}: {error.message}"

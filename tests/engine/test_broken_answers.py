@@ -60,6 +60,18 @@ async def test_a_picture_that_is_larger_than_any_answer_may_be_is_had_from_the_h
         assert report.cost == {"spent": 0.03, "reserved": 0, "doubtful": 0, "lost": 0}
 
 
+async def test_a_result_that_is_larger_than_any_answer_may_be_is_not_read_again_for_an_hour(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a minute is over, the history has its link."""
+    monkeypatch.setattr(client, "LARGEST_OF_ALL", 64)
+    async with sandbox(service=5, price=0.01) as server:
+        report = await harness.run(server, harness.manifest(2))
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], server.billed) == (0, 2, 2)
+        assert report.calls["result"] <= 2 * 12
+
+
 @pytest.mark.parametrize("history", [faults.Status(route="history", code=404), faults.LateRows(delay=1e6)])
 async def test_without_a_row_in_the_history_it_is_doubt_as_any_lost_answer(
     harness: Harness, sandbox: MakeSandbox, history: faults.Fault
