@@ -46,7 +46,8 @@ class RunOptions:
     """What this one run is asked to do beyond the manifest.
 
     `limit`: at most so many tasks this time; `sample`: only so many that stand for the plan, the same each
-    time; `pay_again`: also for what another folder has paid for;
+    time; `tasks`: none but these, by their numbers in the ledger; `pay_again`: also for what another folder
+    has paid for;
     `replan` False: the plan stays as the ledger has it, whatever became of manifest and sources (a repair
     fetches what was paid for); `strict`: one row that cannot be used stops the plan, else it is left out with
     a warning; `stop_after`: so many first failures of one kind stop the run; `confirm`: asked with the
@@ -59,6 +60,7 @@ class RunOptions:
 
     limit: int | None = None
     sample: int | None = None
+    tasks: frozenset[int] | None = None
     pay_again: bool = False
     replan: bool = True
     strict: bool = False

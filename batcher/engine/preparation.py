@@ -127,8 +127,8 @@ def prepare(context: RunContext, ledger: Ledger, transitions: Transitions) -> Pr
 
 def _sample(context: RunContext, ledger: Ledger) -> frozenset[int] | None:
     most = context.options.sample
-    if most is None:
-        return None
+    if context.options.tasks is not None or most is None:
+        return context.options.tasks
     return ledger.read(plan_sample.drawn, ledger.plan_number, most, [*context.job.matrix.axes])
 
 

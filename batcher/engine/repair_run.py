@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class _Fetcher:
     jitter: Callable[[], float]
 
     def fetch(self) -> Fetch:
-        """The run, as a function of how many tasks it may submit. Raises MissingKey, ManifestError,
+        """The run, as a function of the tasks that it may submit. Raises MissingKey, ManifestError,
         UsageError."""
         path = layout.ledger_path(self.output)
         sandbox = database.read_meta(path, "origin") == SANDBOX_ORIGIN
@@ -89,7 +89,7 @@ class _Fetcher:
             account = account_for(job, self.base_url)
         output = layout.before_sandbox(self.output) if sandbox else self.output
 
-        async def fetch(most: int) -> Report:
+        async def fetch(tasks: Collection[int]) -> Report:
             return await run(
                 job,
                 listener=self.listener,
@@ -97,7 +97,8 @@ class _Fetcher:
                 sandbox=sandbox,
                 output=output,
                 options=RunOptions(
-                    limit=most,
+                    limit=len(tasks),
+                    tasks=frozenset(tasks),
                     replan=False,
                     signals=self.signals,
                     shard=Shard.parse(share) if share else None,

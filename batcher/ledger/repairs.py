@@ -163,14 +163,5 @@ def images_of(connection: sqlite3.Connection, tasks: Iterable[int]) -> int:
     return sum(int(connection.execute(query, (task,)).fetchone()[0]) for task in tasks)
 
 
-def planned_before(connection: sqlite3.Connection, tasks: Sequence[int]) -> int:
-    """How many other planned tasks a run would submit before the last of these."""
-    ahead = connection.execute(
-        "SELECT count(*) FROM tasks WHERE state = 'planned' AND plan = ? AND id <= ?",
-        (_plan(connection), max(tasks)),
-    ).fetchone()[0]
-    return int(ahead) - len(tasks)
-
-
 def _plan(connection: sqlite3.Connection) -> int:
     return int(meta(connection, "plan") or 0)

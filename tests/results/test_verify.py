@@ -432,9 +432,7 @@ async def test_repay_submits_what_cannot_be_had_and_nothing_else(
         assert (await check_output(harness.output)).findings == ()
 
 
-async def test_repay_waits_where_other_tasks_would_be_paid_for(
-    harness: Harness, sandbox: MakeSandbox
-) -> None:
+async def test_repay_submits_no_other_task_that_comes_before(harness: Harness, sandbox: MakeSandbox) -> None:
     script = Faults([faults.Failed(error="CUDA out of memory", calls=[1])])
     async with sandbox(service=5, file_ttl=60, ttl=30, faults=script, workers=1) as server:
         manifest = harness.manifest(3, limits={"in_flight": 1})
@@ -445,10 +443,46 @@ async def test_repay_waits_where_other_tasks_would_be_paid_for(
         (harness.output / "images" / "place 1.png").unlink()
         told: list[str] = []
         result = await mended(harness, server, manifest, repay=True, warn=told.append)
-        assert (result.exit_code, result.repaid, server.billed) == (3, 0, 2)
-        assert "behind 1 other planned tasks" in told[-1]
+        assert (result.exit_code, result.repaid, server.billed) == (0, 1, 3)
+        assert harness.states() == {"done": 2, "planned": 1}
         report = await harness.run(server, manifest)
         assert (report.counts["done"], server.billed) == (3, 4)
+
+
+async def test_repay_submits_what_was_lost_of_accepted_pictures_and_no_spare_candidate(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    """Of each source its first is taken: behind a spare one of another source."""
+    async with sandbox(service=5, file_ttl=60, ttl=30) as server:
+        manifest = harness.manifest(
+            2,
+            accept={"count": 2},
+            repeat=2,
+            seed=1,
+            params={"prompt": "a street in {{ place }}", "seed": "{{ seed }}"},
+            output={"name": "{{ place }} {{ repeat }}"},
+        )
+        await harness.run(server, manifest)
+        taken = harness.pictures()
+        assert harness.rows("SELECT id FROM tasks WHERE state = 'done'") == [(1,), (3,)]
+        await asyncio.sleep(100)
+        (harness.output / "images" / taken[1]).unlink()
+        result = await mended(harness, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, server.billed) == (0, 1, 3)
+        assert (harness.pictures(), harness.states()) == (taken, {"done": 2, "planned": 2})
+
+
+async def test_what_no_money_is_left_for_is_not_told_as_repaid(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    async with sandbox(service=5, file_ttl=60, ttl=30) as server:
+        manifest = harness.manifest(2)
+        await harness.run(server, manifest)
+        await asyncio.sleep(100)
+        (harness.output / "images" / "place 1.png").unlink()
+        manifest = harness.manifest(2, limits={"max_cost": 0.001})
+        result = await mended(harness, server, manifest, repay=True)
+        assert (result.exit_code, result.repaid, server.billed) == (4, 0, 2)
 
 
 async def test_all_pictures_of_a_repaid_task_come_from_one_submission(

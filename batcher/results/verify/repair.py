@@ -8,7 +8,7 @@ nothing; it takes the job's lock itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,8 +35,8 @@ from batcher.storage.destination.local import Local
 from batcher.storage.workers import Workers
 from batcher.task import State
 
-Fetch = Callable[[int], Awaitable[Report]]
-"""A run of the job that submits at most so many tasks."""
+Fetch = Callable[[Collection[int]], Awaitable[Report]]
+"""A run of the job that submits none but these tasks, by their numbers."""
 
 REFUSED = "could not be fetched again; --repay submits it again"
 GONE = "its bytes came inside the answer and are not kept; --repay submits it again"
@@ -105,7 +105,7 @@ class _Repair:
             lost = self._wanted(check)
             fetch = fetcher() if lost else None
             self._set_right(check)
-        rerun = None if fetch is None else await fetch(0)
+        rerun = None if fetch is None else await fetch(())
         lost_still = self._left(lost)
         if fetch is not None and rerun is not None and repay and lost_still and not rerun.causes:
             rerun = await self._repay(fetch, rerun, lost_still)
@@ -228,17 +228,13 @@ class _Repair:
                     )
                     return before
                 self._plan_again(connection, tasks)
-                ahead = repairs.planned_before(connection, tasks)
                 self._warn(self._price(connection, tasks))
             self._rebuild()
-        if ahead:
-            self._warn(
-                f"they wait behind {ahead} other planned tasks, which nobody has paid for yet: "
-                "`batcher run` submits them all"
-            )
-            return before
-        after = await fetch(len(tasks))
-        self._repaid = set(tasks)
+        after = await fetch(tasks)
+        with self._ledger() as connection:
+            self._repaid = {
+                task for task in tasks if repairs.state_and_reason(connection, task)[0] != State.PLANNED
+            }
         self._cost = round(after.cost["spent"] - before.cost["spent"], 6)
         return after
 
