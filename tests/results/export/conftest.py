@@ -33,6 +33,18 @@ def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 
 
 @pytest.fixture
+def loads_from() -> Callable[[int], None]:
+    """Skips a test of what `datasets` loads from that major version on; an export or its docs tell that."""
+    import datasets
+
+    def skip_below(major: int) -> None:
+        if int(datasets.__version__.partition(".")[0]) < major:
+            pytest.skip(f"`datasets` loads this from version {major} on")
+
+    return skip_below
+
+
+@pytest.fixture
 def drawn(shelf: Shelf) -> Drawn:
     """Pictures that show where their objects are."""
     return Drawn(shelf)
