@@ -13,7 +13,7 @@ from batcher.job.geometry import LABEL_COLUMNS
 
 _DIFFER = " OR ".join(
     f"json_extract(NEW.columns, '$.{name}') IS NOT json_extract(OLD.columns, '$.{name}')"
-    for name in LABEL_COLUMNS
+    for name in (*LABEL_COLUMNS, "objects")
 )
 BEGIN = (
     "CREATE TEMP TABLE relabelled (task INTEGER PRIMARY KEY)",

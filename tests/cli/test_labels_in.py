@@ -222,7 +222,7 @@ def test_a_palette_mask_that_goes_as_the_mask_of_what_is_painted_is_told(
     assert "4 colours, not black and white" in planned(capsys)
 
 
-@pytest.mark.parametrize("form", ["coco", "yolo", "voc"])
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "imagefolder"])
 def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
     folder: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
@@ -233,12 +233,14 @@ def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
         known = [{"id": number, "name": name} for number, name in enumerate(kinds)]
         listed = {"images": [{"id": 5, "file_name": "cat.png"}], "annotations": boxes, "categories": known}
         row = f"{kinds.index(kind)} {(x + 5) / SIZE[0]} {5 / SIZE[1]} {10 / SIZE[0]} {6 / SIZE[1]}"
+        objects = {"bbox": [[x, 2, 10, 6]], "categories": [kind]}
         xml = annotation(x + 1, 3, x + 10, 8).replace("cat", kind)
         for name, text in (
             ("coco/labels.json", json.dumps(listed)),
             ("yolo/labels/cat.txt", row),
             ("yolo/data.yaml", "train: images\nnames: [dog, cat, bird]\n"),
             ("voc/Annotations/cat.xml", xml),
+            ("imagefolder/metadata.jsonl", json.dumps({"file_name": "cat.png", "objects": objects})),
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -248,7 +250,7 @@ def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
         (line,) = next(Path(to).rglob("metadata.jsonl")).read_text().splitlines()
         return dict(json.loads(line))
 
-    for place in ("coco/cat.png", "yolo/images/cat.png", "voc/JPEGImages/cat.png"):
+    for place in ("coco/cat.png", "yolo/images/cat.png", "voc/JPEGImages/cat.png", "imagefolder/cat.png"):
         picture(folder / place)
     describe(20, "dog")
     job(f"{{dataset: {form}}}" if form != "coco" else "{dataset: coco/labels.json}")
@@ -264,7 +266,7 @@ def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
     assert ended(["export", "out-sandbox", "--to", "yolo", "-o", "three"]) == 0
     assert "bird" in Path("three/data.yaml").read_text()
     for path in (folder / form).rglob("*"):
-        if path.suffix in (".json", ".yaml", ".xml"):
+        if path.suffix in (".json", ".jsonl", ".yaml", ".xml"):
             path.unlink()
     assert exported("four")["boxes"] == before["boxes"], "of a set that is gone nothing changes"
 

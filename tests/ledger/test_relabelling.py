@@ -31,6 +31,7 @@ def planned(connection: Any, *tasks: Task, fails: bool = False) -> PlanResult:
         ({"boxes": [[1, 2, 3, 5]], "box_classes": ["cat"]}, 2),
         ({"boxes": BOXES, "box_classes": ["dog"]}, 2),
         ({"boxes": [], "box_classes": []}, 2),
+        ({"boxes": BOXES, "box_classes": ["cat"], "objects": {"bbox": [[1, 2, 3, 4]]}}, 2),
         ({"caption": "none"}, 2),
         ({"boxes": BOXES, "box_classes": ["cat"], "box_polygons": [[[1, 2, 3, 4, 5, 6]]]}, 2),
         ({"boxes": [[1, 2, 3, float("nan")]]}, 0),

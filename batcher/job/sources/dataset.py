@@ -68,12 +68,20 @@ def rows(source: SourceContext) -> Iterator[Row]:
 
 
 def relabelled_rows(source: SourceContext, since: float) -> Iterator[Row]:
-    """The rows of those datasets on this disk whose labels stand in the forms that people train with, and of
-    which some file was written or taken away after that time. Raises OSError, MissingExtra."""
+    """The rows of those datasets on this disk whose labels stand in files of their own, of which some was
+    written or taken away after that time. Raises OSError, MissingExtra."""
     for folder, one in _each(source):
-        form = None if is_stored(folder) else labelled_form(folder)
-        if form is not None and _changed(form.stamps(one), since):
+        if not is_stored(folder) and _changed(_label_stamps(folder, one), since):
             yield from _rows(folder, one)
+
+
+def _label_stamps(folder: str, source: SourceContext) -> Iterator[str]:
+    """Those of a dataset's files among which its labels are."""
+    if (form := labelled_form(folder)) is not None:
+        yield from form.stamps(source)
+    elif os.path.isdir(folder) and not dataset_cells.is_saved_dataset(folder):
+        named = tuple(f"/{name}\0" for name in METADATA)
+        yield from (line for line in _stamps(folder, source) if any(name in line for name in named))
 
 
 def _changed(stamps: Iterable[str], since: float) -> bool:

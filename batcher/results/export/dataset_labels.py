@@ -1,4 +1,5 @@
-"""The labels of the data sets that a job was made of (COCO, data.yaml, Pascal VOC), as they are now.
+"""The labels of the data sets that a job was made of (COCO, data.yaml, Pascal VOC, the metadata of an image
+folder), as they are now.
 
 Rule: as with label files (`corrected_labels.py`), a picture's labels are what its data set says now; of a set
 that is gone or cannot be read nothing changes, and one in an object store was read anew by the last plan.
@@ -15,13 +16,14 @@ from typing import Any
 
 from batcher.errors import Problem, UsageError
 from batcher.job.diagnostics import Diagnostics
-from batcher.job.geometry import LABEL_COLUMNS
+from batcher.job.geometry import LABEL_COLUMNS, are_objects
 from batcher.job.inputs import InputsContext
 from batcher.job.manifest import examine
 from batcher.job.row import Row
 from batcher.job.sources import dataset
 from batcher.storage import layout
 
+COLUMNS = (*LABEL_COLUMNS, "objects")
 COARSE = 2.0
 """Seconds: no disk's note of a change is further from our clock."""
 
@@ -50,14 +52,14 @@ class DatasetLabels:
 
     def now(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
         """The columns of a delivered picture, with the labels that its data set gives it now."""
-        if columns.get("boxes") is None:
+        if not _has_labels(columns):
             return columns
         found = self._labels.execute(
             "SELECT now FROM labels WHERE image = ?", (str(columns.get("image")),)
         ).fetchone()
         if found is None or found[0] is None or found[0] == _text(columns):
             return columns
-        others = {name: value for name, value in columns.items() if name not in LABEL_COLUMNS}
+        others = {name: value for name, value in columns.items() if name not in COLUMNS}
         return {**others, **json.loads(found[0])}
 
 
@@ -71,13 +73,17 @@ def _rows(manifest: Path, since: float) -> Iterator[Row]:
         if source.kind is dataset:
             with suppress(OSError, UsageError):
                 for row in dataset.relabelled_rows(context.source(index), since):
-                    if row.columns.get("boxes") is not None:
+                    if _has_labels(row.columns):
                         yield row
+
+
+def _has_labels(columns: Mapping[str, Any]) -> bool:
+    return columns.get("boxes") is not None or are_objects(columns.get("objects"))
 
 
 def _text(columns: Mapping[str, Any]) -> str:
     """The labels of a row, as they are compared."""
-    return json.dumps({name: columns[name] for name in LABEL_COLUMNS if name in columns}, sort_keys=True)
+    return json.dumps({name: columns[name] for name in COLUMNS if name in columns}, sort_keys=True)
 
 
 def _pass_over(problem: Problem) -> None:
