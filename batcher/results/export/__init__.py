@@ -6,14 +6,15 @@
     exclusion.py    the pictures that a person has rejected
     originals.py    what it was made from
     items.py        a delivered picture, and its original, as they leave: file, columns, mask
+    dataset_labels.py    the labels of the job's data sets, as they are now
     columns.py      one type for every column
-    masks.py        a mask of the source, laid where the source lies
+    masks.py, shared_masks.py    a mask of the source, laid where the source lies; those that are no labels
     loading.py      a picture is brought here and looked at before it is written
     captions.py     the text beside each picture
     writer.py       which forms there are, and what each must be able to do
     batches.py      which pictures leave in one piece of work, on whatever machine
     imagefolder.py, webdataset.py, parquet.py    the forms of columns
-    metadata_files.py, unique_stems.py    what several forms write, and how they name
+    metadata_files.py, metadata_table.py, unique_stems.py    what several forms write, and how they name
     coco.py, yolo.py, voc.py, voc_masks.py    the forms of objects, in which detectors are trained
     objects.py, object_names.py, object_files.py, class_table.py    what these share
     first_reading.py, leading.py    what is learned before anything is written; which row a split begins with
