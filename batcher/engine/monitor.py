@@ -81,7 +81,9 @@ class RunMonitor:
     async def send_snapshots(self, listener: Listener, every: float) -> None:
         """A snapshot after each `every` seconds, the first at once, until cancelled."""
         while True:
-            listener(self.snapshot())
+            # A ledger that refuses ends the run elsewhere, once all answers are in.
+            with suppress(errors.DiskError, errors.LedgerError):
+                listener(self.snapshot())
             await anyio.sleep(every)
 
     async def notice_other_processes(self) -> None:

@@ -151,6 +151,31 @@ async def test_a_disk_that_refuses_a_picture_stops_the_run_and_nothing_is_half_w
         assert (report.exit_code, report.counts["done"], server.billed) == (0, 6, 6)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize("name", ["metadata.jsonl", "errors.jsonl"])
+async def test_a_record_that_cannot_grow_stops_nothing_and_is_written_at_the_end(
+    harness: Harness, sandbox: MakeSandbox, name: str, api: str
+) -> None:
+    """What is in the air then is paid for once."""
+    script = Faults(
+        [
+            faults.Status(code=400, route="sync", calls=[3]),
+            faults.Failed(error="CUDA out of memory", calls=[3]),
+        ]
+    )
+    async with sandbox(service=5, price=0.01, faults=script) as server:
+        manifest = harness.manifest(8, api=api, limits={"in_flight": 2})
+        await harness.run(server, manifest, limit=1)
+        record = harness.output / name
+        record.unlink()
+        record.symlink_to("/dev/full")
+        report = await harness.run(server, manifest)
+        harness.check(report)
+        assert (report.exit_code, report.counts["done"], report.counts["failed"]) == (3, 7, 1)
+        assert (server.billed, record.is_symlink()) == (7, False)
+
+
 async def test_a_full_ledger_disk_stops_the_run_before_another_post_leaves(
     harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
