@@ -87,6 +87,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     """No key, no address, no default and no state of the person who runs the tests reaches them."""
     state = tmp_path_factory.getbasetemp() / f"state-{next(STATES)}"
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(state / "cache"))
     for name in os.environ:
         if name.startswith(("SEGMIND_", "BATCHER_")):
             monkeypatch.delenv(name)

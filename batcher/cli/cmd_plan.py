@@ -169,6 +169,7 @@ def show_plan(
         limit=limit,
         sample=sample,
         account=_account(base_url),
+        keep=True,
     )
     if as_json:
         echo_json(plan.as_json())

@@ -33,8 +33,10 @@ How a run goes, with the file that has each step:
     options.py           what a run is asked for, and the ground it starts from
     kept_rows.py         rows and pictures that Python gave, as files
     preparation.py       what a run is given, and its plan in the ledger
-    planning.py          a manifest's tasks into the ledger
+    expansion.py         a manifest's tasks
+    planning.py          into the ledger
     plan_outlook.py      what a run would do, looked at
+    plan_copy.py         the copy of the ledger that is planned for that
     accept.py            what `accept` needs, and what is likely to be paid for it
     replacements.py      what is made in place of rejected pictures
     file_digests.py      what a file is known by

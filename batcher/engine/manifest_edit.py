@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from batcher.job.manifest import Manifest
@@ -64,21 +62,6 @@ def edit_of(connection: sqlite3.Connection, manifest: Manifest, new: int, plan: 
     if base is None or noted is None:
         return None
     return _edit(connection, noted, manifest, new, range(int(base), plan))
-
-
-def last_run(path: Path) -> int:
-    """The number of the plan with which the last run of a ledger began, or of its latest one."""
-    with closing(database.open_for_reading(path)) as connection:
-        return int(database.meta(connection, RUN_PLAN) or database.meta(connection, "plan") or 0)
-
-
-def edit_beside(
-    connection: sqlite3.Connection, path: Path, manifest: Manifest, new: int
-) -> ManifestEdit | None:
-    """As `edit_of`, of a plan in `connection` that is only looked at, where plan 0 is what the last run of
-    the ledger at `path` began with."""
-    noted = database.read_meta(path, MADE_OF)
-    return None if noted is None else _edit(connection, noted, manifest, new, range(1))
 
 
 def _edit(

@@ -15,17 +15,14 @@ from pathlib import Path
 from batcher.ledger import database, plan_sample, totals
 from batcher.task import IN_FLIGHT, State
 
-OF_STATE = "SELECT state, count(*) FROM tasks WHERE plan > 0 GROUP BY state"
-AS_FAILED = """
-UPDATE main.tasks SET state = 'failed', reason = '' WHERE state = 'planned' AND plan > 0
-AND EXISTS (SELECT 1 FROM known.tasks k WHERE k.key = main.tasks.key AND +k.state = 'failed')
-"""
-WAITING = f"state = 'planned' AND plan > 0 AND {plan_sample.within('?1')}"
-NEXT = f"SELECT count(*), total(images) FROM (SELECT images FROM tasks WHERE {WAITING} ORDER BY id LIMIT ?2)"
+LEFT = "plan = ?1 AND id NOT IN (SELECT id FROM temp.reused)"
+OF_STATE = f"SELECT state, count(*) FROM tasks WHERE {LEFT} GROUP BY state"
+WAITING = f"state = 'planned' AND {LEFT} AND {plan_sample.within('?2')}"
+NEXT = f"SELECT count(*), total(images) FROM (SELECT images FROM tasks WHERE {WAITING} ORDER BY id LIMIT ?3)"
 WITHIN = f"""
 SELECT count(*) FROM
-  (SELECT sum(images) OVER (ORDER BY id) AS so_far FROM tasks WHERE {WAITING} LIMIT ?2)
-WHERE so_far <= ?3
+  (SELECT sum(images) OVER (ORDER BY id) AS so_far FROM tasks WHERE {WAITING} LIMIT ?3)
+WHERE so_far <= ?4
 """
 EVERY = -1
 
@@ -61,34 +58,31 @@ class Prices:
         return replace(self, budget=min(bounds, default=None))
 
 
-def mark_failed(connection: sqlite3.Connection) -> None:
-    """Tasks that failed in the ledger that is attached as `known` have failed in this connection too."""
-    connection.execute(AS_FAILED)
-
-
 def count(
     connection: sqlite3.Connection,
-    total: int,
+    plan: int,
     reused: Collection[int],
     prices: Prices,
     limit: int | None,
     sample: Collection[int] | None = None,
 ) -> PlanCounts:
-    """Counts the plan in `connection`, which only looks at it. `reused`: tasks (by number) that would be
-    taken over, which leave the connection here; `limit`: at most so many tasks this time; `sample`: none but
+    """Counts the plan of this number in `connection`, whose temporary tables it writes to. `reused`: tasks
+    (by number) that would be taken over; `limit`: at most so many tasks this time; `sample`: none but
     these."""
-    connection.executemany("DELETE FROM tasks WHERE id = ?", ((task,) for task in reused))
-    states = dict(connection.execute(OF_STATE).fetchall())
+    connection.execute("DROP TABLE IF EXISTS temp.reused")
+    connection.execute("CREATE TEMP TABLE reused (id INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO temp.reused VALUES (?)", ((task,) for task in reused))
+    states = dict(connection.execute(OF_STATE, (plan,)).fetchall())
     each = prices.per_image
     chosen = plan_sample.among(sample)
-    submits, cost = _next(connection, EVERY if limit is None else limit, each, chosen)
+    submits, cost = _next(connection, plan, EVERY if limit is None else limit, each, chosen)
     if cost is not None and prices.budget is not None and cost > prices.budget:
         assert each
         affordable = int(round(prices.budget / each, 6))
-        (within,) = connection.execute(WITHIN, (chosen, submits, affordable)).fetchone()
-        submits, cost = _next(connection, within, each, chosen)
+        (within,) = connection.execute(WITHIN, (plan, chosen, submits, affordable)).fetchone()
+        submits, cost = _next(connection, plan, within, each, chosen)
     return PlanCounts(
-        total=total,
+        total=sum(states.values()) + len(reused),
         new=states.get(State.PLANNED, 0),
         reused=len(reused),
         in_flight=sum(states.get(state, 0) for state in IN_FLIGHT),
@@ -97,16 +91,16 @@ def count(
         failed=states.get(State.FAILED, 0),
         submits=submits,
         cost=cost,
-        cost_of_all=_next(connection, EVERY, each)[1],
+        cost_of_all=_next(connection, plan, EVERY, each)[1],
     )
 
 
 def _next(
-    connection: sqlite3.Connection, limit: int, each: float | None, chosen: str | None = None
+    connection: sqlite3.Connection, plan: int, limit: int, each: float | None, chosen: str | None = None
 ) -> tuple[int, float | None]:
     """How many the next new tasks are, at most `limit` of them and none that is not `chosen`, and what they
     cost."""
-    tasks, images = connection.execute(NEXT, (chosen, limit)).fetchone()
+    tasks, images = connection.execute(NEXT, (plan, chosen, limit)).fetchone()
     return int(tasks), None if each is None else round(each * images, 6)
 
 

@@ -1,6 +1,6 @@
 """What a run of a manifest would do, looked at (`plan`, `validate`).
 
-Rule: looking writes nothing.
+Rule: looking writes nothing in the output folder.
 """
 
 from __future__ import annotations
@@ -9,48 +9,32 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batcher import errors
 from batcher.api.account import Account
-from batcher.engine import (
-    accept,
-    manifest_edit,
-    paid_elsewhere,
-    plan_counts,
-    replacements,
-    reuse,
-    uploads,
-)
+from batcher.engine import accept, manifest_edit, paid_elsewhere, plan_counts, reuse
 from batcher.engine.accept import AcceptOutlook
 from batcher.engine.estimate import estimate
-from batcher.engine.only_new import OnlyNew
 from batcher.engine.period_outlook import PeriodLeft, left_of
+from batcher.engine.plan_copy import planned_copy
 from batcher.engine.plan_counts import PlanCounts
 from batcher.engine.planning import (
-    NAMED_BY,
-    UNPAID,
-    ExpansionContext,
     api_of,
-    expanded,
     left_out_text,
     lost_ledger_text,
     model_of,
-    of_names,
     price_of,
     share_of,
-    with_lines,
 )
 from batcher.engine.set_limits import sentences, with_held
 from batcher.job.catalog.provider_list import kept_list, retired_text
-from batcher.job.labels.categories import CategoryTable
 from batcher.job.manifest import Limits, Manifest
-from batcher.ledger import controls, corrected_labels, database, plan_sample, plan_writer
-from batcher.ledger.composed_files import ComposedFiles
-from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
+from batcher.ledger import controls, database, plan_sample, plan_writer
+from batcher.ledger.ledger import Ledger
 from batcher.shard import Shard
 from batcher.storage import layout
 
@@ -135,61 +119,33 @@ def outlook(
     sample: int | None = None,
     account: Account | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251  # the wall clock of one look
+    keep: bool = False,
 ) -> Outlook:
     """What `manifest`, or that share of it, would do beside what its ledger already holds; unless `strict`,
     without the rows that would be left out. `sandbox`: nothing of it would be paid for; `origin`: at this
     API, and unless it may `pay_again`, other folders are asked what they have of it; `limit`: at most so many
     tasks this time; `sample`: only so many that stand for the plan, the same each time; `account`: the one
-    whose jobs share its budgets of a day and a month.
-    Raises ManifestError, LedgerError."""
+    whose jobs share its budgets of a day and a month; `keep`: the first run in a folder without a ledger may
+    take the plan over. Raises ManifestError, LedgerError, DiskError."""
     warnings = [retired] if (retired := retired_text(manifest.model, kept_list())) else []
     if not sandbox and layout.ledger_is_lost(output):
         warnings.append(f"{lost_ledger_text(output)}; `run` refuses that")
     path = layout.ledger_path(output)
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(database.blank()))
         folders = reuse.opened(stack, manifest, output, origin=origin, sandbox=sandbox)
-        own = None
-        if path.exists():
-            with database.disk_errors(path):
-                own = stack.enter_context(closing(database.open_for_reading(path)))
-                since = manifest_edit.last_run(path)
-                plan_writer.copy_paid_tasks(connection, _read_only(path), since)
-        sink = None if strict else plan_writer.LeftOutRows(connection)
-        asked = ExpansionContext(
-            digests=_digests(connection, path),
-            composed=ComposedFiles(connection, None),
-            duplicates=DuplicateCounter(connection),
-            categories=CategoryTable(),
-        )
-        tasks = OnlyNew(manifest, own).tasks(
-            expanded(manifest, asked, warnings.append, sink), warnings.append
-        )
         try:
-            planned = plan_writer.plan(
-                connection,
-                tasks,
-                "",
-                shard=shard,
-                replace=lambda connection, number: replacements.look(
-                    connection, manifest, number, warnings.append
-                ),
+            copy = stack.enter_context(
+                planned_copy(
+                    manifest, path, shard=shard, strict=strict, warn=warnings.append, now=now, keep=keep
+                )
             )
         except errors.ManifestError as error:
-            raise with_lines(manifest, error, warnings) from error
-        if path.exists():
-            with database.disk_errors(path):
-                connection.execute("ATTACH ? AS known", (_read_only(path),))
-                plan_counts.mark_failed(connection)
-        warnings += [
-            *planned.warnings,
-            *_renaming(manifest, connection, path),
-            *_corrected(manifest, connection, path),
-        ]
+            raise errors.ManifestError(error.problems, warnings) from error
+        connection, plan = copy.connection, copy.plan_number
         if origin and not pay_again:
             elsewhere = paid_elsewhere.look(
                 connection,
-                1,
+                plan,
                 manifest,
                 output,
                 origin=origin,
@@ -199,18 +155,19 @@ def outlook(
             if elsewhere:
                 refusal = paid_elsewhere.refusal(elsewhere, manifest, shard=shard, sandbox=sandbox)
                 warnings.append(_refused(*refusal))
-        chosen = None if sample is None else plan_sample.drawn(connection, 1, sample, [*manifest.matrix.axes])
-        shown = _sample(connection, chosen)
-        share, limits, set_limits = _as_set(manifest, shard, own, path)
-        reused = reuse.look(connection, 1, folders)
+        axes = [*manifest.matrix.axes]
+        chosen = None if sample is None else plan_sample.drawn(connection, plan, sample, axes)
+        shown = _sample(connection, plan, chosen)
+        share, limits, set_limits = _as_set(manifest, shard, copy)
+        reused = reuse.look(connection, plan, folders)
         warnings += reused.sentences()
         with database.disk_errors(path):
             budgets = left_of(share.limits, path, None if shard or sandbox else account, now())
             prices = plan_counts.prices(path, price_of(manifest, model_of(manifest)), share.limits.max_cost)
-            groups = accept.look(connection, manifest, 1, own)
+            groups = accept.look(connection, manifest, plan, connection)
             counts = plan_counts.count(
                 connection,
-                planned.total,
+                plan,
                 reused.ids,
                 prices.within(one.left for one in budgets),
                 groups.within(limit) if groups is not None else limit,
@@ -218,11 +175,9 @@ def outlook(
             )
         number, left_out = plan_writer.left_out(connection, SHOWN_LEFT_OUT)
         warnings += [groups.shortage] if groups is not None and groups.shortage else []
-        if path.exists():
-            edit = manifest_edit.edit_beside(connection, path, manifest, counts.new)
-            warnings += (
-                [edit.sentence(counts.cost_of_all and counts.cost_of_all / counts.new)] if edit else []
-            )
+        edit = copy.read(manifest_edit.edit_of, manifest, counts.new, plan)
+        if edit is not None:
+            warnings.append(edit.sentence(counts.cost_of_all and counts.cost_of_all / counts.new))
     if number:
         warnings.append(left_out_text(number, str(left_out[0]), is_run=False))
     model = model_of(manifest)
@@ -245,12 +200,11 @@ def outlook(
 
 
 def _as_set(
-    manifest: Manifest, shard: Shard | None, own: sqlite3.Connection | None, path: Path
+    manifest: Manifest, shard: Shard | None, ledger: Ledger
 ) -> tuple[Manifest, Limits, tuple[str, ...]]:
     """The share's job and the whole one's limits as `batcher set` has them, by the job's own ledger, and what
     is to be said of that."""
-    with database.disk_errors(path):
-        noted = {} if own is None else controls.limits(own)
+    noted = ledger.read(controls.limits)
     held = controls.still_held(manifest.limits, noted)
     share = with_held(share_of(manifest, shard), held)
     return share, with_held(manifest, held).limits, tuple(sentences(manifest, noted))
@@ -270,46 +224,12 @@ def problems(manifest: Manifest, *, strict: bool = True) -> tuple[errors.Problem
     return ()
 
 
-def _digests(connection: sqlite3.Connection, path: Path) -> DigestCache:
-    """With what the ledger at `path`, where there is one, knows of files."""
-    digests = DigestCache(connection, uploads.check_whole)
-    if path.exists():
-        with database.disk_errors(path):
-            digests.take_over(_read_only(path))
-    return digests
-
-
-def _read_only(path: Path) -> str:
-    return f"{path.absolute().as_uri()}?mode=ro"
-
-
-def _corrected(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:
-    """How many delivered pictures have other labels than when they came, from the ledger that is attached."""
-    model = model_of(manifest)
-    if model is None or model.geometry is None or not path.exists():
-        return []
-    with database.disk_errors(path):
-        return [*filter(None, [corrected_labels.outlook(connection, 1, model.geometry.input, "known")])]
-
-
-def _renaming(manifest: Manifest, connection: sqlite3.Connection, path: Path) -> list[str]:
-    """The warning of a changed `output.name`, from the ledger that is attached."""
-    if not path.exists():
-        return []
-    with database.disk_errors(path):
-        before = connection.execute("SELECT value FROM known.meta WHERE key = ?", (NAMED_BY,)).fetchone()
-        (paid,) = connection.execute(
-            "SELECT count(*) FROM tasks t JOIN known.tasks k ON k.key = t.key "
-            "WHERE t.plan > 0 AND k.state NOT IN (?, ?)",
-            UNPAID,
-        ).fetchone()
-    return list(of_names(manifest, None if before is None else before[0], paid))
-
-
-def _sample(connection: sqlite3.Connection, chosen: Collection[int] | None) -> tuple[dict[str, Any], ...]:
+def _sample(
+    connection: sqlite3.Connection, plan: int, chosen: Collection[int] | None
+) -> tuple[dict[str, Any], ...]:
     query = (
-        "SELECT key, name, params FROM tasks WHERE plan > 0 "
+        "SELECT key, name, params FROM tasks WHERE plan = ?3 "
         f"AND {plan_sample.within('?1')} ORDER BY id LIMIT ?2"
     )
-    rows = connection.execute(query, (plan_sample.among(chosen), SAMPLE))
+    rows = connection.execute(query, (plan_sample.among(chosen), SAMPLE, plan))
     return tuple({"key": key, "name": name, "params": json.loads(params)} for key, name, params in rows)

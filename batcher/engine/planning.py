@@ -1,37 +1,31 @@
-"""A manifest's tasks, and how they enter the ledger.
+"""A manifest's tasks enter the ledger.
 
-Rule: planning is skipped when manifest and sources are as they were. A row that is left out goes to a sink;
-where nobody listens for that, one wrong row is an error of the whole.
+Rule: planning is skipped when manifest and sources are as they were, and done once: what `batcher plan` has
+planned for a folder without a ledger the first run takes over.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
-from batcher import errors
+from batcher import __version__, errors
 from batcher.engine import replacements, uploads
-from batcher.engine.file_digests import file_digest
+from batcher.engine.expansion import ExpansionContext, expanded
 from batcher.engine.only_new import OnlyNew
-from batcher.job import catalog, inputs, plan
+from batcher.job import catalog, inputs
 from batcher.job.catalog import Model
-from batcher.job.catalog.provider_list import kept_list, retired_text, unknown_text
-from batcher.job.diagnostics import Diagnostics, RowSink, Warn
-from batcher.job.inputs import InputsContext, NewFiles
+from batcher.job.diagnostics import Warn
 from batcher.job.labels.categories import CategoryTable
-from batcher.job.labels.label_checks import check_labels
-from batcher.job.labels.mask_colours import MaskColours
 from batcher.job.manifest import Manifest
-from batcher.job.manifest.templates import compile_template
 from batcher.job.near_files import NearFiles
-from batcher.job.plan import PlanContext
-from batcher.job.row import Row
-from batcher.job.sources.cell_locator import CellLocator
-from batcher.job.sources.source_kind import is_local_picture
+from batcher.job.sources.streams import stamped
 from batcher.ledger import (
     composed_files,
+    kept_plans,
     label_categories,
     mask_outside,
     plan_growth,
@@ -40,19 +34,22 @@ from batcher.ledger import (
 )
 from batcher.ledger.composed_files import ComposedFiles
 from batcher.ledger.corrected_labels import CorrectedLabels, correct
+from batcher.ledger.database import disk_errors, meta, schema_version, set_meta, transaction
+from batcher.ledger.kept_plans import KeptPlans
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.ledger.plan_writer import PlanResult
-from batcher.ledger.planned_files import MOST_TASKS, NotGrown, PlannedFiles
+from batcher.ledger.planned_files import MOST_TASKS, MOST_WARNINGS, NotGrown, PlannedFiles
 from batcher.ledger.totals import credits, micro
 from batcher.shard import Shard
 from batcher.storage import layout
-from batcher.storage.addresses import is_stored, resolve
-from batcher.task import State, Task
+from batcher.task import State
 
 UNPAID = (State.PLANNED, State.FAILED)
 NAMED_BY = "output_name"
 """The ledger's note of what its tasks were named by."""
+TOLD = "plan_warnings"
+"""Its note of what there was to tell of the present plan's sources, as JSON: sentences, in their alphabet."""
 
 
 def model_of(manifest: Manifest) -> Model | None:
@@ -97,15 +94,16 @@ def plan_into(
     shard: Shard | None = None,
     strict: bool = False,
     check: Callable[[sqlite3.Connection, int], None],
+    kept: KeptPlans | None = None,
+    patient: bool = True,
 ) -> PlanResult | None:
     """Plans `manifest`, or that share of it, into the ledger, with the rows that are left out; None when
     nothing changed since.
 
-    `strict`: one wrong row is an error of the whole; `check` sees the plan before it is for good. Raises
+    `strict`: one wrong row is an error of the whole; `check` sees the plan before it is for good; a blank
+    ledger has it from the `kept` plans, where it is there; `patient` as in `DigestCache`. Raises
     ManifestError, and what `check` raises.
     """
-    if retired := retired_text(manifest.model, kept_list()):
-        warn(retired)
     listing = layout.planned_files_path(ledger.path) if shard is None else None
     with PlannedFiles(ledger.connection, listing) as files:
         found = inputs.fingerprints(manifest, strict=strict, files=files)
@@ -113,22 +111,44 @@ def plan_into(
         if ledger.meta("fingerprint") == found.whole and composed_files.unchanged(
             ledger.connection, notes, NearFiles().find
         ):
-            _note_masks(ledger, manifest)
+            ledger.group.commit()
+            with disk_errors(ledger.path), transaction(ledger.connection):
+                _note_masks(ledger.connection, manifest)
             return None
-        planning = _Planning(ledger, manifest, files, found, strict, progress, check)
-        planned = planning.grown(warn) or planning.whole(warn, shard)
-    _note_masks(ledger, manifest)
-    ledger.set_meta(NAMED_BY, manifest.output.name or "")
-    ledger.set_meta(prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
-    return planned
+        planning = _Planning(ledger, manifest, files, found, strict, progress, check, patient)
+        if kept is not None and shard is None and (planned := planning.taken_over(warn, kept)):
+            return planned
+        return planning.grown(warn) or planning.whole(warn, shard)
 
 
-def _note_masks(ledger: Ledger, manifest: Manifest) -> None:
+def name_of_kept(manifest: Manifest, fingerprint: str) -> str:
+    """The name of a plan that is kept: everything that it hangs on, and the program that made it."""
+    # Rows that are left out are named by the file as it was typed, and its lines.
+    typed, lines = manifest.path, stamped(str(manifest.folder / manifest.path.name))
+    named = f"{manifest.name} {manifest.output.mask_outside}"  # no fingerprint has these
+    text = f"{__version__} {schema_version()} {fingerprint} {named} {typed} {lines}"
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def told_of(ledger: Ledger) -> list[str]:
+    """The sentences of its note."""
+    return list(json.loads(ledger.meta(TOLD) or "[]"))
+
+
+def _note_masks(connection: sqlite3.Connection, manifest: Manifest) -> None:
     """What masks say beside the source: no task depends on it, and a plan stands when it changes."""
     outside = manifest.output.mask_outside
     text = "" if outside is None else str(outside)
-    if (ledger.meta(mask_outside.NOTE) or "") != text:
-        ledger.set_meta(mask_outside.NOTE, text)
+    if (meta(connection, mask_outside.NOTE) or "") != text:
+        set_meta(connection, mask_outside.NOTE, text)
+
+
+def _note(connection: sqlite3.Connection, manifest: Manifest, told: Sequence[str]) -> None:
+    """What a ledger notes of the manifest that its plan is of."""
+    _note_masks(connection, manifest)
+    set_meta(connection, NAMED_BY, manifest.output.name or "")
+    set_meta(connection, prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
+    set_meta(connection, TOLD, json.dumps(sorted(told)[:MOST_WARNINGS], ensure_ascii=False))
 
 
 class _Planning:
@@ -143,6 +163,7 @@ class _Planning:
         strict: bool,
         progress: Callable[[int], None],
         check: Callable[[sqlite3.Connection, int], None],
+        patient: bool,
     ) -> None:
         self._ledger = ledger
         self._manifest = manifest
@@ -151,7 +172,31 @@ class _Planning:
         self._sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
         self._progress = progress
         self._check = check
+        self._patient = patient
         self._labels = CorrectedLabels()
+
+    def taken_over(self, warn: Warn, plans: KeptPlans) -> PlanResult | None:
+        """The plan that is kept of the very same, in a blank ledger; None where there is none."""
+        ledger, name = self._ledger, name_of_kept(self._manifest, self._found.whole)
+        if not ledger.read(kept_plans.is_blank):
+            return None
+        with plans.opened(name) as kept:
+            if kept is None:
+                return None
+            notes = layout.composed_files_path(kept.path)
+            if not composed_files.unchanged(kept.connection, notes, NearFiles().find):
+                return None
+            self._check(kept.connection, 1)
+            ledger.group.commit()
+            taken = ledger.read(kept_plans.take_over, ledger.path, kept)
+        ledger.recount()
+        if not taken:
+            return None
+        plans.taken(name)
+        for warning in told_of(ledger):
+            warn(warning)
+        total = sum(ledger.counts.values())
+        return PlanResult(total, total)
 
     def grown(self, warn: Warn) -> PlanResult | None:
         """The present plan, and with it what is new; None where more than new files make the difference."""
@@ -161,10 +206,10 @@ class _Planning:
             return None
         if ledger.meta(NAMED_BY) != (self._manifest.output.name or ""):
             return None
-        digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
+        digests = self._digests()
         composed, categories = ComposedFiles(ledger.connection, None), CategoryTable()
         duplicates = files.noted(DuplicateCounter(ledger.connection), most=MOST_TASKS)
-        warnings: list[str] = []
+        warnings, of_replacements = list[str](), list[str]()
 
         def settled() -> bool:
             files.finish(self._found.rest, warnings, settled=digests.settled)
@@ -173,10 +218,11 @@ class _Planning:
         def at_end(connection: sqlite3.Connection, number: int) -> None:
             if composed.any_noted or categories.categories:
                 raise NotGrown
-            replacements.look(connection, self._manifest, number, warnings.append)
+            replacements.look(connection, self._manifest, number, of_replacements.append)
             files.take_over(warnings)
             self._check(connection, number)
-            self._correct_labels(connection, number)
+            correct_labels(connection, self._manifest, number, self._labels)
+            _note(connection, self._manifest, warnings)
 
         asked = ExpansionContext(digests, composed, duplicates, categories, new)
         try:
@@ -189,16 +235,20 @@ class _Planning:
             )
         except (NotGrown, errors.ManifestError):
             return None  # what is wrong, a plan of everything tells
-        for warning in (*warnings, *filter(None, [self._labels.sentence()])):
+        for warning in (*warnings, *of_replacements, *filter(None, [self._labels.sentence()])):
             warn(warning)
         return planned
+
+    def _digests(self) -> DigestCache:
+        connection, now = self._ledger.connection, self._ledger.now
+        return DigestCache(connection, uploads.check_whole, now=now, patient=self._patient)
 
     def whole(self, warn: Warn, shard: Shard | None) -> PlanResult:
         """Everything anew."""
         ledger, manifest, files = self._ledger, self._manifest, self._files
-        digests = DigestCache(ledger.connection, uploads.check_whole, now=ledger.now)
+        digests = self._digests()
         duplicates = files.noted(DuplicateCounter(ledger.connection))
-        categories, warnings = CategoryTable(), list[str]()
+        categories, warnings, named_by = CategoryTable(), list[str](), ledger.meta(NAMED_BY)
 
         def told(sentence: str) -> None:
             warnings.append(sentence)
@@ -207,7 +257,8 @@ class _Planning:
         def at_end(connection: sqlite3.Connection, number: int) -> None:
             self._check(connection, number)
             label_categories.note(connection, categories.categories)
-            self._correct_labels(connection, number)
+            correct_labels(connection, self._manifest, number, self._labels)
+            _note(connection, manifest, warnings)
 
         with ComposedFiles(ledger.connection, layout.composed_files_path(ledger.path)) as composed:
 
@@ -226,7 +277,7 @@ class _Planning:
                     shard=shard,
                     progress=self._progress,
                     settled=settled,
-                    replace=lambda connection, number: replacements.look(connection, manifest, number, told),
+                    replace=lambda connection, number: replacements.look(connection, manifest, number, warn),
                     check=at_end,
                 )
             except errors.ManifestError as error:
@@ -234,14 +285,18 @@ class _Planning:
         for warning in (*planned.warnings, *filter(None, [self._labels.sentence()])):
             warn(warning)
         paid = sum(n for state, n in ledger.counts.items() if state not in UNPAID)
-        for warning in of_names(manifest, ledger.meta(NAMED_BY), paid):
+        for warning in of_names(manifest, named_by, paid):
             warn(warning)
         return planned
 
-    def _correct_labels(self, connection: sqlite3.Connection, number: int) -> None:
-        model = model_of(self._manifest)
-        if model is not None and model.geometry is not None:
-            correct(connection, number, model.geometry.input, self._labels)
+
+def correct_labels(
+    connection: sqlite3.Connection, manifest: Manifest, number: int, labels: CorrectedLabels
+) -> None:
+    """Label files of the plan of this number are read anew, inside the transaction that is open."""
+    model = model_of(manifest)
+    if model is not None and model.geometry is not None:
+        correct(connection, number, model.geometry.input, labels)
 
 
 def of_names(manifest: Manifest, before: str | None, paid: int) -> Iterator[str]:
@@ -266,77 +321,6 @@ def left_out_text(number: int, first: str, *, is_run: bool = True) -> str:
     rows = "1 row is" if number == 1 else f"{number:,} rows are"
     named = "errors.jsonl names them all" if is_run else "a run names them all in errors.jsonl"
     return f"{rows} left out (first: {first}); {named}, --strict makes that an error"
-
-
-@dataclass(frozen=True, slots=True)
-class ExpansionContext:
-    """What one expansion asks of the disk and notes of it; `grown`: only the rows of these files of these
-    sources are wanted."""
-
-    digests: DigestCache
-    composed: ComposedFiles
-    duplicates: Callable[[bytes], int]
-    categories: CategoryTable
-    grown: Mapping[int, NewFiles] = field(default_factory=dict)
-
-
-def expanded(manifest: Manifest, asked: ExpansionContext, warn: Warn, sink: RowSink | None) -> Iterator[Task]:
-    """The tasks of a manifest; without a `sink` for rows that are left out, one wrong row is an error. The
-    classes of its objects are in `asked` in the end."""
-    model = model_of(manifest)
-    if manifest.pairs:
-        # A row that is left out would pair the others wrongly, and after the pairing take another with it.
-        sink = None
-    diagnostics = Diagnostics(str(manifest.path), warn=warn, sink=sink)
-    context = InputsContext(manifest, diagnostics, categories=asked.categories, grown=asked.grown)
-    rows = inputs.rows(context)
-    if model is not None and model.geometry is not None:
-        rows = check_labels(rows, context, model.geometry.input)
-    columns = _picture_columns(manifest)
-    rows = asked.digests.read_ahead(rows, lambda row: _local_pictures(row, columns, manifest.folder))
-    listing = kept_list() if model is None else None
-    plan_context = PlanContext(
-        digest=file_digest(asked.digests),
-        duplicates=asked.duplicates,
-        read_size=context.read_size,
-        locate=CellLocator(str(manifest.folder)),
-        near_file=context.near_files.find,
-        near_hint=context.near_files.hint,
-        listed=listing.models.get(manifest.model) if listing is not None else None,
-        unknown_model=""
-        if model is not None
-        else unknown_text(manifest.model, listing, (one.slug for one in catalog.models(manifest.folder))),
-        composed=asked.composed.note,
-    )
-    masks = MaskColours(_mask_parameters(model))
-    for task in plan.expand(manifest, model, rows, plan_context, diagnostics):
-        masks.look(task)
-        yield task
-    if told := masks.sentence():
-        warn(told)
-    if conflict := asked.categories.conflict():
-        warn(conflict)
-    if note := context.near_files.note():
-        warn(note)
-
-
-def _mask_parameters(model: Model | None) -> Iterator[str]:
-    """The parameters that take a mask."""
-    return (one.name for one in (model.parameters.values() if model else ()) if one.media == "mask")
-
-
-def _picture_columns(manifest: Manifest) -> tuple[str, ...]:
-    """The columns that are a parameter's whole value: where a row's pictures stand."""
-    templates = (compile_template(value) for value in manifest.params.values() if isinstance(value, str))
-    return tuple(dict.fromkeys(template.lone for template in templates if template.lone))
-
-
-def _local_pictures(row: Row, columns: Sequence[str], folder: Path) -> Iterator[str]:
-    """The files of this disk that a row names, absolute."""
-    for name in columns:
-        text = row.columns.get(name)
-        if isinstance(text, str) and is_local_picture(text) and not is_stored(text):
-            yield resolve(row.part(name).folder or str(folder), text)
 
 
 def with_lines(

@@ -20,14 +20,16 @@ from batcher.engine.options import SANDBOX_ORIGIN, RunOptions
 from batcher.engine.reuse import ReusableFolder
 from batcher.job import geometry
 from batcher.job.catalog import Model
+from batcher.job.catalog.provider_list import kept_list, retired_text
 from batcher.job.manifest import Manifest
 from batcher.ledger import acceptance, last_run, plan_sample, plan_writer
 from batcher.ledger.entries import TaskEntry
+from batcher.ledger.kept_plans import KeptPlans
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
 from batcher.progress import Event, Listener, Message, Planning, Started
 from batcher.results import report
-from batcher.storage import destination
+from batcher.storage import destination, user_state
 from batcher.storage.download import OutputFolder
 from batcher.task import State
 
@@ -154,6 +156,8 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
                     account=None if context.is_sandbox else context.account,
                 )
 
+        if retired := retired_text(job.model, kept_list()):
+            context.warn(retired)
         planned = planning.plan_into(
             ledger,
             job,
@@ -162,6 +166,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
             shard=options.shard,
             strict=options.strict,
             check=check,
+            kept=KeptPlans(user_state.kept_plans(), context.now, once=not context.is_sandbox),
         )
     replacements.begin(job, ledger, context.warn)
     rule = accept.rule_of(job)

@@ -13,6 +13,7 @@
     interrupted.py    what the process before left under way
     plan_writer.py    a plan enters
     plan_growth.py    new files join the present plan, and what it has stays untouched
+    kept_plans.py     plans that were looked at, for the first run to take over
     planned_files.py  the files that it is made of, beside it: whether there are only new ones
     plan_sample.py    which tasks of a plan a sample is
     plan_caches.py    what one planning has seen

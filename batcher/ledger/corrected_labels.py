@@ -22,9 +22,8 @@ OfRow = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 HELD = 10_000
 """Files whose labels are kept: a picture has a row for each variant of it."""
 KEPT = """
-SELECT known.id, t.columns, t.params, k.facts
-FROM {known}source_pictures k JOIN {known}tasks known ON known.id = k.task
-JOIN main.tasks t ON t.key = known.key
+SELECT t.id, t.columns, t.params, k.facts
+FROM source_pictures k JOIN tasks t ON t.id = k.task
 WHERE t.plan = ? AND t.columns LIKE '%"labels":%'
 """
 
@@ -67,13 +66,11 @@ class CorrectedLabels:
 
 
 def found(
-    connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels, *, known: str = ""
+    connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels
 ) -> Iterator[tuple[int, str]]:
-    """The tasks of the plan of this number whose label file says something else now than the ledger (attached
-    as `known`, else this one) knows, and what is known of their source then. `parameter` holds the picture.
-    """
-    query = KEPT.format(known=known and f"{known}.")
-    for task, columns, params, facts in connection.execute(query, (plan,)).fetchall():
+    """The tasks of the plan of this number whose label file says something else now than the ledger knows,
+    and what is known of their source then. `parameter` holds the picture."""
+    for task, columns, params, facts in connection.execute(KEPT, (plan,)).fetchall():
         now = labels.of(facts, json.loads(columns), json.loads(params).get(parameter))
         if now is not None and now != facts:
             yield task, now
@@ -82,17 +79,6 @@ def found(
 def correct(connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels) -> None:
     """Writes them down, inside the transaction that is open."""
     connection.executemany(source_facts.KEEP, list(found(connection, plan, parameter, labels)))
-
-
-def outlook(connection: sqlite3.Connection, plan: int, parameter: str, known: str) -> str:
-    """How many delivered pictures have other labels now, in a sentence; empty: none."""
-    look = f"SELECT 1 FROM {known}.sqlite_master WHERE name = 'source_pictures'"
-    if connection.execute(look).fetchone() is None:  # a ledger of the first schema, which is only read
-        return ""
-    labels = CorrectedLabels()
-    for _ in found(connection, plan, parameter, labels, known=known):
-        pass
-    return labels.sentence()
 
 
 def _labels(path: str, size: Size) -> dict[str, Any] | None:

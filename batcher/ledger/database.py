@@ -60,10 +60,13 @@ def open_file(path: Path, *, checked: bool = False) -> sqlite3.Connection:
         return connection
 
 
-def open_for_reading(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Opens the ledger beside whoever writes it. Raises LedgerError, DiskError, as `open_file`."""
+def open_for_reading(
+    path: Path, *, busy_seconds: float = BUSY_SECONDS, checked: bool = True
+) -> sqlite3.Connection:
+    """Opens the ledger beside whoever writes it; not `checked`: it is read through, as before a run. Raises
+    LedgerError, DiskError, as `open_file`."""
     with disk_errors(path):
-        return _read_only(path, quick=False, busy_seconds=busy_seconds)
+        return _read_only(path, quick=not checked, busy_seconds=busy_seconds)
 
 
 def _read_only(path: Path, *, quick: bool, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:

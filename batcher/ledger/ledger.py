@@ -55,6 +55,7 @@ class Ledger(TaskMoves):
 
     `now` gives the wall clock (Unix s). `lock` is the job's, which covers the ledger from here on and is
     verified before each commit. `moved` is told every move of a task: the entry before and after it, and why.
+    `checked`: this process has read the file through before.
     Raises Locked, LedgerError, DiskError.
     """
 
@@ -65,12 +66,13 @@ class Ledger(TaskMoves):
         now: Callable[[], float],
         lock: HeldLock | None = None,
         moved: Callable[[TaskEntry, TaskEntry, str], None] = lambda before, after, detail: None,
+        checked: bool = False,
     ) -> None:
         self.now = now
         self._moved = moved
         if lock is not None:
             lock.cover(path)
-        connection = database.open_file(path)
+        connection = database.open_file(path, checked=checked)
         try:
             verify = (lambda: None) if lock is None else lock.verify
             self.answers = AnswerFile(path)

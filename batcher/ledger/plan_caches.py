@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, NamedTuple, TypeVar
 
 from batcher.errors import BadDownload
-from batcher.ledger.database import columns, copy_statement, meta, set_meta
+from batcher.ledger.database import meta, set_meta
 from batcher.storage import pictures
 from batcher.storage.workers import Threads
 
@@ -87,8 +87,8 @@ class DigestCache:
 
     `examine` looks at a file that is read for the first time, and its size, and raises BadDownload with what
     is wrong with it: such a file is not remembered. `now` gives Unix seconds: what was written to a moment
-    ago may still be on its way. `settled` is false once a file may be another one tomorrow, though its size
-    and mtime may stay as they are.
+    ago may still be on its way, and who is `patient` is told that in place of what is wrong. `settled` is
+    false once a file may be another one tomorrow, though its size and mtime may stay as they are.
     """
 
     def __init__(
@@ -97,8 +97,10 @@ class DigestCache:
         examine: Callable[[IO[bytes], int], object] = lambda file, size: None,
         *,
         now: Callable[[], float] = lambda: math.inf,
+        patient: bool = True,
     ) -> None:
         self.settled = True
+        self._patient = patient
         self._connection = connection
         self._examine = examine
         self._now = now
@@ -108,19 +110,6 @@ class DigestCache:
             # Earlier versions looked at the header alone.
             connection.execute("DELETE FROM digests")
             set_meta(connection, DECODED, "whole")
-
-    def take_over(self, ledger: str) -> None:
-        """What the ledger at this URI knows of files is known here too: those that are as they were then are
-        not looked at again."""
-        connection = self._connection
-        connection.execute("ATTACH ? AS known", (ledger,))
-        try:
-            if columns(connection, "digests", "known"):
-                whole = "(SELECT 1 FROM known.meta WHERE key = ? AND value = 'whole')"
-                statement = copy_statement(connection, "digests", "known", {}, f"EXISTS {whole}")
-                connection.execute(statement, (DECODED,))
-        finally:
-            connection.execute("DETACH known")
 
     def read_ahead(self, items: Iterable[Item], paths_of: Callable[[Item], Iterable[str]]) -> Generator[Item]:
         """The items as they come, while threads look at the files of the next ones."""
@@ -155,8 +144,10 @@ class DigestCache:
             self.settled = False
             raise
         if content.fault:
-            if content.changing or abs(self._now() - content.mtime_ns / 1e9) < YOUNG:
+            is_young = abs(self._now() - content.mtime_ns / 1e9) < YOUNG
+            if content.changing or is_young:
                 self.settled = False
+            if content.changing or (is_young and self._patient):
                 raise BadDownload("is still being written; it waits for the next run")
             raise BadDownload(content.fault)
         self._connection.execute(

@@ -15,7 +15,7 @@ from typing import Any
 from batcher import errors
 from batcher.job.plan import name_key
 from batcher.ledger import relabelling
-from batcher.ledger.database import copy_statement, meta, set_meta, transaction
+from batcher.ledger.database import meta, set_meta, transaction
 from batcher.ledger.shard_plan import WholePlan
 from batcher.shard import Shard
 from batcher.task import Task
@@ -111,16 +111,6 @@ def plan(
         set_meta(connection, "plan", str(number))
         set_meta(connection, "fingerprint", fingerprint if settled() else "")
     return PlanResult(total, after - before, tuple(warnings))
-
-
-def copy_paid_tasks(connection: sqlite3.Connection, ledger: str, since: int) -> None:
-    """What the ledger at this URI has paid for enters a blank one, as of no plan: names settle beside it as
-    they would there. Of plan 0 is what was in a plan from number `since` on, of -1 the rest."""
-    connection.execute("ATTACH ? AS paid", (ledger,))
-    paid = "state NOT IN ('planned', 'failed') ORDER BY id"
-    plan = f"CASE WHEN plan >= {since} THEN 0 ELSE -1 END"
-    connection.execute(copy_statement(connection, "tasks", "paid", {"id": "NULL", "plan": plan}, paid))
-    connection.execute("DETACH paid")
 
 
 def _write(

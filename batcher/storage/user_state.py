@@ -1,4 +1,5 @@
-"""Where what outlives a job lies: `$XDG_STATE_HOME/batcher`, else `~/.local/state/batcher`."""
+"""Where what outlives a job lies: `$XDG_STATE_HOME/batcher`, else `~/.local/state/batcher`; and what may be
+made again at any time: `$XDG_CACHE_HOME/batcher`, else `~/.cache/batcher`."""
 
 from __future__ import annotations
 
@@ -9,10 +10,16 @@ from pathlib import Path
 
 def user_state(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder, which may not be there yet. A relative XDG_STATE_HOME is ignored, as its standard says."""
-    named = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(named):
-        return Path(named) / "batcher"
-    return Path(os.path.expanduser("~")) / ".local" / "state" / "batcher"
+    return _named(environment.get("XDG_STATE_HOME", ""), "~/.local/state")
+
+
+def kept_plans(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of plans that are kept, in the same way by XDG_CACHE_HOME."""
+    return _named(environment.get("XDG_CACHE_HOME", ""), "~/.cache") / "plans"
+
+
+def _named(folder: str, default: str) -> Path:
+    return Path(folder if os.path.isabs(folder) else os.path.expanduser(default)) / "batcher"
 
 
 def account_path(name: str) -> Path:

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from batcher.engine import outlook, plan_outlook, planning, uploads
+from batcher.engine import outlook, planning, uploads
 from batcher.job.manifest import Manifest
 from batcher.ledger import mask_outside
 from batcher.ledger.ledger import Ledger
@@ -147,7 +147,7 @@ async def test_a_look_at_a_plan_opens_no_picture_that_its_ledger_knows(
         opened.append(Path(file.name).name)
         whole(file, size)
 
-    monkeypatch.setattr(plan_outlook.uploads, "check_whole", check)
+    monkeypatch.setattr(uploads, "check_whole", check)
     text = 'model: sd1.5-outpaint\ninputs: {images: photos}\nparams: {image: "{{ image }}", prompt: x}\n'
     state = planned.folder / "out" / ".batcher"
     state.mkdir(parents=True)
