@@ -333,7 +333,7 @@ def _job_in(folder: Path | None) -> str | None:
 def _left_by(folder: Path, since: int) -> Mapping[int, Amounts] | None:
     """What a run that is over has spent by day, as its ledger says; None: it goes on, or nobody knows."""
     path = layout.ledger_path(folder)
-    if not path.exists() or lock.holder(layout.lock_path(folder)) is not None:
+    if not layout.has_ledger(folder) or lock.holder(layout.lock_path(folder)) is not None:
         return None
     try:
         return spending.of_ledger(path, since)

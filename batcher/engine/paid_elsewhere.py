@@ -84,8 +84,8 @@ def candidates(manifest: Manifest, output: Path, account: Account | None = None)
 
 
 def _whole(folder: Path) -> OutputGroup:
-    """A job's folder, or of one that is gone no folder at all."""
-    return OutputGroup(folder, (folder,) if layout.ledger_path(folder).is_file() else (), whole=True)
+    """A job's folder, or of one that is gone, or cannot be looked at, no folder at all."""
+    return OutputGroup(folder, (folder,) if layout.has_ledger(folder) else (), whole=True)
 
 
 def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandbox: bool) -> list[str]:

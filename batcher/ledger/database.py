@@ -178,10 +178,11 @@ def meta(connection: sqlite3.Connection, key: str) -> str | None:
 def read_meta(path: Path, key: str) -> str | None:
     """A note of the ledger at `path`; None where there is no such note, or no ledger. Raises LedgerError,
     DiskError."""
-    if not path.exists():
-        return None
-    with disk_errors(path), closing(open_for_reading(path)) as connection:
-        return meta(connection, key)
+    with disk_errors(path):
+        if not path.exists():
+            return None
+        with closing(open_for_reading(path)) as connection:
+            return meta(connection, key)
 
 
 def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:

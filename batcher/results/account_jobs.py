@@ -147,9 +147,9 @@ def _job(account: str, row: JobRow) -> AccountJob:
 
 
 def _from_ledger(job: AccountJob) -> AccountJob:
-    path = layout.ledger_path(job.output)
-    if not path.exists():
+    if not layout.has_ledger(job.output):
         return job
+    path = layout.ledger_path(job.output)
     running = lock.holder(layout.lock_path(job.output)) is not None
     with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
         if database.meta(connection, JOB_NOTE) != job.id:

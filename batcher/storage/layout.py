@@ -72,6 +72,11 @@ def ledger_path(output: Path) -> Path:
     return output / ".batcher" / "ledger.sqlite"
 
 
+def has_ledger(output: Path) -> bool:
+    """Whether there is one. What cannot be looked at (of another user, on a mount that is gone) has none."""
+    return os.path.isfile(ledger_path(output))  # Path.is_file raises there
+
+
 def ledger_is_lost(output: Path) -> bool:
     """Whether records of pictures lie in an output folder without the ledger that they were written from.
 
@@ -96,13 +101,13 @@ def beside(output: Path) -> Iterator[OutputGroup]:
     of shares by what they are shares of. Folders that may not be read are passed over."""
     whole = output.parent if names_share(output.name) else output
     for folder in (whole.parent, *_folders(whole.parent)):
-        if ledger_path(folder).is_file():
+        if has_ledger(folder):
             yield OutputGroup(folder, (folder,), whole=True)
         if folder == whole.parent:
             continue
         shares: dict[str, list[Path]] = {}
         for inside in _folders(folder, shares_alone=True):
-            if ledger_path(inside).is_file():
+            if has_ledger(inside):
                 shares.setdefault(inside.name.rpartition("-")[2], []).append(inside)
         for outputs in shares.values():
             yield OutputGroup(folder, tuple(outputs), whole=False)
@@ -110,9 +115,9 @@ def beside(output: Path) -> Iterator[OutputGroup]:
 
 def outputs_in(folder: Path) -> list[Path]:
     """The folder itself where it is an output folder, else the shares in it; none where there are none."""
-    if ledger_path(folder).is_file():
+    if has_ledger(folder):
         return [folder]
-    return [one for one in _folders(folder, shares_alone=True) if ledger_path(one).is_file()]
+    return [one for one in _folders(folder, shares_alone=True) if has_ledger(one)]
 
 
 def _folders(folder: Path, *, shares_alone: bool = False) -> Iterator[Path]:

@@ -177,6 +177,37 @@ async def test_what_a_killed_run_had_in_flight_stays_counted_until_its_ledger_te
         assert server.spent <= 0.1 + 1e-9
 
 
+@pytest.mark.parametrize("entered", ["before", "meanwhile"])
+async def test_a_killed_job_whose_folder_cannot_be_looked_at_stops_nobody(
+    harness: Harness, sandbox: MakeSandbox, entered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It lay on a mount that is gone, or in a folder that may not be entered any more."""
+    first, second = several(harness, 2)
+    async with sandbox(service=20, sigma=0, price=0.01) as server:
+        await first.run(server, first.manifest(1))
+
+        def kill() -> None:
+            with closing(sqlite3.connect(account_file(server))) as connection, connection:
+                connection.execute("UPDATE jobs SET folder = ?, pid = 1, beat = -100", (f"/{'n' * 300}",))
+
+        if entered == "before":
+            kill()
+        async with anyio.create_task_group() as tasks:
+            reports: list[Report] = []
+
+            async def running() -> None:
+                reports.append(await second.run(server, second.manifest(4, api="v1")))
+
+            tasks.start_soon(running)
+            await anyio.sleep(10)
+            if entered == "meanwhile":
+                kill()
+        second.check(reports[0])
+        assert (reports[0].exit_code, reports[0].counts["done"], server.billed) == (0, 4, 5)
+    assert ended(["jobs"]) == 0
+    assert "gone" in capsys.readouterr().out
+
+
 async def test_a_cancelled_run_leaves_nothing_reserved_that_its_ledger_does_not_have(
     harness: Harness, sandbox: MakeSandbox
 ) -> None:
