@@ -21,6 +21,7 @@ from batcher import errors
 from batcher.api import wire
 from batcher.api.answer_memory import AnswerMemory, Lease, released_on_error
 from batcher.api.connections import PostConnector, post_session, sending
+from batcher.api.content_encoding import ACCEPTED
 from batcher.api.http import (
     LONGEST_HEADER,
     UNLIMITED,
@@ -124,7 +125,12 @@ class Client:
         check_proxies()
         options: dict[str, Any] = {
             "cookie_jar": aiohttp.DummyCookieJar(),
-            "headers": {"User-Agent": USER_AGENT, "Accept": "application/json, image/*;q=0.9"},
+            "headers": {
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json, image/*;q=0.9",
+                "Accept-Encoding": ACCEPTED,
+            },
+            "auto_decompress": False,
             "requote_redirect_url": False,
             "timeout": UNLIMITED,
             "max_line_size": LONGEST_HEADER,

@@ -15,10 +15,10 @@ from urllib.request import proxy_bypass
 
 import aiohttp
 from aiohttp.connector import Connection
-from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from batcher import __version__, errors
+from batcher.api.content_encoding import ACCEPTED, Damaged, is_packed, unpacked
 from batcher.api.time_limit import time_limit
 
 LONGEST_HEADER = 64 * 1024
@@ -68,17 +68,41 @@ async def read_limited(
     ):
         await reserve(response.content_length or 0)
         return await response.read()  # no more comes than it says
-    if response.content_length is not None:
-        most = min(most, max(PLAIN, DENSEST * response.content_length))  # packed, and perhaps a bomb
     chunks = [] if chunks is None else chunks
     size = 0
-    async for chunk in response.content.iter_chunked(1 << 16):
+    async for chunk in pieces_of(response):
         size += len(chunk)
         if size > most:
             raise TooLarge(most, b"".join(chunks[:BEGINNING]))
         await reserve(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def pieces_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """A body as it comes, unpacked, in small pieces. Raises Garbled where it is not packed as it says, and
+    TooLarge where it unfolds to more than pictures can be packed into."""
+    encoding = response.headers.get("Content-Encoding", "")
+    if not is_packed(encoding):
+        async for piece in response.content.iter_chunked(1 << 16):
+            yield piece
+        return
+    came = size = 0
+
+    async def packed() -> AsyncIterator[bytes]:
+        nonlocal came
+        async for piece in response.content.iter_chunked(1 << 16):
+            came += len(piece)
+            yield piece
+
+    try:
+        async for piece in unpacked(packed(), encoding):
+            size += len(piece)
+            if size > max(PLAIN, DENSEST * came):
+                raise TooLarge(size, piece)
+            yield piece
+    except Damaged as error:
+        raise Garbled(str(error)) from error
 
 
 NO_ADDRESS = (
@@ -109,9 +133,8 @@ def transport_errors() -> Iterator[None]:
     except TimeoutError as error:
         raise errors.AnswerLost("no answer in time") from error
     except (aiohttp.ClientError, OSError) as error:
-        misencoded = isinstance(error.__cause__, ContentEncodingError)
-        if misencoded or isinstance(error, aiohttp.ClientResponseError):
-            raise Garbled("the answer is no HTTP that can be read, or is not encoded as it says") from error
+        if isinstance(error, aiohttp.ClientResponseError):
+            raise Garbled("the answer is no HTTP that can be read") from error
         raise errors.AnswerLost(_plain(error)) from error
 
 
@@ -197,7 +220,8 @@ async def plain_session() -> AsyncIterator[aiohttp.ClientSession]:
         connector=Connector(),
         timeout=UNLIMITED,
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED},
+        auto_decompress=False,
         requote_redirect_url=False,
         max_line_size=LONGEST_HEADER,
         max_field_size=LONGEST_HEADER,

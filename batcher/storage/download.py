@@ -23,7 +23,17 @@ import anyio
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from batcher import errors
-from batcher.api.http import NEVER_SENT, NO_ADDRESS, exact, plain_session, proxy_of
+from batcher.api.content_encoding import is_packed
+from batcher.api.http import (
+    NEVER_SENT,
+    NO_ADDRESS,
+    Garbled,
+    TooLarge,
+    exact,
+    pieces_of,
+    plain_session,
+    proxy_of,
+)
 from batcher.api.time_limit import time_limit
 from batcher.storage import pictures
 from batcher.storage.destination import Destination, disk, open_destination, sync_folder
@@ -103,6 +113,8 @@ def _transport_errors() -> Iterator[None]:
         raise errors.Unreachable(f"cannot connect to the file host: {error}") from error
     except TimeoutError as error:
         raise errors.AnswerLost("the download made no progress") from error
+    except (Garbled, TooLarge) as error:
+        raise errors.BadDownload(error.message.replace("answer", "file")) from error
     except aiohttp.ClientPayloadError as error:
         raise errors.BadDownload("the download was cut off before its end") from error
     except aiohttp.ClientError as error:
@@ -127,10 +139,12 @@ async def _received(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     always ends."""
     clock = asyncio.get_running_loop().time
     took, size = 0.0, 0
+    packed = is_packed(response.headers.get("Content-Encoding", ""))
+    pieces = pieces_of(response) if packed else response.content.iter_any()
     while True:
         asked = clock()
         with time_limit(STALLED_SECONDS):
-            chunk = await response.content.readany()
+            chunk = await anext(pieces, b"")
         if not chunk:
             return
         took += min(clock() - asked, STALLED_SECONDS)  # more passed only where nobody here ran
