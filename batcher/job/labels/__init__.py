@@ -4,6 +4,7 @@ files is read here.
     categories.py     the classes of objects: ids, names, order, of all the job's data sets
     label_files.py    the label file that a row names: YOLO, Pascal VOC
     voc_file.py       a Pascal VOC annotation
+    voc_layout.py     the folders of a Pascal VOC data set
     uncarried.py      what looks like labels and is not carried
     mask_colours.py   masks of classes that go as masks of what is painted anew
     label_checks.py   rows whose labels cannot be read, told before their picture is paid for

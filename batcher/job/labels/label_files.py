@@ -13,12 +13,11 @@ from typing import Any, TypeGuard
 
 from batcher.job import geometry
 from batcher.job.geometry import LabelError, Labels, Size
+from batcher.job.labels.voc_layout import ANNOTATIONS, PICTURES
 from batcher.storage import stores
 from batcher.storage.addresses import resolve
 
 YOLO, VOC = ".txt", ".xml"
-VOC_ANNOTATIONS, VOC_PICTURES = "Annotations", "JPEGImages"
-"""The folders that Pascal VOC has beside each other."""
 OTHER = (".json", ".jsonl", ".csv", ".yaml", ".yml", ".npy", ".npz", ".mat", ".pkl", ".parquet")
 """Files that may hold labels, and are not read from `labels`."""
 LARGEST = 1 << 20
@@ -50,7 +49,7 @@ def annotation_of(picture: str) -> str | None:
     """Where a folder of Pascal VOC has the annotation of this picture (absolute); None: it lies in none."""
     above, folder = os.path.split(os.path.dirname(picture))
     stem = os.path.splitext(os.path.basename(picture))[0]
-    return f"{above}/{VOC_ANNOTATIONS}/{stem}{VOC}" if folder == VOC_PICTURES else None
+    return f"{above}/{ANNOTATIONS}/{stem}{VOC}" if folder == PICTURES else None
 
 
 def read_label_file(path: str, size: Size, *, points: int = 0) -> Labels:

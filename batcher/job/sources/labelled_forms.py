@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from batcher.job.diagnostics import silent
+from batcher.job.labels.voc_layout import ANNOTATIONS, PICTURES
 from batcher.job.row import Row
 from batcher.job.sources import coco_rows
 from batcher.job.sources.folders import list_folder
@@ -24,7 +25,7 @@ from batcher.job.sources.ultralytics_rows import (
     ultralytics_rows,
     ultralytics_stamps,
 )
-from batcher.job.sources.voc_rows import ANNOTATIONS, MASKS, PICTURES, is_voc_folder, voc_rows
+from batcher.job.sources.voc_rows import MASKS, is_voc_folder, voc_rows
 from batcher.storage.addresses import is_stored
 from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import parquet_cells

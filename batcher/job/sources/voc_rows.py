@@ -23,16 +23,15 @@ from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError
 from batcher.job.labels import categories
-from batcher.job.labels.label_files import VOC_ANNOTATIONS, VOC_PICTURES
 from batcher.job.labels.voc_file import SUFFIX, VocAnnotation, read_voc_file
+from batcher.job.labels.voc_layout import ANNOTATIONS, CLASS_MASKS, IMAGE_SETS, OBJECT_MASKS, PICTURES
 from batcher.job.row import Row
 from batcher.job.sources.picture_root import picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.storage.addresses import natural_key
 from batcher.storage.pictures import has_picture_suffix
 
-ANNOTATIONS, PICTURES = VOC_ANNOTATIONS, VOC_PICTURES
-MASKS = {"mask": "SegmentationClass", "instance_mask": "SegmentationObject"}
+MASKS = {"mask": CLASS_MASKS, "instance_mask": OBJECT_MASKS}
 LISTS = ("Main", "Segmentation")
 """Folders of `ImageSets`; what both say, the first says."""
 SETS = ("train", "val", "test")
@@ -130,7 +129,7 @@ class _VocFolder:
             return f"{self._folder}/{PICTURES}/{named}"
         path = f"{self._folder}/{PICTURES}/{stem}.jpg"
         named_in = self._annotations.get(stem)
-        where = "ImageSets" if named_in is None else f"{ANNOTATIONS}/{named_in}"
+        where = IMAGE_SETS if named_in is None else f"{ANNOTATIONS}/{named_in}"
         hint = self._source.near_files.hint(path)
         problem = Problem(f"there is no picture {path}{hint}", self._shown(f"{self._folder}/{where}"))
         self._source.diagnostics.row(problem)
@@ -143,7 +142,7 @@ class _VocFolder:
         for below in LISTS:
             of_folder: dict[str, str] = {}
             for name in SETS:
-                for stem in _set(f"{self._folder}/ImageSets/{below}/{name}.txt"):
+                for stem in _set(f"{self._folder}/{IMAGE_SETS}/{below}/{name}.txt"):
                     of_folder.setdefault(stem, name)
             differ += sum(splits.get(stem, name) != name for stem, name in of_folder.items())
             splits = {**of_folder, **splits}

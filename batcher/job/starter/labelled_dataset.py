@@ -17,6 +17,7 @@ from pathlib import Path
 from batcher.errors import BatcherError, Problem
 from batcher.job.diagnostics import Diagnostics
 from batcher.job.labels.categories import CategoryTable
+from batcher.job.labels.voc_layout import PICTURES
 from batcher.job.near_files import NearFiles
 from batcher.job.row import Row
 from batcher.job.sources import dataset
@@ -25,7 +26,7 @@ from batcher.job.sources.coco_rows import coco_files
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.ultralytics_rows import PEEKED, data_file_of, is_data_file
 from batcher.job.sources.ultralytics_rows import SUFFIXES as DATA_SUFFIXES
-from batcher.job.sources.voc_rows import PICTURES, is_voc_folder
+from batcher.job.sources.voc_rows import is_voc_folder
 from batcher.job.yaml_document import read_text, read_yaml
 
 IMAGES = "images"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
+from batcher.job.labels.voc_layout import ANNOTATIONS, CLASS_MASKS, IMAGE_SETS, OBJECT_MASKS, PICTURES
 from batcher.progress.summary import several
 from batcher.results.export import batches, voc_masks
 from batcher.results.export.class_table import ClassTable
@@ -35,8 +36,6 @@ from batcher.results.export.object_files import put_picture, seen_objects, size_
 from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.objects import PlacedObject
 
-PICTURES, SETS = "JPEGImages", "ImageSets"
-CLASS_MASKS, OBJECT_MASKS = "SegmentationClass", "SegmentationObject"
 CROWDS, OTHER_SUFFIX, BLACK_AND_WHITE = "crowds", "other suffix", "black and white"
 FLAGS = ("truncated", "difficult", "occluded")
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -95,7 +94,7 @@ class Voc:
 
     def tops(self, splits: Collection[str]) -> list[str]:
         """The same for all splits."""
-        return [PICTURES, "Annotations", SETS, CLASS_MASKS, OBJECT_MASKS]
+        return [PICTURES, ANNOTATIONS, IMAGE_SETS, CLASS_MASKS, OBJECT_MASKS]
 
     def named(self, item: ExportItem) -> ExportItem:
         """With a stem of its own, without spaces: lists are read word by word."""
@@ -137,7 +136,7 @@ class Voc:
         return self._lists[name]
 
     def _path(self, name: str, suffix: str) -> Path:
-        return self._target / SETS / f"{name}{suffix}"
+        return self._target / IMAGE_SETS / f"{name}{suffix}"
 
 
 def _files(
@@ -159,7 +158,7 @@ def _files(
         objects = list(seen_objects(picture))
         told[CROWDS] += sum(one.crowd for one in objects)
         document = annotation(picture, name, objects, classes, segmented=CLASS_MASKS in places)
-        write(target / "Annotations" / f"{item.key}.xml", document)
+        write(target / ANNOTATIONS / f"{item.key}.xml", document)
         place = f"{PICTURES}/{name}"
         line = lines.of(item, place, places.get(CLASS_MASKS), places.get(OBJECT_MASKS))
         written.append(
