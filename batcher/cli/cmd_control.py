@@ -65,7 +65,7 @@ def set_command(
     within a second.
 
     `none` takes a limit away; for in_flight that is `auto`. It holds for later runs until the manifest says
-    another value than it says now.
+    another value than it says now. What is typed for a run (`--rpm 60`) holds for that run alone.
     """
     from batcher.ledger.controls import limit_text
     from batcher.results import run_control

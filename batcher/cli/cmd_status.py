@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox: bool, as_json: bool) -> int:
     """Show where a job stands; works while it runs."""
     from batcher.cli.job_folder import resolve_output
-    from batcher.results import report
+    from batcher.results import report, run_control
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
-    status = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
+    now = time.time()  # noqa: TID251  # the wall clock of one look
+    status = report.of_folder(where, now=now)
     if as_json:
         echo_json(status.as_json())
         return 0
     from batcher.cli.text_tables import status_table
 
-    status_table(status, report.shortage(where))
+    status_table(status, report.shortage(where), run_control.budgets(where, now))
     return 0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from batcher.job.catalog.provider_list import ProviderList
     from batcher.job.manifest import Limits, Manifest
     from batcher.results.account_jobs import AccountJob, AccountJobs
+    from batcher.results.period_left import PeriodLeft
     from batcher.results.report import Report
 
 NARROWEST = 20
@@ -51,7 +52,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
             **({"accept": _accept(found.accept)} if found.accept is not None else {}),
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
             "cost": _cost(counts),
-            **{f"budget of a {one.period}": one.sentence for one in found.budgets},
+            **_budgets(found.budgets),
             "calls": f"about {found.calls:,}",
             "limits": _limits(found.limits, found.in_flight),
             **({"set": "; ".join(found.set_limits)} if found.set_limits else {}),
@@ -83,7 +84,7 @@ def _kinds(counts: PlanCounts) -> str:
 
 def _cost(counts: PlanCounts) -> str:
     if counts.cost is None or counts.cost_of_all is None:
-        return NO_PRICE
+        return "none this time; that of all that is new is not known" if counts.held_by else NO_PRICE
     if counts.submits == counts.new:
         return f"about {summary.credits(counts.cost)} credits"
     cost, of_all = summary.credits(counts.cost), summary.credits(counts.cost_of_all)
@@ -91,7 +92,8 @@ def _cost(counts: PlanCounts) -> str:
 
 
 def _this_run(counts: PlanCounts) -> str:
-    return f"{counts.submits:,} of the {summary.several(counts.new, 'new task', 'new tasks')}"
+    why = f": {counts.held_by} leaves no money for one" if counts.held_by else ""
+    return f"{counts.submits:,} of the {summary.several(counts.new, 'new task', 'new tasks')}{why}"
 
 
 def _accept(accept: AcceptOutlook) -> str:
@@ -132,8 +134,9 @@ def _limits(limits: Limits, in_flight: int) -> str:
     return ", ".join([rate, *told, *most])
 
 
-def status_table(report: Report, shortage: str = "") -> None:
-    """Where a job stands; `shortage` is what there is to say of groups that cannot be filled."""
+def status_table(report: Report, shortage: str = "", budgets: Sequence[PeriodLeft] = ()) -> None:
+    """Where a job stands; `shortage` is what there is to say of groups that cannot be filled, `budgets` what
+    is left of a day and a month."""
     _title(report.job)
     _facts(
         {
@@ -144,11 +147,13 @@ def status_table(report: Report, shortage: str = "") -> None:
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
             **({"accept": shortage} if shortage else {}),
+            **({"asked for": _asked_for(report)} if report.replacements else {}),
             "images": _images(report),
             "credits": ", ".join(
                 f"{summary.amount(value, report.unsure.get(kind, 0))} {kind}"
                 for kind, value in report.cost.items()
             ),
+            **_budgets(budgets),
             "calls": _counted(report.calls) or "none",
             "output": str(report.output),
         }
@@ -164,6 +169,17 @@ def status_table(report: Report, shortage: str = "") -> None:
 def _images(report: Report) -> str:
     rejected = report.rejected_images
     return _counted({"delivered": report.images - rejected, "rejected": rejected}, always=("delivered",))
+
+
+def _budgets(budgets: Iterable[PeriodLeft]) -> dict[str, str]:
+    return {f"budget of a {one.period}": one.sentence for one in budgets}
+
+
+def _asked_for(report: Report) -> str:
+    """Pictures that are to be made anew, and who does it."""
+    who = "the run that goes on makes" if report.state == "running" else "`batcher run` makes"
+    them = "it" if report.replacements == 1 else "them"
+    return f"{summary.several(report.replacements, 'replacement', 'replacements')}; {who} {them}"
 
 
 def _in_flight(report: Report) -> str:
@@ -205,6 +221,7 @@ def jobs_table(found: AccountJobs) -> None:
                     "folder": f"{job.output}{' (gone from disk)' if job.gone else ''}",
                     **({"last end": last} if (last := _last_end(job)) else {}),
                     "credits": _spent(job),
+                    **_budgets(job.budgets),
                 },
                 indent=2,
             )

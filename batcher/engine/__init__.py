@@ -42,13 +42,13 @@ How a run goes, with the file that has each step:
     file_digests.py      what a file is known by
     only_new.py          rows whose picture has a delivered result are left alone
     manifest_edit.py     which edited value makes delivered pictures anew
-    period_outlook.py    what is left of the account's budgets of a day and a month
     plan_counts.py       what of a plan is done, and what a run would pay for
     paid_elsewhere.py    whether another folder has what a plan would pay for
     reuse.py             what other folders have of a task is taken over
     estimate.py          how long a job takes, as far as is known before its first task
     wiring.py            who is wired to whom
     account_membership.py  this run among the other runs of its account on this machine
+    account_settlement.py  what a run that is not heard of any more has left
     scheduler.py         all tasks: which one is next, and when a run ends
     lifecycle/           one task's way, step by step
     admission/           what a submit must pass: the money, and the expiry guard

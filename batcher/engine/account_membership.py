@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,22 +19,24 @@ import anyio
 
 from batcher import errors
 from batcher.api.pacing import SharedState, Slot
+from batcher.engine.account_settlement import job_in, left_by
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
-from batcher.ledger import database, last_run, spending
+from batcher.ledger import last_run, spending
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts
+from batcher.ledger.account_look import AccountLook
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
 from batcher.progress import Message
-from batcher.storage import layout, lock, user_state
+from batcher.storage import user_state
 from batcher.task import State
 
 LOOK_SECONDS = 1.0
 """Between two signs of life."""
 PATIENCE = 5.0
 """A file that is locked for longer is given up..."""
-AGAIN_SECONDS = 30.0
-"""...and tried again after so long."""
+FIRST_AGAIN, LONGEST_AGAIN = 1.0, 30.0
+"""...and tried again after so many seconds, twice as many each time."""
 RETRY_SECONDS = 0.05
 LEAVING_TRIES = 50
 """Of 20 ms each: who leaves does not wait longer for a file that is busy."""
@@ -53,7 +55,10 @@ class AccountMembership:
         self._job = ""
         self._entered = False
         self._told = False
+        self._again = FIRST_AGAIN
         self._next_try = 0.0
+        self._trouble = ""
+        self._somebody = False
         self._path: Path | None = None
         self._state = SharedState()
         self._noted = ""
@@ -69,26 +74,39 @@ class AccountMembership:
         """Whether the account's other runs can be heard."""
         return self._file is not None
 
-    def enter(self) -> None:
-        """The run begins: from now on the others hear of it."""
+    @property
+    def unheard(self) -> str:
+        """Why the runs that were beside this one when they last were seen cannot be heard; empty: they can,
+        or nobody was."""
+        return self._trouble if self._file is None and self._somebody else ""
+
+    async def enter(self) -> None:
+        """The run begins: from now on the others hear of it, and it knows what those have spent that ended
+        without a word."""
         self._entered = True
         if self._path is None:
             return
+        self._job = self._ledger.meta(JOB_NOTE) or ""
         try:
             self._file = AccountFile(self._path)
-            self._job = self._job_id(self._file)
-            self._file.enter(
-                self._job,
-                folder=self._context.folder.path,
-                name=self._context.manifest.name,
-                manifest=os.path.abspath(self._context.manifest.folder / self._context.manifest.path.name),
-                at=_clock(),
-                now=self._context.now(),
-            )
-            self._beat(self._file)
-            self._state = self._file.state(self._job, _clock())
         except errors.AccountFileError as error:
             self._unshare(error)
+        await self._attempt(self._introduce)
+        await self._settle_silent()
+
+    def _introduce(self, file: AccountFile) -> None:
+        self._job = self._job_id(file)
+        file.enter(
+            self._job,
+            folder=self._context.folder.path,
+            name=self._context.manifest.name,
+            manifest=os.path.abspath(self._context.manifest.folder / self._context.manifest.path.name),
+            at=_clock(),
+            now=self._context.now(),
+        )
+        self._beat(file)
+        self._state = file.state(self._job, _clock())
+        self._again = FIRST_AGAIN
 
     def _job_id(self, file: AccountFile) -> str:
         """The id that the ledger notes. A copy of an output folder is a job of its own."""
@@ -96,7 +114,7 @@ class AccountMembership:
         if noted is not None:
             there = file.folder_of(noted)
             here = self._context.folder.path
-            if there in (None, here) or _job_in(there) != noted:
+            if there in (None, here) or job_in(there) != noted:
                 return noted
         new = uuid.uuid4().hex
         self._ledger.set_meta(JOB_NOTE, new)
@@ -115,17 +133,16 @@ class AccountMembership:
         """One sign of life; what runs that ended without a word have left is settled."""
         if self._file is None:
             if self._path is not None and _clock() >= self._next_try:
-                self.enter()
+                await self.enter()
             return
         if not self._file.is_there:
             self._file.close()
             self._file = None
-            self.enter()
+            await self.enter()
         await self._attempt(self._beat)
         if self._unsent_pause is not None:
             self.pause(*self._unsent_pause)
-        for job, folder, beat in await self._attempt(lambda file: file.silent(_clock())) or ():
-            await self._settle(job, folder, beat)
+        await self._settle_silent()
 
     def _beat(self, file: AccountFile) -> None:
         counts = self._ledger.counts
@@ -139,15 +156,18 @@ class AccountMembership:
             now=self._context.now(),
         )
 
+    async def _settle_silent(self) -> None:
+        """What a run that is not heard of has in its ledger is what it spent; where that cannot be read, what
+        it said last stays counted."""
+        for job, folder, beat in await self._attempt(lambda file: file.silent(_clock())) or ():
+            if job != self._job:
+                await self._settle(job, folder, beat)
+
     async def _settle(self, job: str, folder: Path, beat: float) -> None:
-        """What a killed run has in its ledger is what it spent; where that cannot be read, what it said last
-        stays counted."""
-        if job == self._job:
-            return
         month = month_of(day_of(self._context.now()))
-        days = await asyncio.to_thread(_left_by, folder, month)
-        if days is not None:
-            await self._attempt(lambda file: file.settle(job, beat, days, since=month))
+        left = await asyncio.to_thread(left_by, folder, month)
+        if left is not None:
+            await self._attempt(lambda file: file.settle(job, beat, left.days, since=month, over=left.over))
 
     async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
         """As `SharedSpending.exchange`."""
@@ -157,7 +177,8 @@ class AccountMembership:
             return True
 
         if not await self._attempt(both):
-            own(None)
+            # Nobody hears what is set aside here; but what the others said may still be read.
+            own(self._look(lambda look, at: look.others(today=today, month=month, at=at)))
 
     # As `SharedSlots`: the limit of the account's calls.
 
@@ -218,6 +239,15 @@ class AccountMembership:
         if text != self._noted:
             self._noted = text
             self._ledger.note(last_run.SHARING, text)
+
+    def _look(self, use: Callable[[AccountLook, float], Result]) -> Result | None:
+        """Reads the file where no more can be had; None: not even that."""
+        try:
+            assert self._path is not None
+            with closing(AccountLook(self._path, self._job)) as look:
+                return use(look, _clock())
+        except (AssertionError, errors.AccountFileError):
+            return None
 
     def _try(self, use: Callable[[AccountFile], Result]) -> Result | None:
         """Uses the file at once, or not at all."""
@@ -300,42 +330,35 @@ class AccountMembership:
         return None
 
     def _unshare(self, error: errors.AccountFileError) -> None:
-        self._next_try = _clock() + AGAIN_SECONDS
+        self._trouble = str(error)
+        seen = self._look(lambda look, at: look.running(at))
+        # Whoever keeps it busy is there; else what was seen last holds where it cannot even be read.
+        self._somebody = isinstance(error, errors.AccountFileBusy) or bool(
+            self._state.beside if seen is None else seen
+        )
+        self._next_try = _clock() + self._again
+        self._again = min(LONGEST_AGAIN, 2 * self._again)
         if self._file is not None:
             self._file.close()
             self._file = None
         if not self._told:
             self._told = True
-            self._context.tell(
-                Message(
-                    f"what this account's jobs on this machine share cannot be used ({error}): this run goes "
-                    "on by itself, and neither `batcher jobs` nor max_cost_per of other jobs sees it",
-                    "info",
-                )
+            self._context.tell(Message(self._trouble_text(), "info"))
+
+    def _trouble_text(self) -> str:
+        cannot = f"what this account's jobs on this machine share cannot be used ({self._trouble})"
+        per = self._context.job.limits.max_cost_per
+        if self.unheard and (per.day is not None or per.month is not None):
+            return (
+                f"{cannot}: other jobs run beside this one, so it submits nothing until it can be used "
+                "again, for up to 5 minutes; else max_cost_per might be exceeded"
             )
+        return (
+            f"{cannot}: this run goes on by itself, and neither `batcher jobs` nor max_cost_per of other "
+            "jobs sees it"
+        )
 
 
 def _clock() -> float:
     """Seconds of the machine's steady clock, which is the loop's."""
     return asyncio.get_running_loop().time()
-
-
-def _job_in(folder: Path | None) -> str | None:
-    """The id that the ledger of an output folder notes; None where there is none, or it cannot be read."""
-    if folder is None:
-        return None
-    try:
-        return database.read_meta(layout.ledger_path(folder), JOB_NOTE)
-    except errors.BatcherError:
-        return None
-
-
-def _left_by(folder: Path, since: int) -> Mapping[int, Amounts] | None:
-    """What a run that is over has spent by day, as its ledger says; None: it goes on, or nobody knows."""
-    path = layout.ledger_path(folder)
-    if not layout.has_ledger(folder) or lock.holder(layout.lock_path(folder)) is not None:
-        return None
-    try:
-        return spending.of_ledger(path, since)
-    except errors.BatcherError:
-        return None

@@ -1,11 +1,12 @@
 """A run that is talked to: `batcher pause`, `resume` and `set` write to its ledger, and it takes them over.
 
-Rule: a pause lets nothing new leave and keeps nothing from coming home; a limit that was set holds until the
-manifest says another than it said then.
+Rule: a pause lets nothing new leave and keeps nothing from coming home; what was asked last holds, be it by
+`set` or when the run was started.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ from typing import Any
 from batcher.api.pacing import Pacing
 from batcher.engine.admission import Budget, InFlight, in_flight_need
 from batcher.engine.preparation import RunContext
-from batcher.engine.set_limits import sentences, with_held
+from batcher.engine.set_limits import of_manifest, sentences, typed, with_held
 from batcher.ledger import controls
-from batcher.ledger.controls import limit_text, limit_value, still_held
+from batcher.ledger.controls import limit_text, limit_value
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
 from batcher.progress import Message
@@ -25,13 +26,16 @@ from batcher.storage import layout
 
 def with_set_limits(context: RunContext, ledger: Ledger) -> RunContext:
     """The run with the limits that `batcher set` said, each told; those that the manifest has overruled since
-    are told once, and forgotten."""
-    noted = ledger.read(controls.limits)
+    are told once, and forgotten. What the command line says goes before them, this time."""
+    noted = ledger.read(controls.limits_ever_set)
     for text in sentences(context.manifest, noted):
         context.tell(Message(text, "info"))
-    held = still_held(context.manifest.limits, noted)
-    if len(held) < len(noted):
-        ledger.set_meta(controls.LIMITS, controls.limits_text(held))
+    held, laid_aside = of_manifest(context.manifest, noted)
+    notes = {controls.LIMITS: held, controls.LAID_ASIDE: laid_aside, controls.TYPED: typed(context.manifest)}
+    for key, value in notes.items():
+        text = json.dumps(value) if value else ""
+        if text != (ledger.meta(key) or ""):
+            ledger.set_meta(key, text)
     return replace(context, job=with_held(context.job, held)) if held else context
 
 

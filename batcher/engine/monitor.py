@@ -258,7 +258,7 @@ class RunMonitor:
         if self._pacing.reason:
             return self._pacing.reason
         if self._budget.waiting or (full and bound == "cost"):
-            return f"waiting for bills: the rest of {self._budget.waits_for} is reserved"
+            return self._budget.reason
         if full:
             return f"waiting for results: {self._in_flight.size} tasks are in flight, as many as may be"
         return ""

@@ -7,9 +7,9 @@ or failed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batcher.ledger import database, plan_sample, totals
@@ -30,7 +30,8 @@ EVERY = -1
 @dataclass(frozen=True, slots=True)
 class PlanCounts:
     """Tasks of a plan. `submits`: so many of the new ones a run would send this time, for `cost` credits; all
-    of them are for `cost_of_all` (None: not known)."""
+    of them are for `cost_of_all` (None: not known). `held_by`: the key of `limits` that leaves no money for a
+    single one; empty: none does."""
 
     total: int
     new: int
@@ -42,20 +43,30 @@ class PlanCounts:
     submits: int
     cost: float | None
     cost_of_all: float | None
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What is known of the money of a job. Credits: what an image costs (None: not known), and what its
-    max_cost leaves of the run that a next start continues (None: no bound)."""
+    """What is known of the money of a job. Credits: what an image costs (None: not known), and what each
+    limit on money (its key in `limits`) leaves for a next start."""
 
     per_image: float | None
-    budget: float | None
+    left: Mapping[str, float] = field(default_factory=dict)
 
-    def within(self, further: Iterable[float]) -> Prices:
-        """The same under further budgets, of which so much is left."""
-        bounds = [*further, *([] if self.budget is None else [self.budget])]
-        return replace(self, budget=min(bounds, default=None))
+    @property
+    def budget(self) -> float | None:
+        """What all of them leave; None: there is none."""
+        return min(self.left.values(), default=None)
+
+    @property
+    def narrowest(self) -> str:
+        """The one that leaves least; empty: there is none."""
+        return min(self.left, key=lambda key: self.left[key], default="")
+
+    def within(self, further: Mapping[str, float]) -> Prices:
+        """The same under further limits."""
+        return replace(self, left={**self.left, **further})
 
 
 def count(
@@ -76,9 +87,12 @@ def count(
     each = prices.per_image
     chosen = plan_sample.among(sample)
     submits, cost = _next(connection, plan, EVERY if limit is None else limit, each, chosen)
-    if cost is not None and prices.budget is not None and cost > prices.budget:
+    wanted, budget = submits, prices.budget
+    if budget is not None and budget <= 0:
+        submits, cost = 0, 0.0  # a request without a known price is not sent either
+    elif cost is not None and budget is not None and cost > budget:
         assert each
-        affordable = int(round(prices.budget / each, 6))
+        affordable = int(round(budget / each, 6))
         (within,) = connection.execute(WITHIN, (plan, chosen, submits, affordable)).fetchone()
         submits, cost = _next(connection, plan, within, each, chosen)
     return PlanCounts(
@@ -92,6 +106,7 @@ def count(
         submits=submits,
         cost=cost,
         cost_of_all=_next(connection, plan, EVERY, each)[1],
+        held_by=prices.narrowest if wanted and not submits else "",
     )
 
 
@@ -107,7 +122,7 @@ def _next(
 def prices(path: Path, price: float | None, max_cost: float | None) -> Prices:
     """The prices of a job whose ledger is at `path`: what an image really cost so far, else `price`."""
     if not path.exists():
-        return Prices(price, max_cost)
+        return Prices(price, {} if max_cost is None else {"max_cost": max_cost})
     with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
         money = totals.money(connection)
         row = connection.execute("SELECT min(id) FROM runs WHERE finished_at IS NULL").fetchone()
@@ -115,6 +130,6 @@ def prices(path: Path, price: float | None, max_cost: float | None) -> Prices:
     if money.paid_images:
         price = money.per_image(None) / totals.MICRO
     if max_cost is None:
-        return Prices(price, None)
+        return Prices(price)
     used = money.since(before).in_credits(None if price is None else totals.micro(price))
-    return Prices(price, max(0.0, max_cost - sum(used.values())))
+    return Prices(price, {"max_cost": max(0.0, round(max_cost - sum(used.values()), 6))})

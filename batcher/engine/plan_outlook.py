@@ -19,7 +19,6 @@ from batcher.api.account import Account
 from batcher.engine import accept, manifest_edit, paid_elsewhere, plan_counts, reuse
 from batcher.engine.accept import AcceptOutlook
 from batcher.engine.estimate import estimate
-from batcher.engine.period_outlook import PeriodLeft, left_of
 from batcher.engine.plan_copy import planned_copy
 from batcher.engine.plan_counts import PlanCounts
 from batcher.engine.planning import (
@@ -30,13 +29,16 @@ from batcher.engine.planning import (
     price_of,
     share_of,
 )
-from batcher.engine.set_limits import sentences, with_held
+from batcher.engine.set_limits import of_manifest, sentences, with_held
 from batcher.job.catalog.provider_list import kept_list, retired_text
 from batcher.job.manifest import Limits, Manifest
 from batcher.ledger import controls, database, plan_sample, plan_writer
 from batcher.ledger.ledger import Ledger
+from batcher.ledger.spending import Period
+from batcher.results.period_left import PeriodLeft, left_of
 from batcher.shard import Shard
 from batcher.storage import layout
+from batcher.storage.user_state import account_path
 
 SAMPLE = 3
 SHOWN_LEFT_OUT = 20
@@ -162,14 +164,14 @@ def outlook(
         reused = reuse.look(connection, plan, folders)
         warnings += reused.sentences()
         with database.disk_errors(path):
-            budgets = left_of(share.limits, path, None if shard or sandbox else account, now())
+            budgets = _budgets(share.limits, path, None if shard or sandbox else account, now())
             prices = plan_counts.prices(path, price_of(manifest, model_of(manifest)), share.limits.max_cost)
             groups = accept.look(connection, manifest, plan, connection)
             counts = plan_counts.count(
                 connection,
                 plan,
                 reused.ids,
-                prices.within(one.left for one in budgets),
+                prices.within({f"max_cost_per.{one.period}": one.left for one in budgets}),
                 groups.within(limit) if groups is not None else limit,
                 chosen,
             )
@@ -204,10 +206,16 @@ def _as_set(
 ) -> tuple[Manifest, Limits, tuple[str, ...]]:
     """The share's job and the whole one's limits as `batcher set` has them, by the job's own ledger, and what
     is to be said of that."""
-    noted = ledger.read(controls.limits)
-    held = controls.still_held(manifest.limits, noted)
+    noted = ledger.read(controls.limits_ever_set)
+    held = of_manifest(manifest, noted).held
     share = with_held(share_of(manifest, shard), held)
     return share, with_held(manifest, held).limits, tuple(sentences(manifest, noted))
+
+
+def _budgets(limits: Limits, path: Path, account: Account | None, now: float) -> tuple[PeriodLeft, ...]:
+    per = limits.max_cost_per
+    bounds: dict[Period, float | None] = {"day": per.day, "month": per.month}
+    return left_of(bounds, path, None if account is None else account_path(account.name), now)
 
 
 def _refused(first: str, *ways: str) -> str:

@@ -138,7 +138,6 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
     job, options, folder = context.job, context.options, context.folder
     accept.refuse_share(job, options.shard)
     ledger.end_run(held=ledger.holds_doubtful(job.retry.doubtful))
-    planned = None
     if options.replan:
         ledger.bind_share(options.shard)
 
@@ -158,7 +157,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
 
         if retired := retired_text(job.model, kept_list()):
             context.warn(retired)
-        planned = planning.plan_into(
+        planning.plan_into(
             ledger,
             job,
             warn=context.warn,
@@ -184,8 +183,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
     if folder.destination.remote:
         # Whoever may not write there learns it before anything is paid for.
         report.begin(report.of_folder(folder.path, now=context.now(), running=True))
-    total = sum(ledger.counts.values())
-    new = planned.new if planned else 0
+    total, new = sum(ledger.counts.values()), ledger.counts[State.PLANNED]
     context.tell(Started(job.name, job.model, folder.destination.where, total, new))
 
 

@@ -1,8 +1,8 @@
 """Replacements of rejected pictures, as one run makes them: at its start, after a check rejected something,
 and after `batcher reject --redo` beside it.
 
-Rule: which cell is due for one is decided by the ledger's rule (`ledger/replacements.py`), what it sends by
-the manifest's (`job/plan/redraw.py`). A replacement is planned in the transaction of its rejection.
+Rule: which cell is due for one is decided by the ledger's rule (`ledger/replacement_cells.py`), what it sends
+by the manifest's (`job/plan/redraw.py`). A replacement is planned in the transaction of its rejection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from batcher.ledger import replacements
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache
-from batcher.ledger.replacements import DRAWS
+from batcher.ledger.replacement_cells import DRAWS
 from batcher.task import Task
 
 DRAWS_NOTHING = "the params of this job draw nothing, and another try would buy the same picture"

@@ -168,7 +168,7 @@ async def run(
 
 async def _work(prepared: Prepared, transfers: Transfers, membership: AccountMembership) -> Ending:
     """Everything that calls the API, from the opening balance to the closing one."""
-    membership.enter()
+    await membership.enter()
     context, ledger, stopping = prepared.context, prepared.ledger, Stopping()
     pacing = pacing_of(prepared, stopping, membership)
     endpoints, key = context.account.endpoints, context.account.key

@@ -1,35 +1,60 @@
 """What `batcher set` said, laid over a manifest: by a run, and by a plan that is only looked at.
 
-Rule: a limit that was set holds until the manifest, or the command line, says another than it said then.
+Rule: a limit that was set holds until the manifest says another than it said then. What the command line says
+holds for that run, whatever was set before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from batcher.job.manifest import Manifest
-from batcher.ledger.controls import SetLimit, limit_text, limit_value
+from batcher.ledger.controls import SETTABLE, SetLimit, limit_text, limit_value, still_held
+
+
+class SetLimits(NamedTuple):
+    """What was set, by its key in `limits`: those that hold, and those that the command line lays aside."""
+
+    held: Mapping[str, SetLimit]
+    laid_aside: Mapping[str, SetLimit]
+
+
+def of_manifest(manifest: Manifest, noted: Mapping[str, SetLimit]) -> SetLimits:
+    """What becomes of what was `noted`; what the manifest has overruled since is in neither."""
+    aside = {key: one for key, one in noted.items() if _is_typed(manifest, key)}
+    rest = {key: one for key, one in noted.items() if key not in aside}
+    return SetLimits(still_held(manifest.limits, rest), aside)
 
 
 def sentences(manifest: Manifest, noted: Mapping[str, SetLimit]) -> list[str]:
     """What holds of each limit that `batcher set` said otherwise than the manifest, or the command line."""
     texts = []
     for key, one in noted.items():
-        if one.value == one.manifest:
-            continue
         value = limit_value(manifest.limits, key)
         says, told = limit_text(key, value), limit_text(key, one.value)
-        typed = manifest.is_overridden(("limits", *key.split(".")))
-        if value == one.manifest:
-            who = "the command line" if typed else "the manifest"
-            texts.append(f"limits.{key} is {told}, as `batcher set` said; {who} says {says}")
-        elif typed:
-            texts.append(
-                f"limits.{key} is {says}, as the command line says; what `batcher set` said, {told}, is over"
-            )
+        if _is_typed(manifest, key):
+            if value != one.value:
+                texts.append(
+                    f"limits.{key} is {says} this time, as the command line says; without that it is {told}, "
+                    "as `batcher set` said"
+                )
+        elif one.value == one.manifest:
+            continue
+        elif still_held(manifest.limits, {key: one}):
+            texts.append(f"limits.{key} is {told}, as `batcher set` said; the manifest says {says}")
         else:
             texts.append(f"limits.{key} is {says}: the manifest was changed since `batcher set` said {told}")
     return texts
+
+
+def typed(manifest: Manifest) -> list[str]:
+    """The keys of `limits` that the command line says."""
+    return [key for key in SETTABLE if _is_typed(manifest, key)]
+
+
+def _is_typed(manifest: Manifest, key: str) -> bool:
+    return manifest.is_overridden(("limits", *key.split(".")))
 
 
 def with_held(job: Manifest, held: Mapping[str, SetLimit]) -> Manifest:

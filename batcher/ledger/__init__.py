@@ -33,11 +33,13 @@
     stale_records.py  whether the records tell of the last decision
     acceptance.py     what the groups of `accept` have, and what is next in each
     replacements.py   what takes the place of rejected ones
+    replacement_cells.py  which cells are due for one
     adoption.py       a billed job whose answer was lost becomes its task's result
     repairs.py        what `batcher verify` asks and corrects
     totals.py         what it adds up to, also for readers beside a run
     spending.py       what it adds up to by day, for the budgets of a day and a month
     account_file.py   the file of an account: its jobs, who runs, and what each spent by day
+    account_look.py   what it says, for whoever only reads
     account_schema.py  that file itself: made, and what is wrong with it
     last_run.py       how the last run ended
     controls.py       what a person asks of its runs: pause, resume, set

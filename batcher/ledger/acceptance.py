@@ -223,9 +223,12 @@ def standings(connection: sqlite3.Connection) -> list[GroupStanding] | None:
     return Candidates(connection, int(meta(connection, "plan") or 0), rule).standings()
 
 
-def needed(connection: sqlite3.Connection, planned: int) -> int:
-    """Of so many planned tasks of the present plan those that a run would submit."""
-    return to_submit(standings(connection) if planned else None, planned)
+def needed(connection: sqlite3.Connection, planned: int, asked: int = 0) -> int:
+    """Of so many planned tasks of the present plan, and replacements that are `asked` for, those that a run
+    would submit."""
+    groups = standings(connection) if planned or asked else None
+    wanted = asked if groups is None else min(asked, sum(group.needed for group in groups))
+    return to_submit(groups, planned) + wanted
 
 
 def to_submit(groups: Sequence[GroupStanding] | None, planned: int) -> int:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from batcher import errors
 from batcher.api.pacing.shared_slots import SharedState, Slot, next_slot
+from batcher.ledger.account_look import ALIVE, ALIVE_SECONDS, NEVER, Others, read_limit, read_others
 from batcher.ledger.account_schema import (
     APPLICATION_ID,
     VERSION,
@@ -33,8 +34,6 @@ JOB_NOTE = "account_job"
 OPENING_SECONDS = 2.0
 BUSY_SECONDS = 0.02
 """A transaction waits so long for another one's end, and the run's loop with it; then it is busy."""
-ALIVE_SECONDS = 5.0
-"""A run that gave no sign of life for so long is counted as running no more."""
 
 
 class Amounts(NamedTuple):
@@ -43,15 +42,6 @@ class Amounts(NamedTuple):
     spent: int = 0
     reserved: int = 0
     unsure: int = 0
-
-
-class Others(NamedTuple):
-    """What the account's other jobs have committed (spent, reserved or unsure) today and this month, in
-    micro-credits, and how much of that runs which go on have `open`: some of it may come back."""
-
-    day: int = 0
-    month: int = 0
-    open: int = 0
 
 
 class JobRow(NamedTuple):
@@ -194,26 +184,26 @@ class AccountFile:
         it and says, by day, what this job has (on every day from `since` on, where that is given): both in
         one transaction, so that no two runs take the same room."""
         with self._transaction() as connection:
-            others = _others(connection, job, today, month, at)
+            others = read_others(connection, job, today, month, at)
             _replace(connection, job, own(others), since)
         return others
 
     def others(self, job: str, *, today: int, month: int, at: float) -> Others:
         """The same for whoever only looks."""
         with account_errors(self.path):
-            return _others(self._connection, job, today, month, at)
+            return read_others(self._connection, job, today, month, at)
 
     # --- the shared limit
 
     def state(self, job: str, at: float) -> SharedState:
         """What is known in common of the limit."""
         with account_errors(self.path):
-            return _limit(self._connection, job, at)[1]
+            return read_limit(self._connection, job, at)[1]
 
     def take(self, job: str, *, at: float, pace: float, late: float, spaced: bool) -> Slot:
         """The next slot, as `SharedSlots.take`."""
         with self._transaction() as connection:
-            free, state = _limit(connection, job, at)
+            free, state = read_limit(connection, job, at)
             if spaced and not state.beside:
                 free, late = NEVER, 0.0
             slot, until = next_slot(free, at, pace=pace, late=late, blocked=state.blocked)
@@ -238,7 +228,7 @@ class AccountFile:
     def pause(self, job: str, *, until: float, reset: float | None, at: float) -> None:
         """Nothing that counts leaves before `until`, for this reset (None: it has no stamp)."""
         with self._transaction() as connection:
-            state = _limit(connection, job, at)[1]
+            state = read_limit(connection, job, at)[1]
             connection.execute(
                 "UPDATE shared_limit SET blocked = ?, reset = ?, written_at = ?",
                 (max(state.blocked, until), max(state.reset, NEVER if reset is None else reset), at),
@@ -269,15 +259,24 @@ class AccountFile:
             ).fetchall()
         return [(str(job), Path(folder), float(beat)) for job, folder, beat in rows]
 
-    def settle(self, job: str, beat: float, days: Mapping[int, Amounts], *, since: int) -> None:
-        """Such a run is over: what its ledger says of every day from `since` on holds, unless it was heard
-        of meanwhile."""
+    def settle(
+        self, job: str, beat: float, days: Mapping[int, Amounts], *, since: int, over: bool = True
+    ) -> None:
+        """What such a run's ledger says of every day from `since` on holds, unless it was heard of meanwhile.
+        `over`: it ended. Else it goes on unheard, and what it set aside before may still be sent: no day is
+        counted as less than it said."""
         with self._transaction() as connection:
             updated = connection.execute(
-                "UPDATE jobs SET pid = NULL WHERE id = ? AND beat = ? AND pid IS NOT NULL", (job, beat)
+                "UPDATE jobs SET pid = CASE WHEN ? THEN NULL ELSE pid END "
+                "WHERE id = ? AND beat = ? AND pid IS NOT NULL",
+                (over, job, beat),
             )
-            if updated.rowcount:
+            if not updated.rowcount:
+                return
+            if over:
                 _replace(connection, job, days, since)
+            else:
+                _replace(connection, job, _at_least(connection, job, days), None)
 
     # --- for people
 
@@ -308,21 +307,6 @@ class AccountFile:
             connection.execute("UPDATE jobs SET forgotten = 1 WHERE id = ?", (job,))
 
 
-ALIVE = "beat <= :at + 1 AND beat > :at - :alive"
-"""Of a job's row: a run of it goes on. A sign of life from ahead is one from before the last boot."""
-OTHERS = """
-SELECT total(CASE WHEN s.day = ?1 THEN s.spent + s.reserved + s.unsure END),
-       total(s.spent + s.reserved + s.unsure),
-       total(CASE WHEN j.pid IS NOT NULL AND j.beat <= ?4 + 1 AND j.beat > ?4 - ?5 THEN s.reserved END)
-FROM spending s LEFT JOIN jobs j ON j.id = s.job WHERE s.day >= ?2 AND s.job <> ?3
-"""
-NEVER = -1e18
-LIMIT = "SELECT free_at, blocked, reset, written_at, calls, refused, all_metered FROM shared_limit"
-# SQLite takes the other columns of a row from where the minimum is.
-BESIDE = """
-SELECT count(*), min(rpm), name FROM jobs
-WHERE pid IS NOT NULL AND beat <= ?1 + 1 AND beat > ?1 - ?2 AND id <> ?3
-"""
 PUT = """
 INSERT INTO spending (day, job, spent, reserved, unsure) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, unsure = excluded.unsure
@@ -335,15 +319,6 @@ FROM jobs WHERE NOT forgotten ORDER BY seen_at DESC, folder
 """
 
 
-def _limit(connection: sqlite3.Connection, job: str, at: float) -> tuple[float, SharedState]:
-    """When the next slot is free, and the rest. Times from ahead are of before the machine was booted."""
-    free, blocked, reset, written, calls, refused, all_metered = connection.execute(LIMIT).fetchone()
-    if written > at + 1:
-        free = blocked = reset = NEVER
-    beside, rpm, slowest = connection.execute(BESIDE, (at, ALIVE_SECONDS, job)).fetchone()
-    return free, SharedState(beside, rpm, slowest or "", calls, refused, blocked, reset, bool(all_metered))
-
-
 def _replace(
     connection: sqlite3.Connection, job: str, days: Mapping[int, Amounts], since: int | None
 ) -> None:
@@ -352,6 +327,16 @@ def _replace(
     if since is not None:
         connection.execute("UPDATE spending SET reserved = 0 WHERE job = ? AND day >= ?", (job, since))
     connection.executemany(PUT, ((day, job, *amounts) for day, amounts in days.items()))
+
+
+def _at_least(connection: sqlite3.Connection, job: str, days: Mapping[int, Amounts]) -> dict[int, Amounts]:
+    """The same days, with as much reserved as makes none of them less than it was."""
+    query = "SELECT spent + reserved + unsure FROM spending WHERE job = ? AND day = ?"
+    found = {}
+    for day, amounts in days.items():
+        (before,) = connection.execute(query, (job, day)).fetchone() or (0,)
+        found[day] = amounts._replace(reserved=amounts.reserved + max(0, before - sum(amounts)))
+    return found
 
 
 def folders_of(path: Path) -> list[Path]:
@@ -363,8 +348,3 @@ def folders_of(path: Path) -> list[Path]:
             return file.folders()
     except errors.AccountFileError:
         return []
-
-
-def _others(connection: sqlite3.Connection, job: str, today: int, month: int, at: float) -> Others:
-    row = connection.execute(OTHERS, (today, month, job, at, ALIVE_SECONDS)).fetchone()
-    return Others(*(int(value) for value in row))

@@ -1,7 +1,8 @@
 """What a person asks of a job's runs, beside them: `batcher pause`, `resume` and `set`. Notes of its ledger,
 so that a pause survives the process and a limit holds for later runs.
 
-Rule: a limit that was set holds until the manifest says another than it said then.
+Rule: a limit that was set holds until the manifest says another than it said then. What is typed for a run
+holds for that one: meanwhile what was set is laid aside.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 PAUSED, LIMITS = "paused", "limits"
 """Their keys among the ledger's notes."""
+TYPED, LAID_ASIDE = "limits typed", "limits laid aside"
+"""Keys of `limits` that the command line of the last run said, and what was set of them before."""
+UNKNOWN = "unknown"
+"""In place of what the manifest says, where only the command line's word is known."""
 SETTABLE = ("rpm", "max_cost", "in_flight", "max_cost_per.day", "max_cost_per.month")
 """The keys of `limits` that a run takes over while it goes on."""
 
 
 class SetLimit(NamedTuple):
-    """A limit that `batcher set` said, and what the manifest said then: plain values, None for none or
-    auto."""
+    """A limit that `batcher set` said, and what the manifest said then (UNKNOWN: what it says next): plain
+    values, None for none or auto."""
 
     value: Any
     manifest: Any
@@ -55,8 +60,22 @@ def _turn(connection: sqlite3.Connection, text: str) -> bool:
 
 
 def limits(connection: sqlite3.Connection) -> dict[str, SetLimit]:
-    """The limits that were set, by their key in `limits`."""
-    noted = json.loads(meta(connection, LIMITS) or "{}")
+    """The limits that were set, by their key in `limits`, without those that are laid aside."""
+    return _noted(connection, LIMITS)
+
+
+def typed(connection: sqlite3.Connection) -> list[str]:
+    """Keys of `limits` for which the command line of the last run went before the manifest."""
+    return list(json.loads(meta(connection, TYPED) or "[]"))
+
+
+def limits_ever_set(connection: sqlite3.Connection) -> dict[str, SetLimit]:
+    """The same with them."""
+    return _noted(connection, LAID_ASIDE) | _noted(connection, LIMITS)
+
+
+def _noted(connection: sqlite3.Connection, key: str) -> dict[str, SetLimit]:
+    noted = json.loads(meta(connection, key) or "{}")
     return {key: SetLimit(*pair) for key, pair in noted.items() if key in SETTABLE}
 
 
@@ -90,4 +109,9 @@ def limit_value(limits: Limits, key: str) -> Any:
 
 def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
     """What was set and still holds: where the manifest says of it what it said then."""
-    return {key: one for key, one in noted.items() if limit_value(limits, key) == one.manifest}
+    says = {key: limit_value(limits, key) for key in noted}
+    return {
+        key: one._replace(manifest=says[key])
+        for key, one in noted.items()
+        if one.manifest in (UNKNOWN, says[key])
+    }

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from batcher.storage import look
 
+PERSON = "person"
+"""Who rejected a picture that no check did."""
 MOST_ALIKE = 64
 """So many earlier pictures are compared of those that have one band in common: a job may hold thousands that
 are all alike."""

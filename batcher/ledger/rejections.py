@@ -19,8 +19,6 @@ from batcher.ledger.database import folder_of_files, transaction
 from batcher.ledger.reviews import Look
 from batcher.storage.destination import IMAGES, REJECTED, Destination
 
-PERSON = "person"
-"""Who rejected a picture that no check did."""
 AT_ONCE = 32
 """Files that move in one transaction, on a disk; of a store it is one: a run beside waits for its end."""
 

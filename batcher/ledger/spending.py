@@ -6,17 +6,20 @@ Rule: a request belongs to the day of its POST for good, whenever its bill comes
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from batcher.ledger import database, totals
 from batcher.ledger.account_file import Amounts
 from batcher.ledger.totals import PERHAPS_PAID, Money
 
+Period = Literal["day", "month"]
 DAY = 86_400
 BUSY_SECONDS = 0.2
 
@@ -40,6 +43,21 @@ def month_of(day: int) -> int:
 def next_month_of(day: int) -> int:
     """The first day of the month after that."""
     return month_of(month_of(day) + 31)
+
+
+def goes_on(period: Period, now: float) -> str:
+    """When the next day or month begins: `at 00:00 UTC, in 7 h`."""
+    today = day_of(now)
+    begins = (today + 1 if period == "day" else next_month_of(today)) * DAY
+    form = "%H:%M UTC" if period == "day" else "%Y-%m-%d %H:%M UTC"
+    minutes = math.ceil((begins - now) / 60)
+    if minutes < 90:
+        within = f"{minutes} min"
+    elif minutes < 48 * 60:
+        within = f"{round(minutes / 60)} h"
+    else:
+        within = f"{round(minutes / 60 / 24)} days"
+    return f"at {datetime.fromtimestamp(begins, UTC).strftime(form)}, in {within}"
 
 
 def by_day(connection: sqlite3.Connection, since: int) -> dict[int, Money]:

@@ -32,7 +32,7 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run begins: `total` tasks in the plan, `new` of them unknown before."""
+    """The run begins: `total` tasks in the plan, `new` of them with nothing sent for them so far."""
 
     job: str
     model: str

@@ -5,6 +5,7 @@ dashboard/   the live page
 export/      delivered pictures as a dataset
 verify/      is everything there, whole and in its place; and the repair
 account_jobs.py  the jobs of an account on this machine
+period_left.py  what is left of the account's budgets of a day and a month
 audit.py     the ledger against the provider's statement, request by request
 review/      a person's word on pictures: rejected, kept
 run_control.py  what a person asks of a job's runs

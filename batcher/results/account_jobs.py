@@ -19,6 +19,8 @@ from batcher.ledger import database, last_run, totals
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, JobRow
 from batcher.ledger.spending import day_of, month_of
 from batcher.ledger.totals import credits
+from batcher.results import run_control
+from batcher.results.period_left import PeriodLeft
 from batcher.results.report.status import job_state
 from batcher.storage import layout, lock
 from batcher.task import State
@@ -28,7 +30,7 @@ from batcher.task import State
 class AccountJob:
     """One job. Credits; `account` is the name of its account; `state` is that of `status`, or `gone`;
     `running`: a run of it goes on, be it paused; `exit_code` and `causes` tell how its last run ended, at
-    `ended_at` (Unix s); None: it did not say."""
+    `ended_at` (Unix s); None: it did not say. `budgets`: what is left of its max_cost_per."""
 
     account: str
     id: str
@@ -46,6 +48,7 @@ class AccountJob:
     spent: float
     today: float
     month: float
+    budgets: tuple[PeriodLeft, ...] = ()
 
     @property
     def gone(self) -> bool:
@@ -108,7 +111,7 @@ def of_accounts(paths: Iterable[Path], now: float) -> AccountJobs:
         with closing(AccountFile(path)) as file:
             rows = file.jobs(today=today, month=month)
             spent = [a + b for a, b in zip(spent, file.spent(today=today, month=month), strict=True)]
-        jobs += [_job(path.stem, row) for row in rows]
+        jobs += [_job(path.stem, row, now) for row in rows]
     return AccountJobs(tuple(jobs), *(credits(value) for value in spent))
 
 
@@ -121,7 +124,7 @@ def forget(path: Path, job: AccountJob) -> None:
         file.forget(job.id)
 
 
-def _job(account: str, row: JobRow) -> AccountJob:
+def _job(account: str, row: JobRow, now: float) -> AccountJob:
     remembered = AccountJob(
         account=account,
         id=row.id,
@@ -141,12 +144,12 @@ def _job(account: str, row: JobRow) -> AccountJob:
         month=credits(row.spent_month),
     )
     try:
-        return _from_ledger(remembered)
+        return _from_ledger(remembered, now)
     except (errors.LedgerError, errors.DiskError):
         return remembered
 
 
-def _from_ledger(job: AccountJob) -> AccountJob:
+def _from_ledger(job: AccountJob, now: float) -> AccountJob:
     if not layout.has_ledger(job.output):
         return job
     path = layout.ledger_path(job.output)
@@ -168,6 +171,7 @@ def _from_ledger(job: AccountJob) -> AccountJob:
             exit_code=last.exit_code if told else None,
             causes=last.causes if told else (),
             spent=credits(totals.money(connection).spent),
+            budgets=run_control.budgets(job.output, now),
         )
 
 

@@ -1,26 +1,28 @@
-"""What is left of the account's budgets of a day and a month, for a plan that is only looked at.
+"""What is left of the account's budgets of a day and a month, for whoever only looks: a plan, `status`,
+`jobs`, the live page.
 
-Rule: looking writes nothing. Without a key the account is not known: then this job alone is counted, and that
-is said.
+Rule: looking writes nothing. Where the account is not known, this job alone is counted, and that is said.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batcher import errors
-from batcher.api.account import Account
-from batcher.engine.admission.period_budget import Period, goes_on
-from batcher.job.manifest import Limits
-from batcher.ledger import database, spending
-from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts, Others
-from batcher.ledger.spending import day_of, month_of, next_month_of
+from batcher.ledger import controls, database, spending
+from batcher.ledger.account_file import JOB_NOTE, Amounts
+from batcher.ledger.account_look import AccountLook, Others
+from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import credits
-from batcher.storage.user_state import account_path
+from batcher.storage.user_state import account_paths
+
+if TYPE_CHECKING:
+    from batcher.job.manifest import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +54,71 @@ class PeriodLeft:
         return f"{text}; it goes on {self.goes_on}" if not self.left else text
 
 
-def left_of(limits: Limits, ledger: Path, account: Account | None, now: float) -> tuple[PeriodLeft, ...]:
-    """What is left of each budget that a job has whose ledger is at `ledger`, by the clock `now` (Unix s).
+def left_of(
+    limits: Mapping[Period, float | None], ledger: Path, account: Path | None, now: float
+) -> tuple[PeriodLeft, ...]:
+    """What is left of each budget (credits; None: none) that a job has whose ledger is at `ledger`, by the
+    clock `now` (Unix s); `account`: the file of its account, which may not be there yet.
     Raises LedgerError, DiskError."""
-    per = limits.max_cost_per
-    if per.day is None and per.month is None:
+    if not any(limit is not None for limit in limits.values()):
         return ()
     today = day_of(now)
     month = month_of(today)
     own = spending.of_ledger(ledger, month) if ledger.exists() else {}
     others = None if account is None else _others(account, ledger, today, month)
     of_others = others or Others()
-
-    def left(period: Period, limit: float, days: range, beside: int) -> PeriodLeft:
-        committed = sum(sum(own.get(day, Amounts())) for day in days) + beside
-        return PeriodLeft(period, limit, credits(committed), others is not None, goes_on(period, now))
-
     found = []
-    if per.day is not None:
-        found.append(left("day", per.day, range(today, today + 1), of_others.day))
-    if per.month is not None:
-        found.append(left("month", per.month, range(month, next_month_of(today)), of_others.month))
+    spans: Mapping[Period, tuple[range, int]] = {
+        "day": (range(today, today + 1), of_others.day),
+        "month": (range(month, next_month_of(today)), of_others.month),
+    }
+    for period, (days, beside) in spans.items():
+        if (limit := limits.get(period)) is not None:
+            committed = credits(sum(sum(own.get(day, Amounts())) for day in days) + beside)
+            found.append(PeriodLeft(period, limit, committed, others is not None, goes_on(period, now)))
     return tuple(found)
 
 
-def _others(account: Account, ledger: Path, today: int, month: int) -> Others | None:
+def of_job(
+    connection: sqlite3.Connection, ledger: Path, limits: Limits | None, now: float
+) -> tuple[PeriodLeft, ...]:
+    """The same of a job by its ledger, which is open, and what its manifest says (None: it cannot be read);
+    whatever account it ran for last is the one that is meant."""
+    if limits is None:
+        return ()
+    held = controls.still_held(limits, controls.limits(connection))
+
+    def limit(period: Period) -> float | None:
+        key = f"max_cost_per.{period}"
+        value = held[key].value if key in held else controls.limit_value(limits, key)
+        return None if value is None else float(value)
+
+    bounds: dict[Period, float | None] = {"day": limit("day"), "month": limit("month")}
+    return left_of(bounds, ledger, _account_of(database.meta(connection, JOB_NOTE)), now)
+
+
+def _account_of(job: str | None) -> Path | None:
+    """The file of the account that a job was last run for; None: there is none, or none can be read."""
+    if job is None:
+        return None
+    seen: list[tuple[float, Path]] = []
+    for path in account_paths():
+        try:
+            with closing(AccountLook(path, job)) as look:
+                if (at := look.seen_at()) is not None:
+                    seen.append((at, path))
+        except errors.AccountFileError:
+            continue
+    return max(seen)[1] if seen else None
+
+
+def _others(path: Path, ledger: Path, today: int, month: int) -> Others | None:
     """What the account's other jobs have committed; None where their file cannot be read."""
-    path = account_path(account.name)
     if not path.exists():
         return Others()
     job = database.read_meta(ledger, JOB_NOTE) or ""
     try:
-        with closing(AccountFile(path)) as file:
-            return file.others(job, today=today, month=month, at=0.0)
+        with closing(AccountLook(path, job)) as look:
+            return look.others(today=today, month=month, at=0.0)
     except errors.AccountFileError:
         return None

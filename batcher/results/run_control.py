@@ -19,6 +19,7 @@ from batcher.storage import layout
 
 if TYPE_CHECKING:
     from batcher.job.manifest import Limits
+    from batcher.results.period_left import PeriodLeft
 
 
 class LimitChange(NamedTuple):
@@ -59,14 +60,15 @@ def set_limits(output: Path, texts: Sequence[str]) -> dict[str, LimitChange]:
         if before is None or after is None or problems:
             raise errors.ManifestError(problems)
         names = dict.fromkeys(key.partition(".")[2] for key in keys)
+        says = {name: limit_value(before.limits, name) for name in names}
+        unknown = dict.fromkeys(controls.typed(connection), controls.UNKNOWN)
         changed = {
-            name: SetLimit(limit_value(after.limits, name), limit_value(before.limits, name))
-            for name in names
+            name: SetLimit(limit_value(after.limits, name), unknown.get(name, says[name])) for name in names
         }
         # None but these: another may set others at the same time.
         held = still_held(before.limits, controls.set_limits(connection, changed))
     return {
-        name: LimitChange(held[name].value if name in held else one.manifest, one.value)
+        name: LimitChange(held[name].value if name in held else says[name], one.value)
         for name, one in changed.items()
     }
 
@@ -95,6 +97,26 @@ def in_force(connection: sqlite3.Connection, limits: Limits | None) -> Controls:
     held = still_held(limits, controls.limits(connection))
     now = {key: held[key].value if key in held else limit_value(limits, key) for key in controls.SETTABLE}
     return Controls(since, {key: limit_text(key, value) for key, value in now.items()})
+
+
+def budgets(output: Path, now: float) -> tuple[PeriodLeft, ...]:
+    """What is left of the budgets of a day and a month that the job has. Raises LedgerError, DiskError."""
+    path = layout.ledger_path(output)
+    with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
+        if not _may_have_budgets(connection, output):
+            return ()  # nothing more is loaded for it
+        from batcher.results import period_left
+
+        return period_left.of_job(connection, path, manifest_limits(output), now)
+
+
+def _may_have_budgets(connection: sqlite3.Connection, output: Path) -> bool:
+    try:
+        resolved = layout.resolved_manifest(output).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    was_set = any(key.startswith("max_cost_per.") for key in controls.limits(connection))
+    return was_set or "max_cost_per: {}" not in resolved
 
 
 @contextmanager

@@ -14,13 +14,16 @@ import pytest
 
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
-from batcher.cli import ended
+from batcher.cli import ended, text_tables
 from batcher.engine import Outlook, outlook
 from batcher.engine.admission.period_budget import Own, PeriodBudget, PeriodLimits
 from batcher.ledger import spending
-from batcher.ledger.account_file import AccountFile, Amounts, Others
+from batcher.ledger.account_file import AccountFile, Amounts
+from batcher.ledger.account_look import Others
 from batcher.ledger.ledger import Ledger
-from batcher.results.report import Report
+from batcher.results import account_jobs, run_control
+from batcher.results.dashboard.feed import LedgerFeed
+from batcher.results.report import Report, of_folder
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.storage import user_state
 from tests.support.bookkeeping import a_ledger
@@ -114,7 +117,12 @@ async def test_a_day_that_is_spent_to_the_credit_is_not_overspent_by_a_job_witho
     async with sandbox(service=5, price=0.01) as server:
         await priced.run(server, priced.manifest(10, limits=per))
         assert committed(server) == 100_000
-        report = await unpriced.run(server, unpriced.manifest(5, limits=per, **free))
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+        job = unpriced.manifest(5, limits=per, **free)
+        counts = outlook(job, unpriced.output, account=account, now=unpriced.now).counts
+        assert (counts.submits, counts.cost, counts.cost_of_all) == (0, 0.0, None), "a plan tells it"
+        assert (counts.new, counts.held_by) == (5, "max_cost_per.day")
+        report = await unpriced.run(server, job)
         assert (report.exit_code, server.billed, committed(server)) == (4, 10, 100_000)
         (cause,) = report.causes
         assert "and what the next request costs is not known; it goes on at 00:00 UTC" in cause
@@ -244,6 +252,7 @@ async def test_what_was_set_aside_before_midnight_and_not_sent_is_not_counted_on
 
         class Shared:
             is_shared = True
+            unheard = ""
 
             async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
                 file.exchange("a", today=today, month=month, at=0.0, own=own, since=since)
@@ -309,6 +318,32 @@ async def test_a_plan_tells_what_is_left_of_the_day_and_of_the_month(
             "left": 0.04,
             "shared": False,
         }
+
+
+async def test_status_jobs_and_the_live_page_tell_what_is_left(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a key: the account is the one for which the job was run."""
+    first, second = several(harness, 2)
+    per = {"max_cost_per": {"day": 0.1}}
+    async with sandbox(service=5, price=0.01) as server:
+        await first.run(server, first.manifest(4))
+        await second.run(server, second.manifest(3, limits=per), pay_again=True)
+        (left,) = run_control.budgets(second.output, second.now())
+        assert (left.limit, left.committed, left.left, left.shared) == (0.1, 0.07, 0.03, True)
+        assert run_control.budgets(first.output, first.now()) == ()
+        jobs = account_jobs.of_accounts([account_file(server)], second.now()).jobs
+        assert {job.output: job.budgets for job in jobs} == {first.output: (), second.output: (left,)}
+        feed = LedgerFeed(second.output, now=second.now)
+        await feed.look()
+        assert feed.figures is not None
+        assert feed.figures["budgets"] == {"day": left.as_json()}
+        assert ended(["set", str(first.output), "limits.max_cost_per.month=0.5"]) == 0
+        (left,) = run_control.budgets(first.output, first.now())
+        assert (left.period, left.left) == ("month", 0.43)
+        capsys.readouterr()
+        text_tables.status_table(of_folder(first.output, now=first.now()), "", (left,))
+        assert "budget of a month" in capsys.readouterr().out
 
 
 async def test_a_budget_that_is_set_holds_within_a_second_and_for_later_runs(

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from batcher.cli import ended
+from batcher.engine import load
 from batcher.job.manifest import Limits
 from batcher.ledger import controls, database
 from batcher.ledger.controls import SetLimit, still_held
@@ -282,7 +283,7 @@ async def test_plan_and_status_tell_what_was_set_and_plan_reckons_with_it(
     for command in (("plan", job), ("run", "-n", job)):
         assert await said(*command) == 0
         shown = capsys.readouterr().out
-        assert "7 calls a minute, at most 3 in flight, 9 credits" in shown
+        assert "7 calls a minute, at most 3 in flight, at most 9 credits" in shown
         assert "of 5 credits are left today" in shown
         assert "limits.rpm is 7, as `batcher set` said; the manifest says 60" in shown
     assert await said("plan", job, "--json") == 0
@@ -294,8 +295,63 @@ async def test_plan_and_status_tell_what_was_set_and_plan_reckons_with_it(
     )
     assert await said("plan", job, "--set", "limits.rpm=90") == 0
     shown = capsys.readouterr().out
-    assert "limits.rpm is 90, as the command line says; what `batcher set` said, 7, is over" in shown
+    assert "limits.rpm is 90 this time, as the command line says; without that it is 7, as" in shown
     assert "90 calls a minute" in shown
+
+
+async def test_what_is_typed_holds_for_this_run_and_what_was_set_for_the_next_one(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    job = harness.folder / "job.yaml"
+    heard: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Message) and "limits." in event.text:
+            heard.append(event.text)
+
+    async with sandbox(service=1, price=0.01) as server:
+        harness.manifest(20, limits={"max_cost": 0.10})
+        await harness.run(server, load(job), limit=1)
+        assert await said("set", str(harness.output), "limits.max_cost=0.08") == 0
+        # Typed as the manifest says it, and otherwise.
+        for typed in (0.03, 0.10):
+            heard.clear()
+            told = load(job, overrides=[f"limits.max_cost={typed}"])
+            ended_so = await harness.run(server, told, hear, limit=4 if typed == 0.10 else None)
+            assert ended_so.exit_code == (0 if typed == 0.10 else 4)
+            assert heard == [
+                f"limits.max_cost is {typed:g} this time, as the command line says; without that it is 0.08, "
+                "as `batcher set` said"
+            ]
+        assert ended_so.cost["spent"] == pytest.approx(0.07)
+        assert report.of_folder(harness.output, now=0.0).set_limits == ()
+        heard.clear()
+        ended_so = await harness.run(server, load(job), hear)
+        assert heard == ["limits.max_cost is 0.08, as `batcher set` said; the manifest says 0.1"]
+        assert (ended_so.exit_code, ended_so.cost["spent"]) == (4, 0.08)
+        assert report.of_folder(harness.output, now=0.0).set_limits == ("limits.max_cost 0.08",)
+
+
+async def test_what_is_set_beside_a_run_goes_before_what_was_typed_for_it(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=5, price=0.01) as server:
+        await harness.run(server, harness.manifest(40), limit=1)
+        assert await said("set", str(harness.output), "limits.rpm=60") == 0
+        typed = load(harness.folder / "job.yaml", overrides=["limits.rpm=2", "limits.metered=submits"])
+        capsys.readouterr()
+        async with anyio.create_task_group() as group:
+            group.start_soon(harness.run, server, typed)
+            await anyio.sleep(100)
+            assert len(server.jobs) < 8
+            assert await said("set", str(harness.output), "limits.rpm=60") == 0
+            assert "limits.rpm: 2 -> 60" in capsys.readouterr().out
+            began = harness.now()
+        assert harness.now() - began < 80
+        # Whatever the manifest says beside what was typed: it was not known when this was set.
+        heard: list[Event] = []
+        await harness.run(server, load(harness.folder / "job.yaml"), heard.append)
+        assert "limits.rpm is 60, as `batcher set` said; the manifest says 6000" in texts(heard)
 
 
 @pytest.mark.parametrize("option", ["--rpm", "--max-duration"])

@@ -3,13 +3,16 @@ flight, a replacement whose picture was taken back. What is in flight is still f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from batcher.sandbox import Faults, faults
+from batcher.engine.lifecycle import Lifecycle
+from batcher.ledger.entries import TaskEntry
+from batcher.sandbox import Faults, Sandbox, faults
+from tests.support.awaits import AwaitPoints, watched
 from tests.support.harness import Harness
 from tests.support.in_flight import left_in_flight
 from tests.support.redrawn import DRAWN, PARAMS, said
@@ -18,6 +21,7 @@ from tests.support.sandboxes import MakeSandbox
 OTHER: dict[str, Any] = {"inputs": [{"rows": [{"place": "place 7"}]}]}
 TASKS = "SELECT name, state FROM tasks ORDER BY id"
 SENT = "SELECT t.name, s.outcome FROM submissions s JOIN tasks t ON t.id = s.task ORDER BY s.id"
+REPLACEMENT_SENT = "SELECT s.id FROM submissions s JOIN tasks t ON t.id = s.task WHERE t.redo = 1"
 REPLACEMENT = "SELECT plan, state FROM tasks WHERE redo = 1"
 
 
@@ -82,6 +86,60 @@ async def test_a_replacement_that_is_withdrawn_at_the_gate_is_not_sent(
         assert harness.rows(REPLACEMENT) == [(0, "planned")]
         assert harness.pictures() == [f"place {n}.jpg" for n in range(6)]
         assert harness.outcomes() == {"completed": 6}
+
+
+async def kept_at(points: AwaitPoints, harness: Harness, server: Sandbox, story: str) -> tuple[bool, int]:
+    """A run with one rejected picture, which is kept at that await of its replacement's way: whether it got
+    there, and how many requests were sent."""
+    asked = anyio.Event()
+    points.befalls = asked.set
+
+    async def keep() -> None:
+        await asked.wait()
+        while not harness.states()["rejected"]:
+            await anyio.sleep(0.002)  # until its group is on disk
+        assert await said("keep", str(harness.output), "rejected/place 0.jpg") == 0, story
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(keep)
+        limits = {"rpm": 2, "max_cost": 0.03}
+        report = await harness.run(server, harness.manifest(2, **DRAWN, limits=limits))
+        reached = asked.is_set()
+        if not reached:
+            group.cancel_scope.cancel()
+    sent = len(server.jobs)
+    assert sent == server.billed == 2 + len(harness.rows(REPLACEMENT_SENT)), story
+    assert report.cost["reserved"] == 0, story
+    assert harness.states()["done"] == len(harness.pictures()) >= 2, story
+    return reached, sent
+
+
+async def test_a_replacement_that_is_withdrawn_at_any_await_is_never_sent_afterwards(
+    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keep` comes at each moment at which it waits. What becomes of it is one of two: withdrawn and not
+    paid, or on its way before, and delivered beside."""
+    at, advance = 0, Lifecycle.advance
+    numbers = []
+
+    def of_replacements(points: AwaitPoints) -> Callable[..., Awaitable[TaskEntry]]:
+        counted = watched(advance, points)
+        return lambda lifecycle, entry: (counted if entry.task.redo else advance)(lifecycle, entry)
+
+    while True:
+        harness.move_to(f"out-{at}")
+        points = AwaitPoints(at, lambda: None)
+        script = Faults([faults.BlackPicture(calls=[1])])
+        async with sandbox(service=5, sigma=0, pictures=True, price=0.01, faults=script) as server:
+            with monkeypatch.context() as patch:
+                patch.setattr(Lifecycle, "advance", of_replacements(points))
+                reached, sent = await kept_at(points, harness, server, f"kept at await {at}")
+        if not reached:
+            break
+        numbers.append(sent)
+        at += 1
+    assert len(numbers) > 6
+    assert set(numbers) == {2, 3}, numbers
 
 
 async def test_a_replacement_that_is_withdrawn_before_its_next_try_ends_the_wait_for_it(

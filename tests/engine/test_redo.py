@@ -20,10 +20,11 @@ import pytest
 from batcher.engine import load, plan_outlook
 from batcher.errors import ManifestError
 from batcher.ledger import group_commit
-from batcher.ledger.replacements import Cell, due
-from batcher.progress import Event, Message
+from batcher.ledger.replacement_cells import Cell, due
+from batcher.progress import Event, Message, Started
 from batcher.results.export import ExportOptions, export
 from batcher.results.merge import merge
+from batcher.results.report import of_folder
 from batcher.results.verify import check_output
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
@@ -72,6 +73,7 @@ def test_what_is_due(cell: Cell, number: int | None) -> None:
         {"prompt": "x"},
         {"prompt": "x", "seed": 7},
         {"prompt": "x", "seed": "{{ place }}"},
+        {"prompt": "{{ choice('red') }} {{ choice(['red', 'red']) }}", "seed": "{{ randint(7, 7) }}"},
     ],
 )
 def test_a_job_that_draws_nothing_would_buy_the_same_picture(
@@ -170,9 +172,17 @@ async def test_a_person_asks_and_the_next_run_makes_it(
         await ran(harness, server, redo=0)
         assert await said("reject", job, "place 1", "--reason", "six fingers", "--redo") == 0
         assert "the next `batcher run` makes 1 replacement, which will be paid for" in capsys.readouterr().out
+        stands = of_folder(harness.output, now=harness.now())
+        assert (stands.state, stands.replacements, stands.counts["planned"]) == ("idle", 1, 0)
+        assert await said("status", job) == 0
+        assert "1 replacement; `batcher run` makes it" in capsys.readouterr().out
         looked = plan_outlook.outlook(load(harness.folder / "job.yaml"), harness.output)
         assert (looked.total, looked.new, looked.counts.submits, looked.cost) == (4, 1, 1, 0.01)
-        told = await ran(harness, server, redo=0)
+        heard: list[Event] = []
+        told = await harness.run(server, harness.manifest(3, **DRAWN | {"redo": 0}), heard.append)
+        (started,) = [event for event in heard if isinstance(event, Started)]
+        assert (started.total, started.new) == (looked.total, looked.new)
+        assert (told.state, told.replacements) == ("finished", 0)
         assert (told.counts["done"], told.counts["rejected"], server.billed) == (3, 1, 4)
         assert (await ran(harness, server, redo=0)).counts == told.counts
         # Its replacement has the name; the rejected one lies in rejected/.
@@ -285,7 +295,7 @@ async def test_pickers_draw_another_body(harness: Harness, sandbox: MakeSandbox)
 
 
 @pytest.mark.parametrize(
-    ("choices", "bodies"), [("'red'", 1), ("'red', 'blue'", 2), ("'red', 'blue', 'green'", 3)]
+    ("choices", "bodies"), [("[place]", 1), ("'red', 'blue'", 2), ("'red', 'blue', 'green'", 3)]
 )
 async def test_no_body_of_a_cell_is_bought_twice(
     harness: Harness, sandbox: MakeSandbox, choices: str, bodies: int

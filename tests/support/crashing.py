@@ -42,12 +42,12 @@ def mortal(points: Points) -> type[group_commit.GroupCommit]:
 
         def commit(self) -> None:
             try:
+                if points.dead:
+                    raise Crash
                 if self._connection.in_transaction:
                     points.reach()
                     super().commit()
                     points.reach()
-                elif points.dead:
-                    raise Crash
                 else:
                     super().commit()
             except Crash:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from batcher import errors
 from batcher.api.signal import Signal
-from batcher.engine.admission.period_budget import Period, PeriodBudget, has_room, next_cost
+from batcher.engine.admission.period_budget import PeriodBudget, has_room, next_cost
 from batcher.ledger.ledger import Ledger
+from batcher.ledger.spending import Period
 from batcher.ledger.totals import credits
 
 PRICE_MARGIN = 5
@@ -179,7 +180,14 @@ class Budget:
         return len(self._reserved) + self._ledger.money.open + (left // amount if left > 0 else 0)
 
     @property
-    def waits_for(self) -> str:
+    def reason(self) -> str:
+        """What whoever waits for room waits for, as a sentence."""
+        if self._periods is not None and self._periods.is_deaf:
+            return "waiting for the account's file, so that max_cost_per is kept: other jobs run beside"
+        return f"waiting for bills: the rest of {self._waits_for} is reserved"
+
+    @property
+    def _waits_for(self) -> str:
         """The key of `limits` whose rest is reserved."""
         run, periods = self._left_of_run(), self._periods
         if periods is None or periods.left() >= run:

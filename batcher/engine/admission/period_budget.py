@@ -2,29 +2,30 @@
 
 Rule: what is spent, reserved, doubtful or lost of one UTC day never exceeds its budget, whatever runs beside:
 each reservation is in the account's file before its POST leaves. A request belongs to the day of its POST.
-Where the file cannot be had, this job keeps to the budget by itself, with what it last heard of the others.
+Where the file cannot be had, this job keeps to the budget by itself, with what it last heard of the others;
+but while others go on that it cannot hear, it sets nothing more aside.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from batcher import errors
 from batcher.ledger import spending
-from batcher.ledger.account_file import Amounts, Others
+from batcher.ledger.account_file import Amounts
+from batcher.ledger.account_look import Others
 from batcher.ledger.ledger import Ledger
-from batcher.ledger.spending import DAY, day_of, month_of, next_month_of
+from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import Money, credits, micro
 from batcher.progress import summary
 
-Period = Literal["day", "month"]
 Own = Callable[[Others | None], Mapping[int, Amounts]]
 
 OTHERS_SECONDS = 300.0
-"""So long without any change, what other runs have reserved is not waited for any more."""
+"""So long without any change, what other runs have reserved is not waited for any more, nor are those that
+cannot be heard."""
 
 
 class SharedSpending(Protocol):
@@ -33,6 +34,10 @@ class SharedSpending(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether they can."""
+
+    @property
+    def unheard(self) -> str:
+        """Why some that go on, as far as is known, cannot be heard; empty: there are none."""
 
     async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
         """`own` hears what they have committed (None: they cannot be heard) and says what this job has, by
@@ -74,6 +79,7 @@ class PeriodBudget:
         self._clock = clock
         self._taken: dict[int, tuple[int, int]] = {}
         self._others, self._heard_on, self._changed_at = Others(), 0, clock()
+        self._heard_at = clock()
 
     def configure(self, period: Period, limit: int | None) -> None:
         """Another budget holds from now on, in micro-credits."""
@@ -86,13 +92,22 @@ class PeriodBudget:
 
     @property
     def waits_for_others(self) -> bool:
-        """Whether runs beside have reserved some, which may come back."""
+        """Whether runs beside have reserved some, which may come back, or cannot be heard for a while."""
+        if self.is_deaf:
+            return self._clock() - self._heard_at < OTHERS_SECONDS
         return self._others.open > 0 and self._clock() - self._changed_at < OTHERS_SECONDS
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether others may take the same room unheard: nothing is set aside meanwhile."""
+        return self.is_bounded and bool(self._account.unheard)
 
     def left(self) -> float:
         """Micro-credits that nobody has spent or reserved, as far as was heard; inf: no bound."""
         if not self.is_bounded:
             return math.inf
+        if self.is_deaf:
+            return 0.0
         return min(left for _, left in self._lefts(day_of(self._now())))
 
     async def reserve(self, task: int, amount: int) -> bool:
@@ -107,7 +122,7 @@ class PeriodBudget:
             nonlocal fits
             self._hear(others, today)
             self._taken.pop(task, None)
-            fits = all(has_room(left, amount) for _, left in self._lefts(today))
+            fits = not self.is_deaf and all(has_room(left, amount) for _, left in self._lefts(today))
             if fits:
                 self._taken[task] = (today, amount)
             return {today: self._own(today)}
@@ -150,6 +165,12 @@ class PeriodBudget:
 
     def refusal(self, amount: int) -> errors.PeriodSpent:
         """Why there is no room for so much, and when there is again."""
+        if why := self.is_deaf and self._account.unheard:
+            return errors.PeriodSpent(
+                "other jobs of this account run beside this one, and what they spend cannot be known here "
+                f"({why}): max_cost_per could not be kept, so nothing more is submitted",
+                remedy="see that this file can be written, or wait until the other jobs have ended",
+            )
         now = self._now()
         today = day_of(now)
         short = [period for period, left in self._lefts(today) if not has_room(left, amount)]
@@ -188,6 +209,7 @@ class PeriodBudget:
     def _hear(self, others: Others | None, today: int) -> None:
         if others is None:
             return
+        self._heard_at = self._clock()
         if others != self._others or self._heard_on != today:
             self._changed_at = self._clock()
         self._others, self._heard_on = others, today
@@ -227,18 +249,3 @@ def next_cost(amount: int) -> str:
         if amount
         else "what the next request costs is not known"
     )
-
-
-def goes_on(period: Period, now: float) -> str:
-    """When the next day or month begins: `at 00:00 UTC, in 7 h`."""
-    today = day_of(now)
-    begins = (today + 1 if period == "day" else next_month_of(today)) * DAY
-    form = "%H:%M UTC" if period == "day" else "%Y-%m-%d %H:%M UTC"
-    minutes = math.ceil((begins - now) / 60)
-    if minutes < 90:
-        within = f"{minutes} min"
-    elif minutes < 48 * 60:
-        within = f"{round(minutes / 60)} h"
-    else:
-        within = f"{round(minutes / 60 / 24)} days"
-    return f"at {datetime.fromtimestamp(begins, UTC).strftime(form)}, in {within}"

@@ -16,8 +16,8 @@ RANDOM = -1
 
 NOTHING_DRAWN = (
     "the params draw nothing, so that another try would buy the same picture; give them a seed: "
-    '`seed: 42` at the top and `seed: "{{ seed }}"` in params, or `choice`, `uniform`, `randint`, '
-    "or the model's own seed of -1"
+    '`seed: 42` at the top and `seed: "{{ seed }}"` in params, or a `choice` of several values, `uniform`, '
+    "`randint`, or the model's own seed of -1"
 )
 
 
@@ -38,4 +38,4 @@ def _draws(text: str) -> bool:
         template = compile_template(text)
     except TemplateError:
         return False
-    return template.picks or SEED in template.variables
+    return template.draws or SEED in template.variables

@@ -42,7 +42,8 @@ class Template:
 
     `variables` are the names it reads, `required` those it cannot do without (no `default`, no
     `is defined`). `lone` is the name where the template is nothing but `{{ name }}`. `expression` says that
-    it is one `{{ }}` and nothing else, `picks` that it calls a picker. `render` raises TemplateError.
+    it is one `{{ }}` and nothing else, `picks` that it calls a picker, `draws` that one has several values to
+    choose from. `render` raises TemplateError.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Template:
     lone: str | None = None
     expression: bool = False
     picks: bool = False
+    draws: bool = False
 
     @property
     def constant(self) -> bool:
@@ -81,7 +83,16 @@ def compile_template(source: str) -> Template:
         raise TemplateError(f"the template cannot be read: {error}") from None
     name = lone.name if isinstance(lone, nodes.Name) and lone.name in variables else None
     required = variables - _optional(tree)
-    return Template(source, render, variables, required, name, expression=bool(lone), picks=bool(picked))
+    return Template(
+        source,
+        render,
+        variables,
+        required,
+        name,
+        expression=bool(lone),
+        picks=bool(picked),
+        draws=any(_may_differ(call) for call in _picks(tree)),
+    )
 
 
 _DELIMITER = re.compile(r"\{[{%#]")
@@ -238,8 +249,24 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 def _picked(tree: nodes.Template) -> frozenset[str]:
     """The pickers that the template calls."""
-    called = (call.node for call in tree.find_all(nodes.Call))
-    return frozenset(node.name for node in called if isinstance(node, nodes.Name)) & PICKERS
+    return frozenset(call.node.name for call in _picks(tree) if isinstance(call.node, nodes.Name))
+
+
+def _picks(tree: nodes.Template) -> list[nodes.Call]:
+    """The calls of pickers."""
+    calls = tree.find_all(nodes.Call)
+    return [call for call in calls if isinstance(call.node, nodes.Name) and call.node.name in PICKERS]
+
+
+def _may_differ(call: nodes.Call) -> bool:
+    """Whether a picker may give another value next time: not `choice('red')`, nor `uniform(1, 1)`. What only
+    the task's variables tell may."""
+    options: list[nodes.Expr] = call.args
+    if len(options) == 1 and isinstance(options[0], nodes.List | nodes.Tuple):
+        options = options[0].items
+    if call.dyn_args is not None or not all(isinstance(one, nodes.Const) for one in options):
+        return True
+    return len({repr(one.value) for one in options if isinstance(one, nodes.Const)}) > 1
 
 
 def _optional(tree: nodes.Template) -> frozenset[str]:

@@ -14,13 +14,13 @@ from typing import Any
 from aiohttp import web
 
 from batcher.ledger import database
-from batcher.ledger.controls import limit_text
+from batcher.ledger.controls import SETTABLE, limit_text
 from batcher.results import run_control
 from batcher.results.dashboard.guard import answer, changing, refusal
 from batcher.results.run_control import Controls
 from batcher.storage import layout, lock
 
-OFFERED = ("rpm", "max_cost", "in_flight")
+OFFERED = SETTABLE
 """The limits that the page has fields for."""
 LONGEST_VALUE = 40
 """Characters."""

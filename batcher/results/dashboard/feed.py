@@ -18,7 +18,7 @@ from typing import Any
 from batcher import errors
 from batcher.job.manifest import Limits
 from batcher.ledger import database, reviews
-from batcher.results import run_control
+from batcher.results import period_left, run_control
 from batcher.results.report import figures, gallery, status
 from batcher.results.report.gallery import Facets, GalleryRow
 from batcher.results.report.page import LIVE_ROWS, shown_figures
@@ -152,7 +152,10 @@ class LedgerFeed:
             newest = [] if self.reviewing else self._newest(connection, pictures)
             to_review = self._otherwise(connection) if self.reviewing else {}
             shown = shown_figures(report, totals)
-            shown["controls"] = run_control.in_force(connection, self._limits())._asdict()
+            limits = self._limits()
+            shown["controls"] = run_control.in_force(connection, limits)._asdict()
+            budgets = period_left.of_job(connection, path, limits, self._now())
+            shown["budgets"] = {one.period: one.as_json() for one in budgets}
         self._seen = state
         return Update(shown, tuple(reversed(newest)), to_review)
 

@@ -22,6 +22,7 @@ from batcher.ledger import (
     last_run,
     notices,
     picture_checks,
+    replacement_cells,
     totals,
 )
 from batcher.ledger.in_flight_note import InFlightNote
@@ -47,7 +48,8 @@ class Report:
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
     run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
     noted it last; None: none goes on, or it has just begun. `set_limits`: what `batcher set` said and holds,
-    as `limits.rpm 7`."""
+    as `limits.rpm 7`. `replacements`: so many were asked for, which the next run plans, or the one that goes
+    on."""
 
     job: str
     state: str
@@ -78,6 +80,7 @@ class Report:
     in_flight: InFlightNote | None = None
     set_limits: tuple[str, ...] = ()
     rejected_images: int = 0
+    replacements: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -182,6 +185,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
             for key, one in controls.limits(connection).items()
             if one.value != one.manifest
         ),
+        replacements=replacement_cells.asked_for(connection),
     )
 
 
@@ -196,10 +200,11 @@ def shortage(output: Path) -> str:
 def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, running: bool) -> str:
     """running, paused, idle or finished. A job that is paused is so with and without a process, as long as
     there is something to do."""
+    asked = replacement_cells.asked_for(connection)
     unfinished = (
         not counts
         or any(counts[state] for state in IN_FLIGHT)
-        or acceptance.needed(connection, counts[State.PLANNED]) > 0
+        or acceptance.needed(connection, counts[State.PLANNED], asked) > 0
     )
     if unfinished and controls.paused_since(connection) is not None:
         return "paused"

@@ -16,8 +16,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from batcher import errors
-from batcher.ledger import database, rejections, replacements, stale_records
-from batcher.ledger.rejections import PERSON, NamedTask
+from batcher.ledger import database, rejections, replacement_cells, stale_records
+from batcher.ledger.picture_checks import PERSON
+from batcher.ledger.rejections import NamedTask
 from batcher.ledger.reviews import Look
 from batcher.results import report
 from batcher.results.review import who
@@ -100,7 +101,7 @@ def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> D
 
 def can_redo(connection: sqlite3.Connection) -> bool:
     """Whether a replacement would be another picture, as far as the ledger knows."""
-    return database.meta(connection, replacements.DRAWS) != "0"
+    return database.meta(connection, replacement_cells.DRAWS) != "0"
 
 
 def _decide(

@@ -18,7 +18,8 @@ from typing import Literal
 
 from batcher import errors
 from batcher.ledger import database, rejections, reviews, stale_records
-from batcher.ledger.rejections import PERSON, Standing
+from batcher.ledger.picture_checks import PERSON
+from batcher.ledger.rejections import Standing
 from batcher.ledger.reviews import Look
 from batcher.results import report
 from batcher.results.review.decisions import CANNOT_REDO, can_redo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 
-from batcher.ledger.rejections import PERSON
+from batcher.ledger.picture_checks import PERSON
 
 
 def reviewer() -> str:

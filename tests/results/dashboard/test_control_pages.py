@@ -74,6 +74,8 @@ async def test_a_pause_a_resume_and_limits_are_noted_and_answered_with_what_hold
         ]
         assert (told["limits"]["rpm"], told["limits"]["max_cost"]) == ("120", "2.5")
         assert asked(output) == (None, {"rpm": 120, "max_cost": 2.5, "in_flight": None})
+        told = (await page.post("limits", {"max_cost_per.day": "3"}))[1]
+        assert told["changed"] == ["limits.max_cost_per.day: none -> 3"]
         told = (await page.post("limits", {"rpm": "none"}))[1]
         assert told["changed"] == ["limits.rpm: 120 -> none"]
 

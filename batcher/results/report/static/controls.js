@@ -1,7 +1,7 @@
 // The live page's buttons: the run is paused, resumed, and given other limits. What holds is what the ledger says.
 
 const control = { paused: null, limits: {}, state: "", over: false, busy: false };
-const LIMITS = ["rpm", "max_cost", "in_flight"];
+const LIMITS = ["rpm", "max_cost", "max_cost_per.day", "max_cost_per.month", "in_flight"];
 
 const fields = () => LIMITS.map((name) => $("limits").elements[name]);
 const otherwise = () => fields().filter((field) => field.value.trim() && field.value.trim() !== control.limits[field.name]);

@@ -131,6 +131,10 @@ function pace(part) {
   return (60 * part.delivered.reduce((sum, n) => sum + n, 0)) / worked;
 }
 
+/** What is left of the day and the month, on the live page. */
+const left = ({ budgets = {} }) => Object.entries(budgets).map(([period, one]) =>
+  `${credits(one.left)} of ${credits(one.limit)} left ${period === "day" ? "today" : "this month"}`);
+
 function showTiles(found) {
   const last = found.sessions[found.sessions.length - 1];
   const { service, delay } = found;
@@ -138,7 +142,7 @@ function showTiles(found) {
   const tiles = [
     ["Images", whole.format(found.images - found.rejected_images),
       found.rejected_images ? `delivered, ${whole.format(found.rejected_images)} rejected` : "delivered"],
-    ["Credits", credits(found.cost.spent), found.per_image ? `${credits(found.per_image)} an image` : "spent"],
+    ["Credits", credits(found.cost.spent), [found.per_image ? `${credits(found.per_image)} an image` : "spent", ...left(found)].join("; ")],
     ["Pace", last ? rate(pace(last)) : "–", "images per minute"],
     ["Service time", service.n ? seconds(service.median) : "–", service.n ? `median; 90 % within ${seconds(service.p90)}` : "not known yet"],
     ["Delay", delay.n ? seconds(delay.median) : "–", delay.n ? `median; 90 % within ${seconds(delay.p90)}` : "not known yet"],
