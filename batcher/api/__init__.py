@@ -5,6 +5,7 @@ client.py         the calls, over aiohttp
 model_list.py     the public list of models
 http.py           what every call has in common: proxies, the URL to the byte, what went wrong with the line
 connections.py    the connections that paying POSTs leave on
+content_encoding.py  packed answers, unpacked in small pieces
 time_limit.py     limits that count the time in which this process ran
 wire/             what answers say and mean, without I/O
 pacing/           the call budget: one gate that every call passes
