@@ -174,7 +174,9 @@ _BARE = re.compile(r"[A-Za-z0-9](?:[\w ,.*/+-]*[\w.*/+-])?", re.ASCII)
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """As JSON; what YAML may not hold as it is (DEL, a byte order mark) in YAML's own escapes."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)
 
 
 def _plain(text: str) -> str:

@@ -53,7 +53,7 @@ def test_everything_of_the_grammar_is_read() -> None:
     images, table, dataset, rows = job.inputs
     assert images.images == ("../photos/**/*.jpg", "s3://bucket/x/")
     assert (images.missing, images.sample, images.limit, rows.empty) == ("skip", 100, 10, "allow")
-    assert (table.table, dataset.dataset, dataset.order) == ("prompts.csv", "../pets", ("label",))
+    assert (table.table, dataset.dataset, dataset.order) == ("prompts.csv", ("../pets",), ("label",))
     assert rows.rows == ({"place": "italy"}, {"place": "japan"})
     assert dict(job.matrix.axes) == {"season": ("winter", "summer")}
     assert job.matrix.exclude == ({"place": "japan", "season": "summer"},)

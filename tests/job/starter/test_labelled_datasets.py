@@ -71,7 +71,7 @@ def test_a_dataset_is_written_as_one_and_runs_as_it_stands(
     assert (found.is_dataset, found.number, found.name) == (True, tasks, name)
     file = datasets / "job.yaml"
     job = parse(starter.draft(MODEL, found, file), str(file), datasets)
-    assert (job.inputs[0].kind.KEY, job.inputs[0].value) == ("dataset", source)
+    assert (job.inputs[0].kind.KEY, job.inputs[0].value) == ("dataset", (source,))
     made = outlook(job, datasets / "out")
     assert (made.total, made.left_out) == (tasks, ())
 

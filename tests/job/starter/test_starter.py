@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -169,6 +169,7 @@ def test_a_folder_of_whatever_name_is_named_so_that_it_is_read_again(
     st.text(max_size=20),
     st.booleans(),
 )
+@example("string", "\x7f\x80\ufeff\u2028\U0001f600", "", False)
 def test_what_a_users_own_model_says_is_never_read_as_yaml_or_as_a_template(
     tmp_path_factory: pytest.TempPathFactory, kind: str, example: str | None, described: str, required: bool
 ) -> None:
