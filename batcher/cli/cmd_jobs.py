@@ -40,7 +40,7 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
         return 0
     if not found.jobs:
         whose = "this account" if known else "any account"
-        echo(f"no job of {whose} has run on this machine yet, but in the sandbox")
+        echo(f"no job of {whose} has run on this machine yet; rehearsals in the sandbox are not listed")
         return 0
     from batcher.cli.text_tables import jobs_table
 

@@ -151,7 +151,7 @@ def show_plan(
     """Prints what a run would do, as `plan` and `run --dry-run` do; the exit code."""
     from batcher.api import account
     from batcher.engine import outlook
-    from batcher.engine.options import SANDBOX_ORIGIN
+    from batcher.ledger.database import SANDBOX_ORIGIN
     from batcher.storage import destination, layout
 
     origin = SANDBOX_ORIGIN if sandbox else account.origin(base_url=base_url)

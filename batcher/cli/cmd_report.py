@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,6 +105,8 @@ def watch_command(
 def _announcing(opened: bool) -> Callable[[str], None]:
     def announce(address: str) -> None:
         echo(address)
+        if sys.stderr.isatty():
+            echo("Open this address in a browser; Ctrl-C here ends it.", err=True)
         if opened:
             click.launch(address)
 

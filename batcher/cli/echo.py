@@ -87,7 +87,7 @@ def echo_json(value: Any, *, indent: int | None = None) -> None:
 
 def echo_usage(error: click.ClickException) -> None:
     """Prints what click has to say of the command line, on stderr."""
-    vars(error)["message"] = printable(error.message)
+    vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
     with io.StringIO() as text:
         error.show(file=text)
         echo_sentences(text.getvalue().rstrip("\n").split("\n"), err=True)

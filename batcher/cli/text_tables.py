@@ -53,7 +53,7 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
             "cost": _cost(counts),
             **_budgets(found.budgets),
-            "calls": f"about {found.calls:,}",
+            "calls": _calls(found),
             "limits": _limits(found.limits, found.in_flight),
             **({"set": "; ".join(found.set_limits)} if found.set_limits else {}),
             "time": f"about {summary.duration(found.seconds)}",
@@ -121,6 +121,13 @@ def _groups(accept: AcceptOutlook) -> None:
     _rows(columns, rows)
     if len(accept.groups) > MOST_GROUPS:
         echo(f"and {len(accept.groups) - MOST_GROUPS:,} more")
+
+
+def _calls(found: Outlook) -> str:
+    """How many, and how many of them the limit counts, where that is not all."""
+    new, limits = found.counts.submits, found.limits
+    submits = limits.rpm is not None and limits.metered != "all" and 0 < new < found.calls
+    return f"about {found.calls:,}" + (f", of which the limit counts the {new:,} submits" if submits else "")
 
 
 def _limits(limits: Limits, in_flight: int) -> str:

@@ -26,11 +26,12 @@ from batcher.api.pacing import Pacing
 from batcher.api.wire import HistoryRow
 from batcher.engine.calibration import Calibration, KnownJob, calibrated
 from batcher.engine.history_lookup import DAY, NoAnswer, RequestHistory, day_of
-from batcher.engine.options import SANDBOX_ORIGIN, account_for, load
+from batcher.engine.options import account_for, load
 from batcher.engine.stopping import Stopping
 from batcher.engine.submission_ages import FILES_END
 from batcher.engine.uploads import filled
 from batcher.ledger import adoption, database
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.ledger.reads import LedgerReads
 from batcher.results.audit import Audit, AuditedSubmission, Orphan, compare, submissions_of
 from batcher.storage import layout, lock

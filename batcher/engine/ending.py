@@ -111,6 +111,7 @@ def report_ending(context: RunContext, ending: Ending, transfers: Transfers) -> 
             warnings=final.warnings,
             spare=ending.spare,
             rejected_images=final.rejected_images,
+            is_rehearsal=context.is_sandbox,
         )
     )
     return final

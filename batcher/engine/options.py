@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pandas
 
 SANDBOX_KEY = "SG_0123456789abcdef"
-SANDBOX_ORIGIN = "the sandbox"
 SANDBOX_SERVICE = 2.0
 """Mean seconds of a job on the embedded sandbox: quick enough for a look."""
 
@@ -102,7 +101,7 @@ def load(
     if job is None or problems:
         # Pictures that are still in memory lie nowhere where they could be looked at.
         held = given is not None and given.has_pictures
-        later = () if job is None or held else plan_outlook.problems(job)
+        later = () if job is None or held else plan_outlook.problems(job, strict=False)
         raise errors.ManifestError(manifest.further(problems, later))
     return job
 

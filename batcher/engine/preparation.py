@@ -16,13 +16,14 @@ import yaml
 from batcher import errors
 from batcher.api.account import Account
 from batcher.engine import accept, manifest_edit, paid_elsewhere, planning, replacements, reuse
-from batcher.engine.options import SANDBOX_ORIGIN, RunOptions
+from batcher.engine.options import RunOptions
 from batcher.engine.reuse import ReusableFolder
 from batcher.job import geometry
 from batcher.job.catalog import Model
 from batcher.job.catalog.provider_list import kept_list, retired_text
 from batcher.job.manifest import Manifest
 from batcher.ledger import acceptance, last_run, plan_sample, plan_writer
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.kept_plans import KeptPlans
 from batcher.ledger.ledger import Ledger

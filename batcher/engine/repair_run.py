@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batcher.api.account import Account
-from batcher.engine.options import SANDBOX_ORIGIN, RunOptions, account_for, load
+from batcher.engine.options import RunOptions, account_for, load
 from batcher.engine.runner import run
 from batcher.job.manifest import Manifest
 from batcher.ledger import database
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.progress import Listener, silent
 from batcher.results.report import Report
 from batcher.results.verify import RepairResult, repair_output

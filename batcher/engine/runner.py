@@ -26,7 +26,6 @@ from batcher.engine.ending import Ending, keep_ending, report_ending
 from batcher.engine.interruption import interruptible
 from batcher.engine.kept_rows import keep_rows
 from batcher.engine.options import (
-    SANDBOX_ORIGIN,
     RunOptions,
     account_for,
     embedded_sandbox,
@@ -40,6 +39,7 @@ from batcher.engine.stopping import Stopping
 from batcher.engine.wiring import RunParts, pacing_of, wire
 from batcher.job.manifest import Manifest
 from batcher.ledger import database
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
 from batcher.progress import Listener, Snapshot, closing_text, notebook, silent
@@ -160,7 +160,7 @@ async def run(
             try:
                 ending = await _work(prepared, transfers, membership)
             except anyio.get_cancelled_exc_class():
-                notes.append(closing_text.cancelled(ledger.counts))
+                notes.append(closing_text.cancelled(ledger.counts, is_rehearsal=context.is_sandbox))
                 context.warn(notes[-1])
                 raise
         return report_ending(context, ending, transfers)

@@ -169,14 +169,16 @@ def _compose(text: str, file: str, lines: Sequence[str]) -> yaml.Node | None:
             what = _TOO_DEEP
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         excerpt = YamlDocument(file, None, lines=lines).excerpt(line)
-        hint = _syntax_hint(excerpt, str(what))
+        hint = _syntax_hint(lines[line - 1] if 0 < line <= len(lines) else "", str(what))
         problem = Problem(f"is not YAML: {what}{hint}", file, line, column, "", excerpt)
         raise ManifestError([problem]) from None
 
 
-def _syntax_hint(excerpt: str, what: str) -> str:
-    if "{{" in excerpt:
+def _syntax_hint(text: str, what: str) -> str:
+    if "{{" in text:
         return '. A value with {{ }} goes in quotes: "{{ image }}"'
+    if "\t" in text[: len(text) - len(text.lstrip())]:
+        return ". The line is indented with a tab: use spaces"
     if "character '\\t'" in what or "that cannot start any token" in what:
         return ". Indent with spaces, and put text that begins with a special sign in quotes"
     return ""

@@ -19,6 +19,8 @@ from batcher.task import TRANSITIONS
 
 APPLICATION_ID = 0x62746368
 """Marks the file as ours, in SQLite's own header field."""
+SANDBOX_ORIGIN = "the sandbox"
+"""What the ledger of a rehearsal notes as its API; that ends with the run."""
 
 CHECKED_BYTES = 64 * 1024 * 1024
 """Larger ledgers are not read through at every start: a resume must not wait for it."""

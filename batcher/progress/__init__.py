@@ -116,7 +116,8 @@ class Finished:
     command goes on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected
     in this start alone; `known` is what an earlier one told of, `acked` what a person has acknowledged.
     `warnings` counts the delivered pictures that a check marks; `spare` the planned tasks that no group of
-    `accept` needs; `rejected_images` those of the snapshot's images that are set aside.
+    `accept` needs; `rejected_images` those of the snapshot's images that are set aside; `is_rehearsal`: it
+    ran in the embedded sandbox, and nothing was paid for.
     """
 
     exit_code: int
@@ -134,6 +135,7 @@ class Finished:
     warnings: Mapping[str, int] = field(default_factory=dict)
     spare: int = 0
     rejected_images: int = 0
+    is_rehearsal: bool = False
 
 
 Event = Planning | Started | StateChanged | Message | Snapshot | Finished

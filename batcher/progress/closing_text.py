@@ -75,17 +75,24 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
     )
 
 
-def cancelled(counts: Mapping[State, int]) -> str:
+def cancelled(counts: Mapping[State, int], *, is_rehearsal: bool = False) -> str:
     """What a run leaves that was cancelled, and how to go on; `counts` are those of its ledger."""
     flying = sum(counts.get(state, 0) for state in (State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED))
     waiting = counts.get(State.READY, 0)
     said = "interrupted; the ledger is whole, and running the job again goes on"
     if flying:
-        said += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
-        said += "go on within the hour, before the records end"
+        said += f". {_flying(flying, is_rehearsal=is_rehearsal)}"
     elif waiting:
         said += f". The files of {several(waiting, 'paid result', 'paid results')} wait for 7 days"
     return said
+
+
+def _flying(number: int, *, is_rehearsal: bool) -> str:
+    """What becomes of requests that a run leaves in flight."""
+    requests = several(number, "request is", "requests are")
+    if is_rehearsal:
+        return f"{requests} in flight and will be made again: the sandbox ends with its run"
+    return f"{requests} in flight and will be billed: go on within the hour, before the records end"
 
 
 def _as_a_whole(snapshot: Snapshot) -> Snapshot:
@@ -118,18 +125,29 @@ def _headline(finished: Finished) -> Line:
     elif code == 0 and open_tasks > at.get("doubtful", 0):
         said, tone = f"{of_all}, as many as were asked for this time", Tone.GOOD
     else:
-        ending = _ENDINGS.get(code)
-        if code == 3 and not at["failed"]:
-            held = snapshot.counts.get(State.DOUBTFUL, 0)
-            ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
-            if not held and not finished.left_out and not open_tasks:
-                ending = "finished, fewer pictures are accepted than were asked for"
-        elif code == 5 and finished.gone == open_tasks and not finished.causes:
-            ending = "finished, some paid files are gone"
-        elif code == 5 and finished.remedies:
-            ending = "stopped, there is something to do first"
-        said, tone = f"{ending or 'stopped'}, {of_all}", Tone.CAUTION if code in _MILD else Tone.BAD
+        said = _ending(finished, open_tasks)
+        tone = Tone.CAUTION if code in _MILD else Tone.BAD
     return Line("", f"{snapshot.job}: {said}, after {duration(snapshot.elapsed)}", tone)
+
+
+def _ending(finished: Finished, open_tasks: int) -> str:
+    """Why a run ended that did not do everything, and how many tasks are done."""
+    snapshot, code = finished.snapshot, finished.exit_code
+    of_all = f"{stages(snapshot)['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
+    held = snapshot.counts.get(State.DOUBTFUL, 0)
+    ending = _ENDINGS.get(code, "stopped")
+    if code == 3 and not snapshot.counts.get(State.FAILED, 0):
+        ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
+        if not held and not finished.left_out and not open_tasks:
+            ending = "finished, fewer pictures are accepted than were asked for"
+    elif code == 5 and finished.gone == open_tasks and not finished.causes:
+        ending = "finished, some paid files are gone"
+    elif code == 5 and finished.remedies:
+        ending = "stopped, there is something to do first"
+    if code == 3 and open_tasks > held:
+        some = ending.removeprefix("finished, ").replace("finished with failures", "some failed")
+        return f"{of_all}, as many as were asked for this time; {some}"
+    return f"{ending}, {of_all}"
 
 
 _ENDINGS = {
@@ -239,7 +257,10 @@ def _money(finished: Finished) -> Iterator[Line]:
     spent = cost.get("spent", 0.0)
     paid = snapshot.images - finished.reused
     each = f", {credits(spent / paid)} an image" if spent and paid > 1 else ""
-    yield Line("money", f"{credits(spent)} credits spent{each}")
+    if finished.is_rehearsal:
+        yield Line("money", f"{credits(spent)} credits in the sandbox{each}; nothing was paid for")
+    else:
+        yield Line("money", f"{credits(spent)} credits spent{each}")
     for kind, words, tone in UNSURE:
         value, images = cost.get(kind, 0.0), snapshot.unsure.get(kind, 0)
         if value:
@@ -248,7 +269,7 @@ def _money(finished: Finished) -> Iterator[Line]:
             yield Line("", f"{several(images, 'image', 'images')}, cost not known, {words}", tone)
     if reserved := cost.get("reserved"):
         yield Line("", f"{credits(reserved)} credits reserved for what is still in flight", Tone.CAUTION)
-    if finished.balance is not None:
+    if finished.balance is not None and not finished.is_rehearsal:
         yield Line("", f"{credits(finished.balance['closing'])} credits left in the account")
 
 
@@ -264,7 +285,7 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     acked = code == 0 and finished.acked
     to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone - finished.spare
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
-    part = _PART.search(again) if code == 0 else None
+    part = _PART.search(again) if code in HELD_AFTER else None
     unlimited = _PART.sub("", again) if part else again
     advice: list[tuple[str, str]] = []
     if to_do:
@@ -276,6 +297,8 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     if failed and not acked:
         these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
         advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
+    if not advice and finished.news.get("left_out"):
+        advice.append(("once what is left out can be used, the same command takes it in:", again))
     for place, (what, typed) in enumerate(advice):
         yield Line("" if place else "next", what)
         yield Line("", typed, Tone.VERBATIM)
@@ -301,8 +324,7 @@ def _going_on(finished: Finished, to_do: int, *, part: str) -> str:
     else:
         text += "nothing is paid twice"
     if flying := counts.get(State.SUBMITTED, 0):
-        text += f". {several(flying, 'request is', 'requests are')} in flight and will be billed: "
-        text += "go on within the hour, before the records end"
+        text += f". {_flying(flying, is_rehearsal=finished.is_rehearsal)}"
     elif ready := counts.get(State.READY, 0) - finished.gone:
         text += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
     return f"{text}:"

@@ -123,6 +123,6 @@ def _may_have_budgets(connection: sqlite3.Connection, output: Path) -> bool:
 def _opened(output: Path) -> Iterator[sqlite3.Connection]:
     path = layout.ledger_path(output)
     if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+        raise errors.UsageError(layout.nothing_run_text(output))
     with database.disk_errors(path), closing(database.open_file(path)) as connection:
         yield connection

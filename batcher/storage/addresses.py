@@ -14,6 +14,13 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://", "data:", "HTTP://", "HTTPS://"))
 
 
+def has_no_host(url: str) -> bool:
+    """Whether a URL of http or https names nobody to ask."""
+    scheme, _, rest = url.partition("://")
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    return scheme.lower() in ("http", "https") and (not host.strip(".:") or any(map(str.isspace, host)))
+
+
 def is_stored(text: str) -> bool:
     """Whether it lies in an object store (`s3://bucket/a.jpg`) or a saved dataset, not on this disk."""
     return _SCHEME.match(text) is not None and not is_url(text)

@@ -164,6 +164,15 @@ def existing_output(folder: Path, shard: Shard | None = None) -> Path:
     )
 
 
+def nothing_run_text(output: Path) -> str:
+    """That a job has never run in its output folder; where its rehearsal has, how that is seen."""
+    said = f"nothing was run yet in {output}; `batcher run` starts it"
+    rehearsed = _in_sandbox(output)
+    if ledger_path(rehearsed).exists():
+        said += f". What the sandbox made is in {typed(rehearsed)}: add --sandbox to see it"
+    return said
+
+
 def typed(path: Path) -> str:
     """The path as it is typed here, ready for a shell."""
     near = os.path.relpath(path)

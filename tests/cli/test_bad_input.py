@@ -96,6 +96,14 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "params:\n  prompt: {{ place }} in winter\n  image: a.png",
         [r'job\.yaml:10:\d+: is not YAML: .* A value with \{\{ \}\} goes in quotes: "\{\{ image \}\}"'],
     ),
+    "syntax, a tab": (
+        "limits:\n\trpm: 7",
+        [r"job\.yaml:13:1: is not YAML: .*\. The line is indented with a tab: use spaces"],
+    ),
+    "a URL without a host": (
+        'params: {image: "https://", prompt: "{{ place }} {{ stem }}"}',
+        [r"job\.yaml:9:17: params\.image: 'https://' is no URL of a picture: it names no host"],
+    ),
     "syntax, not closed": ("params: [", [r"job\.yaml:\d+:\d+: is not YAML: "]),
     "unknown key": ("parms: 1", [r"job\.yaml:12:1: parms: unknown key; did you mean `params`\?"]),
     "unknown key inside": (
@@ -759,3 +767,14 @@ def test_load_from_python_tells_the_same(folder: Path) -> None:
         ("repeat", 12),
         ("colour", 13),
     ]
+
+
+def test_a_picture_that_would_be_left_out_is_no_error_of_a_manifest_that_has_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "photos" / "broken.png").write_bytes(b"no picture")
+    (folder / "job.yaml").write_text(laid(SOUND, "limits: {rmp: 60}"))
+    assert ended(["plan", "job.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "limits.rmp" in said
+    assert "broken.png" not in said

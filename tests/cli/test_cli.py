@@ -587,3 +587,19 @@ def test_a_renamed_manifest_is_refused_line_by_line_and_its_pictures_are_taken_o
     assert "2: 0 new, 0 done, 2 taken over" in program("plan", "job.yaml", *reused).stdout
     report = program.json("run", "job.yaml", "--json", *reused)
     assert (report["counts"]["done"], report["calls"]["submit"], report["cost"]["spent"]) == (2, 0, 0)
+
+
+def test_without_a_word_the_help_is_shown_line_by_line(program: Program) -> None:
+    done = program()
+    assert done.returncode == 2
+    assert "\n  run       Run a job; the same command resumes it.\n" in done.stderr
+
+
+def test_where_only_a_rehearsal_has_run_it_is_named(program: Program) -> None:
+    job = str(program.manifest(1))
+    assert program("run", job, "-q", "--sandbox").returncode == 0
+    for command in (["status"], ["report"], ["verify"], ["export", "--to", "parquet", "-o", "x"]):
+        name, *words = command
+        done = program(name, "job.yaml", *words)
+        assert done.returncode == 2
+        assert "What the sandbox made is in out-sandbox: add --sandbox to see it" in done.stderr

@@ -14,8 +14,8 @@ from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import audit
 from batcher.engine.audit_run import windows
-from batcher.engine.options import SANDBOX_ORIGIN
 from batcher.ledger import adoption, database
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.results.audit import Audit, Orphan
 from batcher.sandbox import Faults, Sandbox, faults
 from tests.support.crashing import Points, dies, mortal

@@ -284,6 +284,7 @@ async def test_plan_and_status_tell_what_was_set_and_plan_reckons_with_it(
         assert await said(*command) == 0
         shown = capsys.readouterr().out
         assert "7 calls a minute, at most 3 in flight, at most 9 credits" in shown
+        assert ", of which the limit counts the 19 submits" in shown
         assert "of 5 credits are left today" in shown
         assert "limits.rpm is 7, as `batcher set` said; the manifest says 60" in shown
     assert await said("plan", job, "--json") == 0

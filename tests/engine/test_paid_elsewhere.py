@@ -14,8 +14,8 @@ from batcher import errors
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import outlook
-from batcher.engine.options import SANDBOX_ORIGIN
 from batcher.job.manifest import Manifest
+from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.sandbox import Sandbox
 from batcher.shard import Shard
 from batcher.storage import layout

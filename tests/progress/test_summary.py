@@ -348,3 +348,31 @@ def test_what_is_rejected_is_not_told_as_delivered() -> None:
     none = replace(ended(0, counts=counts(rejected=4), total=4, images=4), rejected_images=4)
     assert "0 images delivered, 4 rejected" in told(none)
     assert "images|" not in told(none)
+
+
+def test_a_rehearsal_speaks_of_no_money_that_is_gone() -> None:
+    account = {"opening": 1000.0, "spent": 25.0, "closing": 975.0, "difference": 0.0}
+    finished = replace(ended(0), is_rehearsal=True, balance=account)
+    assert "money|25.00 credits in the sandbox, 0.025 an image; nothing was paid for\n" in told(finished)
+    assert "left in the account" not in told(finished)
+    left = replace(ended(130, "SIGINT", counts=counts(done=952, submitted=48), images=952), is_rehearsal=True)
+    assert "48 requests are in flight and will be made again: the sandbox ends with its run" in told(left)
+    assert "billed" not in told(left)
+    assert "billed" not in closing_text.cancelled(counts(submitted=3), is_rehearsal=True)
+
+
+def test_a_limited_run_with_rows_left_out_is_not_finished_and_goes_on_without_its_limit() -> None:
+    finished = replace(
+        ended(3, counts=counts(done=3, planned=55), total=58, images=3), left_out=1, news={"left_out": 1}
+    )
+    text = told(finished, command=f"{COMMAND} --limit 3")
+    assert "3 of 58 tasks done, as many as were asked for this time; some rows are left out" in text
+    assert "the same command without --limit goes on" in text
+    assert commands(finished, command=f"{COMMAND} --limit 3") == [COMMAND]
+
+
+def test_what_is_left_out_is_taken_in_by_the_same_command_once_it_is_mended() -> None:
+    finished = replace(ended(3), left_out=1, news={"left_out": 1})
+    assert "once what is left out can be used, the same command takes it in:" in told(finished)
+    assert commands(finished) == [COMMAND]
+    assert commands(replace(ended(3), left_out=1, known=1)) == []

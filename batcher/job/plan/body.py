@@ -25,7 +25,7 @@ from batcher.job.plan.param_values import ABSENT, ParamValues
 from batcher.job.plan.pickers import Picker
 from batcher.job.plan.plan_context import PlanContext
 from batcher.job.row import Row
-from batcher.storage.addresses import is_url
+from batcher.storage.addresses import has_no_host, is_url
 
 
 class Body:
@@ -211,7 +211,8 @@ class Body:
     def _is_link(self, param: ParamTemplate) -> bool:
         """Whether it is one picture behind a URL for all: no file, and nothing to fill in."""
         value = self._skeleton[param.name]
-        return not param.variables and not param.picks and isinstance(value, str) and is_url(value)
+        fixed = not param.variables and not param.picks
+        return fixed and isinstance(value, str) and is_url(value) and not has_no_host(value)
 
     def _used_variables(self) -> set[str]:
         templates = [

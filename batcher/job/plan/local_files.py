@@ -13,7 +13,7 @@ from batcher.errors import BadDownload
 from batcher.job.plan.param_templates import BadValue, ParamTemplate, TemplateFault, as_json
 from batcher.job.plan.plan_context import PlanContext
 from batcher.job.row import Row
-from batcher.storage.addresses import is_stored, is_url, resolve
+from batcher.storage.addresses import has_no_host, is_stored, is_url, resolve
 from batcher.storage.pictures import has_picture_suffix
 
 HELD = 20_000
@@ -110,6 +110,8 @@ class LocalFiles:
 
     def _file(self, param: ParamTemplate, text: str, row: Row) -> LocalFile | None:
         """The local file that a text names; None when it is none. Raises BadValue where one must be there."""
+        if param.media and is_url(text) and has_no_host(text):
+            raise BadValue(param, f"{text[:300]!r} is no URL of a picture: it names no host")
         if is_url(text) or (not param.media and not _like_picture(text)):
             return None
         folder = row.part(param.lone).folder if param.lone in row.columns else ""

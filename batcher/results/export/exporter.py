@@ -55,7 +55,7 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
     """
     path = layout.ledger_path(output)
     if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+        raise errors.UsageError(layout.nothing_run_text(output))
     captions = _captions(options)
     if options.resplit and options.splits is None:
         raise errors.UsageError("--resplit draws splits anew; --split says which, as in train=0.8,test=0.2")

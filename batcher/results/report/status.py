@@ -134,7 +134,7 @@ def of_folder(output: Path, *, now: float, running: bool | None = None) -> Repor
     """
     path = layout.ledger_path(output)
     if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+        raise errors.UsageError(layout.nothing_run_text(output))
     if running is None:
         running = lock.holder(layout.lock_path(output)) is not None
     with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
@@ -212,5 +212,7 @@ def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, ru
 
 
 def _record_ends_at(connection: sqlite3.Connection) -> float | None:
+    if database.meta(connection, "origin") == database.SANDBOX_ORIGIN:
+        return None  # what was in flight has ended with its sandbox
     first, ttl = totals.first_submitted(connection), database.meta(connection, "result_ttl")
     return None if first is None or ttl is None else first + float(ttl)

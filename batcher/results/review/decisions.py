@@ -113,7 +113,7 @@ def _decide(
 ) -> Decisions:
     path = layout.ledger_path(output)
     if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+        raise errors.UsageError(layout.nothing_run_text(output))
     since = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
     with ExitStack() as stack:
         try:

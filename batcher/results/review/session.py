@@ -72,7 +72,7 @@ class ReviewSession:
         self._decided: deque[tuple[Standing, Standing]] = deque(maxlen=TAKEN_BACK_AT_MOST)
         self._page_is_stale = False
         if not self._path.exists():
-            raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+            raise errors.UsageError(layout.nothing_run_text(output))
         with self._opened(checked=False) as (connection, _):
             self.job = database.meta(connection, "job") or output.name
             self.can_redo = can_redo(connection)

@@ -119,7 +119,7 @@ def ledger_in(output: Path) -> Path:
     """The ledger that is there. Raises UsageError when there is none."""
     path = layout.ledger_path(output)
     if not path.exists():
-        raise errors.UsageError(f"nothing was run yet in {output}; `batcher run` starts it")
+        raise errors.UsageError(layout.nothing_run_text(output))
     return path
 
 
