@@ -23,7 +23,7 @@ from batcher.engine.account_settlement import job_in, left_by
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import last_run, spending
-from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts
+from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts, copy_log
 from batcher.ledger.account_look import AccountLook
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
@@ -140,6 +140,9 @@ class AccountMembership:
             self._file = None
             await self.enter()
         await self._attempt(self._beat)
+        if self._file is not None and self._file.has_large_log:
+            with suppress(errors.AccountFileError):
+                await asyncio.to_thread(copy_log, self._file.path)
         if self._unsent_pause is not None:
             self.pause(*self._unsent_pause)
         await self._settle_silent()
