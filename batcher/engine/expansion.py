@@ -72,9 +72,7 @@ def expanded(manifest: Manifest, asked: ExpansionContext, warn: Warn, sink: RowS
         composed=asked.composed.note,
     )
     masks = MaskColours(_mask_parameters(model))
-    for task in plan.expand(manifest, model, rows, plan_context, diagnostics):
-        masks.look(task)
-        yield task
+    yield from masks.seen(plan.expand(manifest, model, rows, plan_context, diagnostics))
     if told := masks.sentence():
         warn(told)
     if conflict := asked.categories.conflict():

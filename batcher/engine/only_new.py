@@ -41,11 +41,14 @@ class OnlyNew:
             values = json.loads(columns)
             self._values.update(own.values(values) for own in self._columns)
 
-    def tasks(self, tasks: Iterable[Task], warn: Warn) -> Iterator[Task]:
+    def tasks(self, tasks: Iterable[Task], warn: Warn) -> Iterable[Task]:
         """Those that are to be made; how many are left alone is told at the end."""
+        return self._to_be_made(tasks, warn) if self._digests or self._values else tasks
+
+    def _to_be_made(self, tasks: Iterable[Task], warn: Warn) -> Iterator[Task]:
         left_alone = 0
         for task in tasks:
-            if self._columns and self._digests | self._values and self._is_left_alone(task):
+            if self._is_left_alone(task):
                 left_alone += 1
             else:
                 yield task

@@ -23,7 +23,7 @@ HELD = 10_000
 """Files whose labels are kept: a picture has a row for each variant of it."""
 KEPT = """
 SELECT t.id, t.columns, t.params, k.facts
-FROM source_pictures k JOIN tasks t ON t.id = k.task
+FROM source_pictures k CROSS JOIN tasks t ON t.id = k.task
 WHERE t.plan = ? AND t.columns LIKE '%"labels":%'
 """
 

@@ -34,25 +34,38 @@ DECODED = "digests"
 class DuplicateCounter:
     """How many times an identity was seen before in this plan; `table` is its own, in the temporary database.
 
-    A filter in memory (8 MB) knows almost every new identity for what it is, up to some million; only where
-    it is not sure all are written to disk and looked up. Memory does not grow beyond WAITING of them.
+    A Bloom filter in blocks (some 15 MB in the end) knows almost every new identity for what it is, up to
+    some million; only where it is not sure all are written to disk and looked up. Memory does not grow beyond
+    WAITING of them.
     """
 
-    BITS = 26
-    SHIFTS = (0, 9, 18, 27, 36)
+    BLOCKS = 1 << 17
+    BITS = tuple(1 << bit for bit in range(512))
+    """Of a block, each as a number."""
     WAITING = 250_000
 
     def __init__(self, connection: sqlite3.Connection, table: str = "seen") -> None:
         self._connection = connection
         self._table = table
-        self._filter = bytearray(1 << self.BITS - 3)
+        self._blocks = [0] * self.BLOCKS
         self._waiting = array("q")
         connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
         connection.execute(f"CREATE TEMP TABLE {table} (identity INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
 
     def __call__(self, identity: bytes) -> int:
         number = int.from_bytes(identity[:8], "little", signed=True)
-        if self._is_new(number):
+        # 17 bits say which block, and five times 9 which bits of it: written out, for every task comes here.
+        bit, place = self.BITS, number & 0x1FFFF
+        block = self._blocks[place]
+        bits = (
+            bit[number >> 17 & 511]
+            | bit[number >> 26 & 511]
+            | bit[number >> 35 & 511]
+            | bit[number >> 44 & 511]
+            | bit[number >> 53 & 511]
+        )
+        if block & bits != bits:
+            self._blocks[place] = block | bits
             self._waiting.append(number)
             if len(self._waiting) >= self.WAITING:
                 self._write()
@@ -63,17 +76,6 @@ class DuplicateCounter:
             (number,),
         ).fetchone()
         return int(row[0])
-
-    def _is_new(self, number: int) -> bool:
-        """Whether it was certainly not seen; from now on it was."""
-        filter_, last, new = self._filter, len(self._filter) - 1, False
-        for shift in self.SHIFTS:
-            window = number >> shift
-            place, bit = window >> 3 & last, 1 << (window & 7)
-            if not filter_[place] & bit:
-                filter_[place] |= bit
-                new = True
-        return new
 
     def _write(self) -> None:
         """In the order of the tree, so that a page is written once and not for each of its rows."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from batcher import errors
 from batcher.job.plan import name_key
@@ -96,9 +96,13 @@ def plan(
         connection.execute("DELETE FROM passed_over")
         before = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
         whole = None if shard is None else WholePlan(connection, shard)
-        numbered = ((None, task) for task in tasks) if whole is None else whole.shared(tasks)
+        rows = (
+            (row_of(None, task, number) for task in tasks)
+            if whole is None
+            else (row_of(place, task, number) for place, task in whole.shared(tasks))
+        )
         with relabelling.counted(connection) as relabelled:
-            total = _write(connection, numbered, number, fresh=before == 0, progress=progress)
+            total = _write(connection, rows, fresh=before == 0, progress=progress)
         if whole is not None:
             whole.note()
         warnings = _settle_names(connection, number)
@@ -115,8 +119,7 @@ def plan(
 
 def _write(
     connection: sqlite3.Connection,
-    tasks: Iterable[tuple[int | None, Task]],
-    number: int,
+    rows: Iterator[tuple[Any, ...]],
     *,
     fresh: bool,
     progress: Callable[[int], None],
@@ -125,7 +128,6 @@ def _write(
     if fresh:
         for name in INDICES:
             connection.execute(f"DROP INDEX IF EXISTS {name}")
-    rows = (row_of(place, task, number) for place, task in tasks)
     total = 0
     while batch := list(islice(rows, BATCH)):
         connection.executemany(INSERT if fresh else UPSERT, batch)
@@ -139,30 +141,45 @@ def _write(
 
 def row_of(place: int | None, task: Task, number: int) -> tuple[Any, ...]:
     """A task as INSERT and UPSERT take it, at this place (None: the next) of the plan of this number."""
+    key, name, params, columns, media, repeat, images, redo, replaces, root = task
     return (
         place,
-        task.key,
-        task.name,
-        name_key(task.name),
+        key,
+        name,
+        name_key(name),
         number,
-        task.images,
-        task.repeat,
-        compact(task.params),
-        compact(task.columns),
-        compact(task.media) if task.media else "{}",
-        task.redo,
-        task.replaces,
-        task.root,
+        images,
+        repeat,
+        compact(params),
+        compact(columns),
+        compact(media) if media else "{}",
+        redo,
+        replaces,
+        root,
     )
 
 
 def compact(value: Any) -> str:
     """JSON as it stands in the ledger."""
-    return _ENCODE(value)
+    return "".join(_CHUNKS(value, 0))
 
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Made once: json.dumps would make an encoder for every value."""
+def _chunks() -> Callable[[Any, int], Iterable[str]]:
+    """What `encode` of a JSONEncoder makes anew for every value, made once: a plan has two for each task.
+    Where Python has it no more, or otherwise, `encode` itself."""
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    try:
+        make: Any = vars(json.encoder)["c_make_encoder"]
+        # Without a list of what it is in: nothing that was read from JSON, YAML or a table holds itself.
+        made = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+        if "".join(made({"a": [1, "é"]}, 0)) == '{"a":[1,"é"]}':
+            return cast(Callable[[Any, int], Iterable[str]], made)
+    except (KeyError, TypeError):
+        pass
+    return lambda value, level: encoder.encode(value)
+
+
+_CHUNKS = _chunks()
 
 
 def _settle_names(connection: sqlite3.Connection, number: int) -> list[str]:

@@ -20,8 +20,9 @@ REJECTED = "WHERE (t.key = ?1 OR t.root = ?1) AND t.state = 'rejected' ORDER BY 
 WITHDRAWN = "UPDATE tasks SET plan = 0 WHERE root = ? AND state = 'planned' AND redo > 0 AND redo <> ?"
 FOLLOWING = """
 UPDATE tasks SET plan = ?1 WHERE root IS NOT NULL AND state <> 'planned'
-AND root IN (SELECT key FROM tasks WHERE plan = ?1)
+AND EXISTS (SELECT 1 FROM tasks first WHERE first.key = tasks.root AND first.plan = ?1)
 """
+"""Asked of each replacement, which are few; a list of all keys would be made for each plan."""
 Redraw = Callable[[Task, Sequence[Task], int], Task | None]
 """The replacement of this number: of the cell's first task and its rejected ones, in their order; None: there
 can be none."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batcher import errors
-from batcher.ledger import plan_writer
+from batcher.ledger import plan_writer, replacements
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
@@ -191,6 +196,42 @@ async def test_occurrences_count_from_nought_and_anew_for_each_plan(ledger: Ledg
     seen = DuplicateCounter(ledger.connection)
     assert [seen(b"a" * 16), seen(b"b" * 16), seen(b"a" * 16), seen(b"a" * 16)] == [0, 0, 1, 2]
     assert DuplicateCounter(ledger.connection)(b"a" * 16) == 0
+
+
+@pytest.mark.parametrize("waiting", [1, 7, 1000])
+async def test_occurrences_are_counted_however_sure_the_filter_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr(DuplicateCounter, "WAITING", waiting)
+    dice = random.Random(waiting)
+    identities = [dice.randbytes(16) for _ in range(60)]
+    for sure in (True, False):
+        seen, counted = DuplicateCounter(ledger.connection), Counter[bytes]()
+        if not sure:
+            seen._blocks = [(1 << 512) - 1] * DuplicateCounter.BLOCKS
+        for identity in dice.choices(identities, k=300):
+            assert seen(identity) == counted[identity]
+            counted[identity] += 1
+
+
+async def test_which_replacements_follow_a_plan_is_not_asked_of_every_task(ledger: Ledger) -> None:
+    steps = ledger.connection.execute(f"EXPLAIN QUERY PLAN {replacements.FOLLOWING}", (1,)).fetchall()
+    assert [text for *_, text in steps if "SCAN" in text] == []
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)
+def test_json_in_the_ledger_is_what_json_makes_of_it(value: Any) -> None:
+    for one in (value, {"a": value}, [value]):
+        assert plan_writer.compact(one) == json.dumps(one, ensure_ascii=False, separators=(",", ":"))
+    with pytest.raises(TypeError):
+        plan_writer.compact({"a": object()})
+    assert plan_writer.compact({}) == "{}", "and what was refused leaves nothing behind"
 
 
 def digests(ledger: Ledger) -> Callable[[str], str]:

@@ -6,7 +6,7 @@ are seen as nearly black: nothing would be painted, or something else. It is pai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from batcher.storage.addresses import is_stored, is_url
@@ -37,6 +37,15 @@ class MaskColours:
     def __init__(self, parameters: Iterable[str]) -> None:
         self._parameters = tuple(parameters)
         self._seen: dict[str, str] = {}
+
+    def seen(self, tasks: Iterable[Task]) -> Iterable[Task]:
+        """The tasks as they come, whose masks are looked at."""
+        return self._looked_at(tasks) if self._parameters else tasks
+
+    def _looked_at(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        for task in tasks:
+            self.look(task)
+            yield task
 
     def look(self, task: Task) -> None:
         """Looks at the masks of a task, each once."""

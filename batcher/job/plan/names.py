@@ -55,12 +55,13 @@ class OutputNames:
     def _default(self, row: Row, cell: Mapping[str, Any], repeat: int, again: int) -> str:
         if row is not self._row:
             self._row, self._beginning = row, self._of_row(row)
-        if cell is not self._cells.get(id(cell), (None,))[0]:
+        held = self._cells.get(id(cell))
+        if held is None or held[0] is not cell:
             if len(self._cells) >= 10_000:
                 self._cells.clear()
             # The cell is kept beside its text, so that its id stays its own.
-            self._cells[id(cell)] = (cell, "-".join([slug(spelled(value)) for value in cell.values()]))
-        parts = [part for part in (self._beginning, self._cells[id(cell)][1]) if part]
+            held = self._cells[id(cell)] = (cell, "-".join([slug(spelled(one)) for one in cell.values()]))
+        parts = [part for part in (self._beginning, held[1]) if part]
         if self._several:
             parts.append(str(repeat))
         if again and "stem" not in row.columns:  # a stem tells identical pictures apart

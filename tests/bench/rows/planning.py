@@ -30,6 +30,7 @@ def rows(scale: Scale) -> Iterator[Figure]:
     with scratch() as folder:
         yield from over_floor(folder / "million", scale.of(1_000_000, 100_000))
         yield from resumed(folder, scale.of(200_000, 20_000))
+        yield from planned_before(folder / "looked at", scale.of(200_000, 20_000))
         yield from grown(folder / "grown", scale.of(100_000, 5_000))
 
 
@@ -50,6 +51,14 @@ def resumed(folder: Path, tasks: int) -> Iterator[Figure]:
         first, again = (measured("plan", path)[0] for _ in range(2))
         row = f"resume of {tasks:,} rows that compose {what}"
         yield Figure(row, "over their first planning", again / first, "<=", 0.1, "x", {"first, s": first})
+
+
+def planned_before(folder: Path, tasks: int) -> Iterator[Figure]:
+    path = job(folder, tasks, COMPOSED["a URL"])
+    first, _ = measured("plan", path, "-")
+    again, _ = measured("plan", path)
+    row = f"first run of {tasks:,} rows after `plan`"
+    yield Figure(row, "over planning them", again / first, "<=", 0.1, "x", {"plan, s": first})
 
 
 def grown(folder: Path, tasks: int) -> Iterator[Figure]:
@@ -95,9 +104,11 @@ def pictures(folder: Path, number: int) -> None:
         (folder / f"p{n}.png").write_bytes(picture + str(n).encode())
 
 
-def measured(peer: str, path: Path) -> tuple[float, int]:
+def measured(peer: str, path: Path, ledger: str = "") -> tuple[float, int]:
     """Seconds of CPU that a planner takes for a job, and the most memory that it had."""
-    words = [sys.executable, "-m", f"tests.bench.peers.{peer}", str(path), str(path.with_suffix(f".{peer}"))]
-    told = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True, timeout=900)
+    ledger = ledger or str(path.with_suffix(f".{peer}"))
+    words = [sys.executable, "-m", f"tests.bench.peers.{peer}", str(path), ledger]
+    env = environment(XDG_CACHE_HOME=str(path.parent / "cache"))
+    told = subprocess.run(words, env=env, capture_output=True, text=True, check=True, timeout=900)
     found = json.loads(told.stdout)
     return found["seconds"], found["peak"]
