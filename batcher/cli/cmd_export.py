@@ -48,6 +48,7 @@ SHOWN = 20
     metavar="FILE",
     help="Leave out the pictures named in FILE, one a line, or in its column file_name (CSV, JSON Lines).",
 )
+@option("--current", is_flag=True, help="Only pictures of tasks that the manifest has now.")
 @option("--allow-missing", is_flag=True, help="Let --exclude name pictures that are not there.")
 @option(
     "--captions",
@@ -74,6 +75,7 @@ def export_command(
     resplit: bool,
     with_originals: bool,
     exclude: Path | None,
+    current: bool,
     allow_missing: bool,
     captions: str | None,
     mask_outside: int | None,
@@ -107,6 +109,7 @@ def export_command(
         originals=with_originals,
         exclude=exclude,
         allow_missing=allow_missing,
+        current=current,
         captions=captions,
         mask_outside=mask_outside,
         command=_command(
@@ -117,6 +120,7 @@ def export_command(
                 "--resplit": resplit,
                 "--with-originals": with_originals,
                 "--exclude": exclude and exclude.name,
+                "--current": current,
                 "--allow-missing": allow_missing,
                 "--captions": captions,
                 "--mask-outside": None if mask_outside is None else str(mask_outside),

@@ -56,8 +56,8 @@ FROM submissions WHERE task = ? GROUP BY outcome
 
 @dataclass(frozen=True, slots=True)
 class DeliveredPicture:
-    """One delivered picture: its metadata line, its bytes, and the task it came from (its name, and what it
-    was of)."""
+    """One delivered picture: its metadata line, its bytes, and the task it came from (its name, what it was
+    of, and the number of the latest plan that has it)."""
 
     task: str
     columns: Mapping[str, Any]
@@ -65,6 +65,7 @@ class DeliveredPicture:
     media: Mapping[str, str]
     line: Mapping[str, Any]
     size: int
+    plan: int
 
 
 def delivered(
@@ -150,7 +151,7 @@ def _pictures(
         if corrected is not None and (shape := rule()) is not None:
             facts = corrected.of(facts, source, body.get(shape.input))
         line |= placements.of_picture(rule, facts, source, body, (line["width"], line["height"]))
-        yield DeliveredPicture(name, source, body, inputs, line, size or 0)
+        yield DeliveredPicture(name, source, body, inputs, line, size or 0, plan)
 
 
 def _line(

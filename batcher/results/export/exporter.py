@@ -71,6 +71,7 @@ def export(output: Path, options: ExportOptions, workers: Workers | None = None)
             exclusion,
             originals=options.originals,
             resplit=options.resplit,
+            current=options.current,
             labels=DatasetLabels(output, connection),
         ) as leaving,
     ):
@@ -263,6 +264,9 @@ class _Export:
             entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
             notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
         notes += filter(None, [self.leaving.corrected.sentence()])
+        if number := self.leaving.left_plan:
+            of_them = several(number, "picture is of a task", "pictures are of tasks")
+            notes.append(f"{of_them} that the manifest has no more; --current leaves such pictures out")
         if self.options.to in OF_OBJECTS:
             notes += self.first.objects.notes
         elif unreadable := self.leaving.unreadable:

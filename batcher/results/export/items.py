@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from batcher.job.geometry import LABEL_COLUMNS, Geometry, are_objects
 from batcher.job.labels import names_label_file
-from batcher.ledger import records
+from batcher.ledger import database, records
 from batcher.ledger.corrected_labels import CorrectedLabels
 from batcher.ledger.plan_models import PlanModels
 from batcher.ledger.records import DeliveredPicture
@@ -76,8 +76,9 @@ class ExportItem:
 class ExportItems:
     """The delivered pictures of one ledger but for the excluded ones, read twice: `looked`, then `items`.
 
-    `resplit`: the `splits` are drawn, whatever rows name. `own_splits` are those that rows name. `labels` are
-    those of the job's data sets as they are now.
+    `resplit`: the `splits` are drawn, whatever rows name. `current`: pictures of tasks that the present plan
+    has no more are excluded too; else `left_plan` counts them. `own_splits` are those that rows name.
+    `labels` are those of the job's data sets as they are now.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ExportItems:
         *,
         originals: bool,
         resplit: bool = False,
+        current: bool = False,
         labels: DatasetLabels | None = None,
     ) -> None:
         self._connection = connection
@@ -97,9 +99,11 @@ class ExportItems:
         self._resplit = resplit
         self.own_splits = OwnSplits()
         self._exclusion = exclusion
+        self._current = current
+        self._plan = int(database.meta(connection, "plan") or 0)
         self._originals = Originals() if originals else None
         self._models = PlanModels(connection)
-        self.excluded = 0
+        self.excluded = self.left_plan = 0
         self.unreadable: list[str] = []
         self.unplaced_masks = 0
         self.shared_masks = Counter[str]()
@@ -122,9 +126,10 @@ class ExportItems:
     def looked(self) -> Iterator[ExportItem]:
         """Every variant, to be learned from."""
         for picture in records.pictures(self._connection, corrected=self.corrected):
-            if self._exclusion.excludes(picture):
+            if self._excludes(picture):
                 self.excluded += 1
                 continue
+            self.left_plan += picture.plan != self._plan
             if "labels_problem" in picture.line:
                 self.unreadable.append(str(picture.line["labels_problem"]))
             mask = self._mask_of(picture)
@@ -137,6 +142,10 @@ class ExportItems:
             if self._originals is not None:
                 self._originals.learn(group, picture, item.values)
             yield item
+
+    def _excludes(self, picture: DeliveredPicture) -> bool:
+        named = self._exclusion.excludes(picture)
+        return named or (self._current and picture.plan != self._plan)
 
     def know_rejected(self) -> None:
         """Pictures that were set aside are left out anyway: an entry that names one names a picture."""
@@ -158,7 +167,7 @@ class ExportItems:
         """The variants of these names."""
         waiting = set(names)
         for picture in self._pictures_again() if waiting else ():
-            if Path(str(picture.line["file_name"])).name in waiting and not self._exclusion.excludes(picture):
+            if Path(str(picture.line["file_name"])).name in waiting and not self._excludes(picture):
                 item = self._variant(picture)
                 yield item
                 waiting.discard(item.name)
@@ -169,7 +178,7 @@ class ExportItems:
         """Every variant but those of the names in `without`, and after the first of each source the source
         itself, where it is a file."""
         for picture in self._pictures_again():
-            if self._exclusion.excludes(picture):
+            if self._excludes(picture):
                 continue
             item = self._variant(picture)
             if item.name not in without:

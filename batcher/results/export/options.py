@@ -17,7 +17,8 @@ from batcher.results.export.writer import OF_OBJECTS, ExportFormat
 class ExportOptions:
     """What is asked for: the form, the folder, the splits; `originals`: the sources beside their variants;
     `resplit`: they are drawn also where rows have a split of their own; `exclude`: a file that names rejected
-    pictures, `allow_missing`: also such as are not there; `captions`: the template of the text beside each;
+    pictures, `allow_missing`: also such as are not there; `current`: no picture of tasks that the manifest
+    has no more; `captions`: the template of the text beside each;
     `mask_outside`: what masks say where the source does not lie, None: as the job, or the mask itself, says;
     `command`: what asked for it, for the card."""
 
@@ -28,6 +29,7 @@ class ExportOptions:
     exclude: Path | None = None
     resplit: bool = False
     allow_missing: bool = False
+    current: bool = False
     captions: str | None = None
     mask_outside: int | None = None
     command: str = ""

@@ -431,3 +431,19 @@ def test_the_command_prints_one_object(shelf: Shelf, capsys: pytest.CaptureFixtu
 def test_a_wrong_command_line_is_usage(shelf: Shelf, wrong: list[str]) -> None:
     three(shelf)
     assert ended(["export", str(shelf.output), *wrong]) == 2
+
+
+def test_pictures_that_an_edit_replaced_are_told_and_left_out_where_only_the_current_ones_are_wanted(
+    shelf: Shelf,
+) -> None:
+    photo = shelf.photo("rome.png")
+    shelf.deliver(shelf.variant("old", photo), shelf.variant("kept", photo))
+    shelf.deliver(shelf.variant("kept", photo), shelf.variant("new", photo))
+    told = export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "all"))
+    assert (told.pictures, told.excluded) == (3, 0)
+    assert told.notes == (
+        "1 picture is of a task that the manifest has no more; --current leaves such pictures out",
+    )
+    told = export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "now", current=True))
+    assert (told.pictures, told.excluded, told.notes) == (2, 1, ())
+    assert {path.stem for path in (shelf.folder / "now").rglob("*.png")} == {"kept", "new"}
