@@ -2,7 +2,7 @@
 
 Rule: intent before the deed, fact after it. Every move is compare-and-set, as TRANSITIONS says; one that
 finds another state than it expects raises StaleTask and changes nothing. Nothing is submitted for a task
-outside the present plan.
+outside the present plan, which a replacement leaves that goes back to planned and is not needed any more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.wire import Accepted, Output, Result
-from batcher.ledger import database, picture_checks
+from batcher.ledger import database, picture_checks, replacement_cells
 from batcher.ledger.answer_file import Answer, AnswerFile
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
 from batcher.ledger.group_commit import GroupCommit
@@ -376,6 +376,12 @@ class TaskMoves(LedgerReads):
             raise self._stale(entry)
         if row[0] == self.plan_number:
             self.counts[entry.state] -= 1
-            self.counts[target] += 1
+            self.counts[target] += 0 if self._is_withdrawn(moved) else 1
         self._moved(entry, moved, reason or detail)
         return moved
+
+    def _is_withdrawn(self, moved: TaskEntry) -> bool:
+        """Whether a replacement that is planned again left the plan thereby: its cell needs none any more."""
+        if moved.state is not State.PLANNED or not moved.task.redo:
+            return False
+        return self.group.write(replacement_cells.WITHDRAWN, (moved.id,)).rowcount > 0

@@ -35,6 +35,19 @@ FROM members m GROUP BY cell
 """
 """Of the cells that are asked for; a waiting task that is in no plan any more is as good as not there."""
 
+NOT_NEEDED = """
+tasks.redo > 0 AND EXISTS (
+  SELECT 1 FROM tasks other WHERE (other.key = tasks.root OR other.root = tasks.root)
+  AND other.id <> tasks.id AND other.state NOT IN ('planned', 'failed', 'rejected'))
+"""
+"""Of `tasks`: a replacement whose cell has its picture meanwhile (`batcher keep`), or has one on its way."""
+WITHDRAWN = f"""
+UPDATE tasks SET plan = 0 WHERE id = ? AND state = 'planned' AND {NOT_NEEDED}
+AND NOT EXISTS (SELECT 1 FROM files f WHERE f.task = tasks.id)
+"""
+"""One that is planned again, and is not to be bought again. One that had its files, which are lost, is
+planned since a person asked for it by its name (`verify --repay`)."""
+
 
 class Cell(NamedTuple):
     """A cell with a rejected task: its number and who rejected it, of several the last; the number that a

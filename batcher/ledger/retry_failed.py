@@ -9,17 +9,15 @@ import sqlite3
 from dataclasses import dataclass
 
 from batcher.ledger.database import meta, transaction
+from batcher.ledger.replacement_cells import NOT_NEEDED
 
-AGAIN = """
+AGAIN = f"""
 UPDATE tasks SET state = 'planned', submission = NULL, reason = NULL, attempts = 0, not_before = 0
 WHERE plan = ?1 AND state = ?2
   AND (?3 IS NULL OR instr(coalesce(reason, ''), ?3) > 0)
   AND (?4 IS NULL OR name GLOB ?4)
-  AND NOT (redo > 0 AND EXISTS (
-    SELECT 1 FROM tasks other WHERE (other.key = tasks.root OR other.root = tasks.root)
-    AND other.id <> tasks.id AND other.state NOT IN ('planned', 'failed', 'rejected')))
+  AND NOT ({NOT_NEEDED})
 """
-"""But for a replacement whose cell has its picture meanwhile (`batcher keep`), or has one on its way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,3 +186,43 @@ async def test_what_is_rejected_beside_a_run_and_kept_again_is_not_made_anew(
         (report,) = reports
         assert (report.exit_code, report.total, report.counts["done"], server.billed) == (0, 3, 3, 3)
         assert harness.rows(REPLACEMENT) == [(0, "planned")]
+
+
+GOES_BACK: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+    "failed": ([faults.Failed(calls=[2])], {"retry": {"failed": 2}}, "failed"),
+    "no answer": ([faults.Hang(route="submit", calls=[2])], {}, "doubtful"),
+    "expired": (
+        [faults.Stuck(calls=[2]), faults.Status(route="history", code=404)],
+        {"retry": {"expired": "resubmit"}, "result_ttl": "3m"},
+        "lost",
+    ),
+}
+
+
+@pytest.mark.parametrize("accept", [{}, {"accept": {"count": 1, "per": "place"}}], ids=["all", "accept"])
+@pytest.mark.parametrize("way", GOES_BACK)
+async def test_a_replacement_in_flight_whose_picture_is_kept_meanwhile_is_not_bought_again(
+    harness: Harness, sandbox: MakeSandbox, way: str, accept: dict[str, Any]
+) -> None:
+    """What is in flight is fetched; what comes to nothing is not needed any more."""
+    script, asked, outcome = GOES_BACK[way]
+    faulty = Faults([faults.BlackPicture(calls=[1]), *script])
+    async with sandbox(service=20, sigma=0, pictures=True, price=0.01, faults=faulty) as server:
+        reports = []
+
+        async def running() -> None:
+            reports.append(await harness.run(server, harness.manifest(1, **DRAWN | asked | accept)))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running)
+            await until(lambda: harness.output.exists() and bool(harness.rows(REPLACEMENT_SENT)))
+            assert await said("keep", str(harness.output), "place 0") == 0
+        (report,) = reports
+        assert harness.outcomes() == {"completed": 1, outcome: 1}
+        assert (report.exit_code, report.total, report.counts["done"]) == (0, 1, 1)
+        assert harness.rows(REPLACEMENT) == [(0, "planned")]
+        # Rejected again, it is the one that is due.
+        assert await said("reject", str(harness.output), "place 0", "--redo") == 0
+        report = await harness.run(server, harness.manifest(1, **DRAWN | asked | accept))
+        assert (report.counts["done"], report.counts["rejected"]) == (1, 1)
+        assert len(harness.rows(REPLACEMENT)) == 1

@@ -109,7 +109,8 @@ class AcceptedGroups:
             self._unsent.add(after.id)
         else:
             self._unsent.discard(after.id)
-        self._waiting[group] += (after.state is State.PLANNED) - (before.state is State.PLANNED)
+        waits = after.state is State.PLANNED and self._ledger.is_waiting(after.id)
+        self._waiting[group] += waits - (before.state is State.PLANNED)
         if after.state in (State.REJECTED, State.FAILED):
             held = self._claimed.pop(after.id, None) is not None or before.state in HOLDING
         else:
