@@ -183,6 +183,10 @@ class AccountMembership:
             # Nobody hears what is set aside here; but what the others said may still be read.
             own(self._look(lambda look, at: look.others(today=today, month=month, at=at)))
 
+    def others_by_job(self) -> dict[str, Amounts] | None:
+        """What each of the account's other jobs on this machine has, by its id; None: it cannot be known."""
+        return self._try(lambda file: file.by_job(self._job))
+
     # As `SharedSlots`: the limit of the account's calls.
 
     @property

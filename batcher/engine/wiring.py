@@ -232,7 +232,7 @@ def wire(
         groups=groups,
         replacements=Replacements(job, ledger, warn, scheduler.added),
         records=RecordAppender(context.folder, ledger),
-        balance=BalanceCheck(ledger, context.price),
+        balance=BalanceCheck(ledger, context.price, membership.others_by_job),
         stopping=stopping,
         first_failures=FirstFailures(context.options.stop_after),
     )

@@ -208,6 +208,12 @@ class AccountFile:
         with account_errors(self.path):
             return read_others(self._connection, job, today, month, at)
 
+    def by_job(self, job: str) -> dict[str, Amounts]:
+        """What each other job than `job` has of all its days."""
+        with account_errors(self.path):
+            rows = self._connection.execute(BY_JOB, (job,)).fetchall()
+        return {str(other): Amounts(*(int(value) for value in values)) for other, *values in rows}
+
     # --- the shared limit
 
     def state(self, job: str, at: float) -> SharedState:
@@ -325,6 +331,10 @@ class AccountFile:
 PUT = """
 INSERT INTO spending (day, job, spent, reserved, unsure) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, unsure = excluded.unsure
+"""
+BY_JOB = """
+SELECT j.id, total(s.spent), total(s.reserved), total(s.unsure)
+FROM jobs j LEFT JOIN spending s ON s.job = j.id WHERE j.id <> ? GROUP BY j.id
 """
 JOBS = """
 SELECT id, folder, name, manifest, pid, beat, seen_at, total, done, spent, ended_at, exit_code, why,

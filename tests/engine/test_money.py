@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from batcher.engine import outlook
 from batcher.progress import Event, Finished, Message, Snapshot
 from batcher.results.report import Report, of_folder
 from batcher.sandbox import Faults, faults
+from batcher.shard import Shard
 from batcher.task import State
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
@@ -99,7 +101,8 @@ async def test_what_is_not_this_runs_own_is_told_once_with_its_innocent_reasons(
     beside = Harness(harness.folder / "beside", harness.now)
     beside.folder.mkdir()
     async with sandbox(service=5, price=0.01) as server, anyio.create_task_group() as both:
-        both.start_soon(beside.run, server, beside.manifest(7))
+        # A share is not in the account's file, as a teammate's run is not.
+        both.start_soon(partial(beside.run, server, beside.manifest(7), shard=Shard(1, 1)))
         report = await harness.run(server, harness.manifest(8), heard.append)
     assert report.balance is not None
     assert report.balance["difference"] > 0
