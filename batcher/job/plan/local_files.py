@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from batcher.errors import BadDownload
 from batcher.job.plan.param_templates import BadValue, ParamTemplate, TemplateFault, as_json
 from batcher.job.plan.plan_context import PlanContext
-from batcher.job.row import Row
+from batcher.job.row import IMAGE_COLUMNS, Row
 from batcher.storage.addresses import has_no_host, is_stored, is_url, resolve
 from batcher.storage.pictures import has_picture_suffix
 
@@ -116,10 +116,11 @@ class LocalFiles:
             return None
         folder = row.part(param.lone).folder if param.lone in row.columns else ""
         file = self._in_folders(param, text, folder)
-        if file is None and param.media and text:
+        if file is None and text and (param.media or _is_listed(param, text, row)):
             folders = [start for start in dict.fromkeys((folder, self._folder)) if start]
             looked = "" if os.path.isabs(text) or is_stored(text) else f" in {' or '.join(folders)}"
-            hint = self._context.near_hint(resolve(folders[0], text))
+            path = resolve(folders[0], text)
+            hint = ": a link leads nowhere" if os.path.islink(path) else self._context.near_hint(path)
             raise BadValue(
                 param, f"there is no file {text[:300]!r}{looked}{hint}", cause=TemplateFault.MISSING
             )
@@ -163,6 +164,13 @@ class LocalFiles:
             raise BadValue(param, message, cause=TemplateFault.PICTURE) from None
         except BadDownload as error:
             raise BadValue(param, f"{path}: {error.message}", cause=TemplateFault.PICTURE) from None
+
+
+def _is_listed(param: ParamTemplate, text: str, row: Row) -> bool:
+    """Whether it is the picture that a folder listed, whatever is known of the parameter: a link that leads
+    nowhere is no text to be sent."""
+    listed = param.lone == "image" and os.path.isabs(text)
+    return listed and row.part("image").columns.keys() >= {*IMAGE_COLUMNS}
 
 
 def _like_picture(text: str) -> bool:

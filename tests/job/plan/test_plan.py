@@ -137,6 +137,14 @@ def test_a_missing_picture_is_told_with_row_and_key() -> None:
     assert "cannot be read: Permission denied" in problem.message
 
 
+def test_a_listed_picture_that_is_not_there_is_no_text_whatever_is_known_of_the_model() -> None:
+    listed = picture_row("gone", name="gone.png", suffix=".png", folder="p")
+    (problem,) = problems("params: {source: '{{ image }}'}", [listed], model=None)
+    assert "there is no file '/p/gone.png'" in problem.message
+    (task,) = plan("params: {style: '{{ style }}'}", [{"style": "/styles/of/the/server.png"}], model=None)
+    assert task.params == {"style": "/styles/of/the/server.png"}
+
+
 # Checks.
 
 
