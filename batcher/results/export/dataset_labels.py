@@ -40,11 +40,12 @@ class DatasetLabels:
         self._labels.execute("BEGIN")
         for row in _rows(layout.resolved_manifest(output), (started or 0.0) - COARSE):
             # Of a picture that comes twice nobody could say which of its rows is meant.
-            self._labels.execute(
-                "INSERT INTO labels VALUES (?, ?) "
-                "ON CONFLICT DO UPDATE SET now = NULL WHERE now IS NOT excluded.now",
-                (str(row.columns["image"]), _text(row.columns)),
-            )
+            with suppress(UnicodeEncodeError):  # half a surrogate pair: no plan would take it either
+                self._labels.execute(
+                    "INSERT INTO labels VALUES (?, ?) "
+                    "ON CONFLICT DO UPDATE SET now = NULL WHERE now IS NOT excluded.now",
+                    (str(row.columns["image"]), _text(row.columns)),
+                )
 
     def close(self) -> None:
         """What was read is forgotten."""
@@ -83,7 +84,9 @@ def _has_labels(columns: Mapping[str, Any]) -> bool:
 
 def _text(columns: Mapping[str, Any]) -> str:
     """The labels of a row, as they are compared."""
-    return json.dumps({name: columns[name] for name in COLUMNS if name in columns}, sort_keys=True)
+    return json.dumps(
+        {name: columns[name] for name in COLUMNS if name in columns}, sort_keys=True, ensure_ascii=False
+    )
 
 
 def _pass_over(problem: Problem) -> None:
