@@ -3,6 +3,7 @@ files is read here.
 
     categories.py     the classes of objects: ids, names, order, of all the job's data sets
     label_files.py    the label file that a row names: YOLO, Pascal VOC
+    coco_file.py      COCO files, told from other JSON
     voc_file.py       a Pascal VOC annotation
     voc_layout.py     the folders of a Pascal VOC data set
     uncarried.py      what looks like labels and is not carried

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batcher.job.geometry import LABEL_COLUMNS, are_objects
+from batcher.job.labels.coco_file import coco_files_in
 from batcher.job.labels.label_files import OTHER, VOC
 from batcher.job.row import IMAGE_COLUMNS
 from batcher.storage.addresses import is_url
@@ -48,6 +49,7 @@ class UncarriedLabels:
         self._used = frozenset(used)
         self._columns: dict[str, None] = {}
         self._file = ""
+        self._looked: set[str] = set()
         self._left = ROWS
 
     @property
@@ -65,7 +67,22 @@ class UncarriedLabels:
                 self._columns[name] = None
         carried = "boxes" in columns or "labels" in columns or are_objects(columns.get("objects"))
         if not carried and not self._file and picture is not None and os.path.isabs(picture):
-            self._file = next(filter(os.path.isfile, _beside(picture)), "")
+            self._file = next(filter(os.path.isfile, _beside(picture)), "") or self._coco(picture)
+
+    def _coco(self, picture: str) -> str:
+        """A COCO file in a folder where those of pictures usually lie; empty: none."""
+        folder = os.path.dirname(picture)
+        above = os.path.dirname(folder)
+        for place in (
+            folder,
+            above,
+            *(f"{one}/annotations" for one in (folder, above, os.path.dirname(above))),
+        ):
+            if place not in self._looked:
+                self._looked.add(place)
+                if found := coco_files_in(place):
+                    return found[0]
+        return ""
 
     def sentences(self) -> Iterable[str]:
         """What is to be told."""

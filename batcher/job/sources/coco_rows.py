@@ -21,9 +21,10 @@ from typing import IO, Any
 from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError
+from batcher.job.labels.coco_file import coco_files_in
 from batcher.job.row import Row
 from batcher.job.sources.coco_index import CocoIndex
-from batcher.job.sources.dataset_columns import beside_picture, keypoints_left_out, set_of
+from batcher.job.sources.dataset_columns import METADATA, beside_picture, keypoints_left_out, set_of, split_of
 from batcher.job.sources.json_members import NoJson, line_at
 from batcher.job.sources.picture_root import LOOKED_FOR, PictureRoot, is_name, picture_columns
 from batcher.job.sources.source_kind import SourceContext
@@ -59,8 +60,18 @@ def coco_files(folder: str) -> list[str]:
     instances = [name for name in named if is_of_set(name)]
     if instances:
         return [f"{folder}/{OF_SETS}/{name}" for name in instances]
-    of_sets = (f"{folder}/{name}/{BESIDE_PICTURES}" for name in below)
-    return [path for path in of_sets if os.path.isfile(path)]
+    of_sets = [f"{folder}/{name}/{BESIDE_PICTURES}" for name in below]
+    if there := [path for path in of_sets if os.path.isfile(path)]:
+        return there
+    if any(os.path.isfile(f"{folder}/{name}") for name in METADATA):
+        return []
+    found = coco_files_in(f"{folder}/{OF_SETS}") or coco_files_in(folder)
+    return found if len(found) == 1 or all(map(_is_called_by_set, found)) else []
+
+
+def _is_called_by_set(path: str) -> bool:
+    """Whether the name of a file is that of a set: `train.json`, `val2017.json`."""
+    return split_of(os.path.basename(path).partition(".")[0]) is not None
 
 
 def is_of_set(name: str) -> bool:

@@ -29,8 +29,9 @@ from pydantic import StrictStr
 
 from batcher.job.row import IMAGE_COLUMNS, Row
 from batcher.job.sources import source_kind
+from batcher.job.sources.dataset_columns import METADATA
 from batcher.job.sources.folders import is_output, list_folder
-from batcher.job.sources.imagefolder_rows import METADATA, imagefolder_rows
+from batcher.job.sources.imagefolder_rows import imagefolder_rows
 from batcher.job.sources.labelled_forms import labelled_form
 from batcher.job.sources.source_kind import Resolve, SourceContext, is_local_picture
 from batcher.job.sources.stored_dataset import parquet_rows, saved_rows

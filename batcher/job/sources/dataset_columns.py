@@ -26,6 +26,8 @@ SPLITS: Mapping[str, str] = {
     "evaluation": "test",
 }
 """The words of folders' and files' names, and the splits that they mean."""
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""What a folder of pictures has that says what is on them, as `datasets` reads it."""
 BESIDE_SPLITS = frozenset({"annotations", "labels", "masks"})
 """Folders that are neither a split nor a class."""
 CONTAINERS = frozenset({"data", "images", "image", "imgs", "img", "jpegimages", "photos", "pictures"})

@@ -11,7 +11,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from batcher.job.row import Row
-from batcher.job.sources.dataset_columns import beside_picture, folder_labels, split_of, splits_among
+from batcher.job.sources.dataset_columns import (
+    METADATA,
+    beside_picture,
+    folder_labels,
+    split_of,
+    splits_among,
+)
 from batcher.job.sources.folders import DirEntry, is_output, list_folder
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.sources.picture_root import is_name, is_there, picture_columns
@@ -21,7 +27,6 @@ from batcher.job.sources.tables import TableContext, table_rows
 from batcher.storage.addresses import is_stored, resolve
 from batcher.storage.stores import parquet_cells
 
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 FILE_NAME = "file_name"
 
 

@@ -1,6 +1,7 @@
 """Which form of labels a `dataset:` has: those that people train with, beside what `datasets` itself reads.
 
-Rule: a form is told by names alone, before anything is read; a folder in a store is listed for that.
+Rule: a form is told by names, before anything is read, and a COCO file of a name of its own by its beginning;
+a folder in a store is listed for that.
 """
 
 from __future__ import annotations

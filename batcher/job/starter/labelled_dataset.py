@@ -17,6 +17,7 @@ from pathlib import Path
 from batcher.errors import BatcherError, Problem
 from batcher.job.diagnostics import Diagnostics
 from batcher.job.labels.categories import CategoryTable
+from batcher.job.labels.coco_file import coco_files_in, is_coco_file
 from batcher.job.labels.voc_layout import PICTURES
 from batcher.job.near_files import NearFiles
 from batcher.job.row import Row
@@ -24,8 +25,8 @@ from batcher.job.sources import dataset
 from batcher.job.sources.coco_rows import SUFFIXES as COCO_SUFFIXES
 from batcher.job.sources.coco_rows import coco_files
 from batcher.job.sources.source_kind import SourceContext
-from batcher.job.sources.ultralytics_rows import PEEKED, data_file_of, is_data_file
 from batcher.job.sources.ultralytics_rows import SUFFIXES as DATA_SUFFIXES
+from batcher.job.sources.ultralytics_rows import data_file_of, is_data_file
 from batcher.job.sources.voc_rows import is_voc_folder
 from batcher.job.yaml_document import read_text, read_yaml
 
@@ -107,7 +108,7 @@ def _candidates(path: str) -> Iterator[str]:
             yield path
         return
     above, own = os.path.split(path)
-    if is_voc_folder(path) or coco_files(path):
+    if is_voc_folder(path) or len(coco_files(path)) > 1:
         yield path
     yield from _described_by(path)
     if own == PICTURES and is_voc_folder(above):
@@ -124,22 +125,13 @@ def _described_by(folder: str) -> Iterator[str]:
     if (data_file := data_file_of(folder)) is not None:
         yield data_file
     for place in (folder, f"{folder}/annotations"):
-        names = sorted(os.listdir(place)) if os.path.isdir(place) else []
-        found = [name for name in names if name.endswith(COCO_SUFFIXES[0]) and _is_coco(f"{place}/{name}")]
+        found = coco_files_in(place)
         if len(found) == 1:
-            yield f"{place}/{found[0]}"
+            yield found[0]
 
 
 def _is_coco(path: str) -> bool:
-    if not path.endswith(COCO_SUFFIXES):
-        return False
-    head = b'"images"' if path.endswith(COCO_SUFFIXES[1]) else _head(path)
-    return b'"images"' in head or (b'"annotations"' in head and b'"image_id"' in head)
-
-
-def _head(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(PEEKED)
+    return path.endswith(COCO_SUFFIXES) and (path.endswith(COCO_SUFFIXES[1]) or is_coco_file(path))
 
 
 def _rows(path: str) -> tuple[list[Row], str]:

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from batcher.errors import UsageError
 from batcher.job.diagnostics import silent
-from batcher.job.sources.dataset_columns import BESIDE_SPLITS, CONTAINERS
+from batcher.job.sources.dataset_columns import BESIDE_SPLITS, CONTAINERS, METADATA
 from batcher.job.sources.folders import is_output
 from batcher.job.sources.globs import ListedFile, files_below, fixed, is_glob, matches
-from batcher.job.sources.imagefolder_rows import METADATA
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.starter.labelled_dataset import describes_dataset, labelled_dataset, why_no_dataset, why_not
 from batcher.storage.pictures import has_picture_suffix

@@ -77,11 +77,20 @@ def test_they_are_told_once_and_not_where_the_request_reads_them(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "path", ["labels/1.txt", "Annotations/1.xml", "images/1.xml", "images/_annotations.coco.json"]
+    "path",
+    [
+        "labels/1.txt",
+        "Annotations/1.xml",
+        "images/1.xml",
+        "images/_annotations.coco.json",
+        "annotations/mine.json",
+        "labels.json",
+        "images/any.json",
+    ],
 )
 def test_label_files_beside_the_pictures_are_told_where_no_label_is_read(tmp_path: Path, path: str) -> None:
     (tmp_path / path).parent.mkdir(exist_ok=True)
-    (tmp_path / path).write_text("")
+    (tmp_path / path).write_text('{"info": {}, "images": []}')
     found = UncarriedLabels([])
     picture = str(tmp_path / "images/1.png")
     found.look({"boxes": []}, picture)

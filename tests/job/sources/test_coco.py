@@ -164,6 +164,30 @@ def test_a_folder_has_a_set_for_each_of_its_files_and_one_table_of_classes(job: 
     assert len(categories_of(job, "{dataset: coco}")) == 3
 
 
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["annotations/train.json", "annotations/val2017.json"], ["train", "val"]),
+        (["annotations/anything.json"], [None]),
+        (["labels.json"], [None]),
+        (["train.json", "annotations/val.json"], ["val"]),
+        (["annotations/one.json", "annotations/two.json"], []),
+        (["labels.json", "metadata.jsonl"], []),
+    ],
+)
+def test_a_folder_s_files_of_other_names_are_its_sets_where_they_say_which(
+    job: Job, files: list[str], found: list[str | None]
+) -> None:
+    picture_of(job, "set/images/a.png")
+    for name in files:
+        job.write(f"set/{name}", coco([{"id": 1, "file_name": "a.png"}], [box(image=1)]))
+    if "metadata.jsonl" in files:
+        job.write("set/metadata.jsonl", json.dumps({"file_name": "images/a.png", "label": "cat"}))
+    job.write("set/annotations/notes.json", '{"images": {"no": "list"}}')
+    rows = job.columns("{dataset: set}")
+    assert [row.get("split") for row in rows if "boxes" in row] == found
+
+
 def test_a_picture_that_is_missing_is_told_and_never_taken_from_another_set(job: Job) -> None:
     picture_of(job, "coco/train2017/a.png", "coco/val2017/b.png")
     images = [
