@@ -230,7 +230,7 @@ class Ledger(TaskMoves):
             self.run = int(cursor.lastrowid or 0)
         else:
             self.run = int(rows[0][0])
-        self._money_before_run = self.read(totals.money, before_run=self.run)
+        self._count_before_run()
         return self.run
 
     def end_run(self, needed: int | None = None, *, held: bool = False) -> None:

@@ -346,6 +346,8 @@ class TaskMoves(LedgerReads):
         if submission.outcome != outcome:
             move = (submission.outcome, outcome, submission.images, submission.reserved, cost)
             self.money = self.money.with_outcome(*move)
+            if submission.id <= self._last_before_run:
+                self._money_before_run = self._money_before_run.with_outcome(*move)
             if self.daily is not None:
                 self.daily.moved(submission.submitted_at, *move)
 

@@ -46,6 +46,7 @@ class LedgerReads:
         self.run = 0
         self._version = self._data_version()
         self._money_before_run = Money()
+        self._last_before_run = 0
         self.recount()
 
     def recount(self) -> None:
@@ -56,8 +57,17 @@ class LedgerReads:
             self.calls = totals.calls(self.connection)
             self.images = totals.images(self.connection)
             self.money = totals.money(self.connection)
+            self._count_before_run()
             if self.daily is not None:
                 self.daily.recount()
+
+    def _count_before_run(self) -> None:
+        """What the runs before this one have spent and still reserve, and which submission is their last:
+        what becomes of theirs from now on is no money of this run."""
+        with database.disk_errors(self.path):
+            self._money_before_run = totals.money(self.connection, before_run=self.run)
+            query = "SELECT coalesce(max(id), 0) FROM submissions WHERE run < ?"
+            self._last_before_run = int(self._rows(query, (self.run,))[0][0])
 
     def count_days(self, since: int) -> DailyMoney:
         """The money of each day from the day `since` on, or from one before it; counted once and kept right

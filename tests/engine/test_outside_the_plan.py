@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from batcher.engine.lifecycle import Lifecycle
+from batcher.job.manifest import Manifest
 from batcher.ledger.entries import TaskEntry
 from batcher.sandbox import Faults, Sandbox, faults
 from tests.support.awaits import AwaitPoints, watched
@@ -61,6 +62,30 @@ async def test_what_expired_after_its_row_was_taken_out_is_not_submitted_again(
         assert (report.exit_code, report.total, report.counts["done"]) == (0, 1, 1)
         assert harness.rows(SENT) == [("place 0", "lost"), ("place 1", "lost"), ("place 7", "completed")]
         assert harness.states() == {"planned": 2, "done": 1}
+
+
+@pytest.mark.parametrize("ends", ["failed", "completed"])
+async def test_what_an_earlier_run_left_in_flight_makes_no_room_in_a_later_runs_budget(
+    harness: Harness, sandbox: MakeSandbox, ends: str
+) -> None:
+    """Its run was closed when its plan was dropped: what becomes of it is that run's money."""
+
+    def job(*places: str, **limits: Any) -> Manifest:
+        return harness.manifest(0, inputs=[{"rows": [{"place": place} for place in places]}], limits=limits)
+
+    script = Faults([faults.Failed(calls=[2, 3])] if ends == "failed" else [])
+    async with sandbox(service=200, sigma=0, price=0.01, faults=script) as server:
+        await harness.run(server, job("a"))
+        async with anyio.create_task_group() as process:
+            process.start_soon(harness.run, server, job("a", "b", "c"))
+            await until(lambda: harness.states().get("submitted") == 2)
+            process.cancel_scope.cancel()
+        report = await harness.run(server, job("a", max_duration="2s"), grace=1)
+        assert harness.rows("SELECT count(*) FROM runs WHERE finished_at IS NULL") == [(0,)]
+        report = await harness.run(server, job("a", *"defghi", max_cost=0.03))
+        assert (report.exit_code, report.counts["done"], report.counts["planned"]) == (4, 4, 3)
+        run, sent = harness.rows("SELECT run, count(*) FROM submissions GROUP BY run ORDER BY run")[-1]
+        assert (run, sent) == (3, 3)
 
 
 async def test_a_replacement_that_is_withdrawn_at_the_gate_is_not_sent(
