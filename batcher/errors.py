@@ -325,6 +325,15 @@ class RecordGone(ApiError):
     label = "EXPIRED"
 
 
+class RecordNeverFound(RecordGone):
+    """404 from the first question to the end of its record's life: the id may be none."""
+
+    label = "NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("no record was ever found by the id with which its submit was answered")
+
+
 class FatalForRun(ApiError):
     """About the account or the model, not the task: the other tasks stay planned."""
 

@@ -5,6 +5,7 @@ Rule: nothing here knows the key. What an answer means is decided by who asked.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,8 +33,8 @@ UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)
 PLAIN, DENSEST = 8 * 1024 * 1024, 100
 """A packed answer may have so many bytes; a larger one no more than so many times those that came: pictures,
 and base64 of them, cannot be packed as densely as a bomb."""
-BEGINNING = 16
-"""Pieces (64 kB) of an answer that is too large which are kept for people."""
+SMALL = BEGINNING = 1 << 20
+"""So many bytes are read in one go; of an answer that is too large, so many are kept for people."""
 
 
 class TooLarge(errors.AnswerLost):
@@ -61,22 +62,23 @@ async def read_limited(
 ) -> bytes:
     """A whole body, for whose bytes room is had by `reserve` before they are read. Raises TooLarge when it is
     larger than `most` bytes. `chunks` gets what came, piece by piece, where the body may break off."""
-    if (
-        chunks is None
-        and (response.content_length or most) < most
-        and "Content-Encoding" not in response.headers
-    ):
-        await reserve(response.content_length or 0)
-        return await response.read()  # no more comes than it says
-    chunks = [] if chunks is None else chunks
-    size = 0
+    told = response.content_length or most
+    sized = chunks is None and told < most and "Content-Encoding" not in response.headers
+    if sized:
+        await reserve(told)  # no more comes than it says
+        if told <= SMALL:
+            return await response.read()
+    body, size = io.BytesIO(), 0  # which grows in place, and hands out what it has without a copy
     async for chunk in pieces_of(response):
         size += len(chunk)
         if size > most:
-            raise TooLarge(most, b"".join(chunks[:BEGINNING]))
-        await reserve(len(chunk))
-        chunks.append(chunk)
-    return b"".join(chunks)
+            raise TooLarge(most, bytes(body.getbuffer()[:BEGINNING]))
+        if not sized:
+            await reserve(len(chunk))
+        body.write(chunk)
+        if chunks is not None:
+            chunks.append(chunk)
+    return body.getvalue()
 
 
 async def pieces_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

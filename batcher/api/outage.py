@@ -117,6 +117,7 @@ class Outage:
         self._probing = self._probing and not probe
         self._changed.notify()
         if again or self._unread >= UNREAD_IN_A_ROW:
+            self._closed_until = math.inf  # no other leaves while the run comes to its end
             raise errors.AnswersUnread(
                 f"answers to submits are not understood, and each may be a paid job; the last one: {reason}"
             )

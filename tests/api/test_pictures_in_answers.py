@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 
 import pytest
 from PIL import Image
@@ -37,6 +38,16 @@ def test_a_picture_behind_the_head_of_a_part_is_a_picture(form: str) -> None:
         (output,) = wire.sync_result({"Content-Type": kind}, body).outputs
         assert output.data is not None
         pictures.verify(io.BytesIO(output.data))
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/svg+xml"])
+@pytest.mark.parametrize("body", [b"<html>be right back</html>", b"<svg/>", "später".encode(), b" "])
+def test_a_text_is_no_picture_whatever_it_is_called(kind: str, body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        wire.sync_result({"Content-Type": kind}, body)
+    encoded_text = b'{"image": "%s"}' % b64encode(body * 40)
+    with pytest.raises(Unreadable):
+        wire.sync_result({"Content-Type": "application/json"}, encoded_text)
 
 
 @pytest.mark.parametrize("body", [b"P5 is not ready", b"\0\0\0\0", b"II", HEAD + b"\r\n--part--"])

@@ -6,11 +6,13 @@ import gzip
 from contextlib import closing
 from typing import Any
 
+import anyio
 import pytest
 
 from batcher import errors
 from batcher.ledger import database
 from batcher.ledger.retry_failed import retry
+from batcher.storage.download import OutputFolder
 from tests.support.harness import Harness
 from tests.support.scripted_api import PNG, Api, Whole
 
@@ -136,6 +138,42 @@ async def test_a_picture_in_hand_is_delivered_whatever_id_its_header_repeats(har
     odd = Odd(Whole(OK + b"x-request-id: same\r\nContent-Type: text/html\r\n", PNG))
     (report,) = await odd.serve(harness, 4, api="v1", **ONE_BY_ONE)
     assert (report.exit_code, report.counts["done"], odd.submits) == (0, 4, 4)
+
+
+async def test_an_id_by_which_no_record_is_ever_found_is_paid_for_once_and_stops_the_run_as_failures_do(
+    harness: Harness,
+) -> None:
+    class Misread(Api):
+        def submitted(self, number: int) -> Any:
+            return {"id": 1000 + number, "created": True}
+
+        def told(self, path: str) -> Any:
+            return Whole(b"HTTP/1.1 404 No\r\n", b'{"error": "Request not found"}')
+
+    api = Misread()
+    first, second = await api.serve(harness, 30, runs=2, result_ttl="2m", limits={"in_flight": 2})
+    assert (first.exit_code, second.exit_code) == (5, 5)
+    assert "NOT_FOUND: no record was ever found" in first.causes[0]
+    assert api.submits <= 2 * 12
+    assert harness.rows("SELECT max(n) FROM (SELECT count(*) n FROM submissions GROUP BY task)") == [(1,)]
+    assert (second.counts["failed"], second.counts["doubtful"]) == (api.submits, 0)
+    assert second.cost["lost"] == round(0.01 * api.submits, 6)
+
+
+async def test_no_other_submit_leaves_while_the_last_answer_is_kept_and_the_run_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = OutputFolder.keep_answer
+
+    async def slowly(self: OutputFolder, answer: bytes, submission: int) -> str:
+        await anyio.sleep(20)
+        return await keep(self, answer, submission)
+
+    monkeypatch.setattr(OutputFolder, "keep_answer", slowly)
+    odd = Odd({"error": "no"})
+    (report,) = await odd.serve(harness, 6, limits={"in_flight": 2, "rpm": 6000})
+    assert (report.exit_code, report.counts["doubtful"]) == (5, odd.submits)
+    assert odd.submits <= 3
 
 
 async def test_a_no_does_not_make_answers_understood(harness: Harness) -> None:

@@ -14,6 +14,7 @@ from batcher.api.wire.json_values import (
     Unreadable,
     absolute,
     header,
+    is_text,
     is_url,
     metrics_of,
     number,
@@ -22,6 +23,7 @@ from batcher.api.wire.json_values import (
     text,
     total_time,
 )
+from batcher.api.wire.long_texts import parsed_apart
 from batcher.api.wire.outputs import INSIDE, LONGEST_HEAD, PICTURE, Output, outputs_of
 from batcher.api.wire.refusals import failed, words
 
@@ -197,7 +199,9 @@ def result(body: bytes, *, code: int = 200, base: str = "") -> Result:
     """A result answer with HTTP status `code`, 2xx or 422. Raises as `status`, and when it is not COMPLETED:
     what shows neither that word nor a picture is no result, and may be asked for again. A word that is not
     known decides nothing where there is a picture. `base`: the URL that answered."""
-    answer = object_of(body)
+    answer = parsed_apart(body)
+    if not isinstance(answer, dict):
+        raise Unreadable("the answer is not a JSON object")
     word = _word_of(answer)
     if word == "FAILED":
         raise failed(answer)
@@ -237,7 +241,7 @@ def _word_of(answer: Mapping[str, Any]) -> str | None:
 
 def sync_result(headers: Mapping[str, str], body: bytes, *, base: str = "") -> Result:
     """A v1 answer: picture bytes, or JSON with base64 or URLs; accounting in headers. Bytes that begin as a
-    picture are one, whatever the headers call them.
+    picture are one, whatever the headers call them; a text is none, whatever these say.
 
     Raises Unreadable, also where there is no picture; InferenceFailed when it says FAILED.
     """
@@ -261,17 +265,17 @@ def _sync_outputs(content_type: str, body: bytes, base: str) -> tuple[Output, ..
     if PICTURE.match(begins):
         return (Output(data=body[body.index(begins) :]),)
     if kind.endswith("json") or begins[:1] in (b"{", b"["):
-        answer = parsed(body)
+        answer = parsed_apart(body)
         if isinstance(answer, dict) and _word_of(answer) == "FAILED":
             raise failed(answer)
         outputs = outputs_of(answer, base)
     elif kind.startswith("image/"):
-        return (Output(data=body),)
+        outputs = (Output(data=body),)
     elif (inside := INSIDE.search(body, 0, LONGEST_HEAD)) is not None:
         return (Output(data=body[inside.start() :]),)
     else:
         outputs = outputs_of(body.decode("utf-8", "replace"))
-    if not outputs:
+    if all(output.data is not None and is_text(output.data) for output in outputs):
         raise Unreadable(f"the answer ({kind or 'of no type'}) holds no picture")
     return outputs
 

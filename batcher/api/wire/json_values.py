@@ -109,6 +109,18 @@ def excerpt(body: bytes) -> str:
     return " ".join(body[:200].decode("utf-8", "replace").split())
 
 
+def is_text(data: bytes) -> bool:
+    """Whether bytes begin as a text does, or are none."""
+    head = data[:256]
+    try:
+        told = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        told = head[: error.start].decode()  # cut off within a letter
+    return all(letter.isprintable() or letter.isspace() for letter in told)
+
+
 def is_url(text: str) -> bool:
     """Whether a text begins as an HTTP URL does."""
     return text[:8].lower().startswith(("http://", "https://"))

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin
 
 from batcher.api.wire.json_values import DEEPEST, is_url
+from batcher.api.wire.long_texts import Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ def outputs_of(answer: Any, base: str = "") -> tuple[Output, ...]:
 def _walk(value: Any, base: str, depth: int) -> Iterator[Output]:
     if depth > DEEPEST:
         return
-    if isinstance(value, str):
+    if isinstance(value, Decoded):
+        yield Output(data=value.data)
+    elif isinstance(value, str):
         yield from _outputs_in(value, base, depth)
     elif isinstance(value, list):
         for item in value:
@@ -135,7 +138,10 @@ def _bytes_anywhere(value: Any, depth: int) -> Iterator[Output]:
     """Bytes that begin as a picture, under whatever key."""
     if depth > DEEPEST:
         return
-    if isinstance(value, str):
+    if isinstance(value, Decoded):
+        if PICTURE.match(value.data):
+            yield Output(data=value.data)
+    elif isinstance(value, str):
         output = _base64(value) if len(value) >= 64 else None
         if output is not None and output.data is not None and PICTURE.match(output.data):
             yield output

@@ -125,13 +125,15 @@ class Fetching:
         deadline = submitted_at + self._job.result_ttl
         url = submission.status_url or ""
         undecided = UnknownWord(self._poller.polling.typical)
+        found = not self._ages.is_own(entry)
         with self._poller.track(submitted_at) as pending:
             while True:
                 await pending.until_due(min(self._last_call(deadline), undecided.ask_at))
                 call = partial(self._status, url)
-                status = await self._answer(entry, CallKind.STATUS, call, deadline)
+                status = await self._answer(entry, CallKind.STATUS, call, deadline, found=found)
                 if isinstance(status, TaskEntry):
                     return status
+                found = True
                 age = clock() - submitted_at
                 if status.finished:
                     self._in_flight.leave(entry.id, finished=True)
@@ -189,10 +191,17 @@ class Fetching:
             return await self._outcomes.completed(entry, result)
 
     async def _answer(
-        self, entry: TaskEntry, kind: CallKind, call: Callable[[float], Awaitable[Answer]], deadline: float
+        self,
+        entry: TaskEntry,
+        kind: CallKind,
+        call: Callable[[float], Awaitable[Answer]],
+        deadline: float,
+        *,
+        found: bool = True,
     ) -> Answer | TaskEntry:
         """What the API answers, however often it must be asked; or the entry that was recorded in its place,
-        where it says FAILED or the record is gone. `deadline` is the loop's time."""
+        where it says FAILED or the record is gone. `deadline` is the loop's time; `found`: the record was
+        there before, or another process may have seen it."""
         clock = asyncio.get_running_loop().time
         latest = max(deadline, clock())
         missing, pause = clock(), MISSING_SECONDS
@@ -205,6 +214,8 @@ class Fetching:
                 raise
             except errors.ApiError as error:
                 if _too_late(error, latest):
+                    if not found and failures and isinstance(error, errors.RecordGone):
+                        error = errors.RecordNeverFound()
                     return await self._expired.settle(entry, error)
                 if isinstance(error, errors.Forbidden | errors.WrongEndpoint):
                     raise

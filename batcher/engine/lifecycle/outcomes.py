@@ -140,8 +140,11 @@ class Outcomes:
         return True
 
     def expired(self, entry: TaskEntry, error: errors.ApiError) -> TaskEntry:
-        """Its record is gone: resubmitted once per run, or failed; either way counted as lost."""
+        """Its record is gone: resubmitted once per run, or failed; either way counted as lost. One that was
+        never found is not resubmitted: its id may be misread, and so would be the next."""
         reason = f"{errors.RecordGone.label}: {error.message}"
+        if isinstance(error, errors.RecordNeverFound):
+            return self._ledger.failed(entry, error.reason, "lost")
         if self._job.retry.expired == "fail" or entry.id in self._resubmitted:
             return self._ledger.failed(entry, reason, "lost")
         self._resubmitted.add(entry.id)
