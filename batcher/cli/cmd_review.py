@@ -72,7 +72,8 @@ def reject_command(
     _tell(decided, "set aside", str(where / "rejected"), "only what is done can be rejected")
     if decided.redo:
         whose = "the run that goes on makes" if decided.running else "the next `batcher run` makes"
-        echo(f"{whose} {several(decided.redo, 'replacement', 'replacements')}, which will be paid for")
+        replacements = several(decided.redo, "replacement", "replacements")
+        echo(f"{whose} {replacements}, which will be paid for{_about(where, decided.redo)}")
     return 0
 
 
@@ -235,6 +236,22 @@ def _as_json(what: str, decided: Decisions, **more: int) -> None:
     )
 
 
+def _about(where: Path, redo: int) -> str:
+    """What so many are likely to cost, as the end of a sentence; empty: no price is known."""
+    from batcher.progress.summary import credits
+    from batcher.results import report
+
+    each = report.of_folder(where, now=0.0).per_image
+    return f": about {credits(round(redo * each, 6))} credits" if each else ""
+
+
+ALREADY = {
+    "set aside, rejected": "rejected already",
+    "taken back, done": "not rejected: it is among the delivered ones",
+}
+"""What is said of a picture that stands as it was asked for."""
+
+
 def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
     from batcher.progress.summary import several
 
@@ -243,7 +260,7 @@ def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
     for path in decided.lost:
         echo(f"{path} was not there to be moved; `batcher verify` tells what else is missing")
     for task in decided.skipped[:SHOWN]:
-        echo(f"{task.name} is {task.state}: {only}")
+        echo(f"{task.name} is {ALREADY.get(f'{done}, {task.state}', f'{task.state}: {only}')}")
     if len(decided.skipped) > SHOWN:
         echo(f"and {len(decided.skipped) - SHOWN:,} more")
     if not decided.tasks and not decided.redo:

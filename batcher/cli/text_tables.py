@@ -127,7 +127,8 @@ def _calls(found: Outlook) -> str:
     """How many, and how many of them the limit counts, where that is not all."""
     new, limits = found.counts.submits, found.limits
     submits = limits.rpm is not None and limits.metered != "all" and 0 < new < found.calls
-    return f"about {found.calls:,}" + (f", of which the limit counts the {new:,} submits" if submits else "")
+    counted = summary.several(new, "submit", "submits")
+    return f"about {found.calls:,}" + (f", of which the limit counts the {counted}" if submits else "")
 
 
 def _limits(limits: Limits, in_flight: int) -> str:

@@ -113,6 +113,27 @@ async def test_a_replacement_that_is_withdrawn_at_the_gate_is_not_sent(
         assert harness.outcomes() == {"completed": 6}
 
 
+async def test_a_replacement_that_is_withdrawn_while_it_waits_for_room_in_max_cost_ends_no_run(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    script = Faults([faults.BlackPicture(calls=[1])])
+    async with sandbox(service=30, sigma=0, pictures=True, price=0.01, faults=script) as server:
+        reports = []
+
+        async def running() -> None:
+            job = harness.manifest(2, **DRAWN, limits={"max_cost": 0.02})
+            reports.append(await harness.run(server, job))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running)
+            await until(lambda: harness.output.exists() and bool(harness.states().get("rejected")))
+            await anyio.sleep(3)
+            assert harness.states() == {"rejected": 1, "submitted": 1, "planned": 1}
+            assert await said("keep", str(harness.output), "place 0") == 0
+        assert (reports[0].exit_code, reports[0].counts["done"], server.billed) == (0, 2, 2)
+        assert harness.rows(REPLACEMENT) == [(0, "planned")]
+
+
 async def kept_at(points: AwaitPoints, harness: Harness, server: Sandbox, story: str) -> tuple[bool, int]:
     """A run with one rejected picture, which is kept at that await of its replacement's way: whether it got
     there, and how many requests were sent."""
