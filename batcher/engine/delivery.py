@@ -58,7 +58,7 @@ class Delivery:
     def spool_names(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
         """The outputs of an answer, each with the name in the spool of the bytes that came inside it."""
         return [
-            (output, None if output.data is None else f"{submission}-{position}.bytes")
+            (output, None if output.data is None else _spool_name(submission, position))
             for position, output in enumerate(outputs)
         ]
 
@@ -68,7 +68,7 @@ class Delivery:
 
     def left_in_spool(self, submission: int, images: int) -> list[str]:
         """What an answer of so many pictures left in the spool before a crash, by name; none if not all."""
-        names = [f"{submission}-{position}.bytes" for position in range(images)]
+        names = [_spool_name(submission, position) for position in range(images)]
         return names if all((self._folder.spool / name).exists() for name in names) else []
 
     async def deliver(self, entry: TaskEntry) -> TaskEntry:
@@ -100,12 +100,39 @@ class Delivery:
         spooled = [file.spool for file in files if file.spool is not None]
         submission = entry.submission
         if submission is not None and submission.api == "v1":
-            spooled += self.left_in_spool(submission.id, len(files))
+            spooled += [_spool_name(submission.id, file.position) for file in files]
         if spooled:
             await self._ledger.committed()
             for name in spooled:
                 (self._folder.spool / name).unlink(missing_ok=True)
         return entry
+
+    async def leave_out_damaged(self, entry: TaskEntry) -> bool:
+        """Where some pictures of a ready task came damaged inside the answer, its result is one of the others
+        alone: they are delivered, and the task is told as short of these. Whether that was so."""
+        files = self._ledger.files(entry)
+        damaged = [file.position for file in files if await self._is_damaged(file)]
+        if not 0 < len(damaged) < len(files):
+            return False
+        self._ledger.without(entry, damaged)
+        self._ledger.note_detail(
+            entry,
+            f"{len(damaged)} of {len(files)} pictures came damaged: their bytes, as they came, lie in "
+            ".batcher/spool",
+        )
+        return True
+
+    async def _is_damaged(self, file: OutputFile) -> bool:
+        if file.delivered_at is not None or file.spool is None:
+            return False
+        spooled = self._folder.spool / file.spool
+        if not spooled.exists():
+            return False
+        try:
+            await verify_spooled(spooled)
+        except errors.BadDownload:
+            return True
+        return False
 
     @property
     def gone(self) -> int:
@@ -213,4 +240,9 @@ class Delivery:
 
 
 def _stem(entry: TaskEntry, file: OutputFile, files: Sequence[OutputFile]) -> str:
-    return f"{entry.task.name}-{file.position}" if len(files) > 1 else entry.task.name
+    several = len(files) > 1 or file.position > 0
+    return f"{entry.task.name}-{file.position}" if several else entry.task.name
+
+
+def _spool_name(submission: int, position: int) -> str:
+    return f"{submission}-{position}.bytes"

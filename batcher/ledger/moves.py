@@ -188,6 +188,12 @@ class TaskMoves(LedgerReads):
                     (output.url, entry.id, position),
                 )
 
+    def without(self, entry: TaskEntry, positions: Sequence[int]) -> None:
+        """The result of a ready task has no pictures at these positions: what came there is none."""
+        for position in positions:
+            query = "DELETE FROM files WHERE task = ? AND position = ? AND delivered_at IS NULL"
+            self.group.write(query, (entry.id, position))
+
     def judged(
         self,
         entry: TaskEntry,

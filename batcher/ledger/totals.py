@@ -189,7 +189,7 @@ t.state = 'done' AND t.images > 1 AND
 t.images > (SELECT count(*) FROM files f WHERE f.task = t.id)
 """
 """A task that is done with fewer pictures than were asked for."""
-SHORTFALL = "SHORTFALL: fewer pictures came than were asked for, and all that came are delivered"
+SHORTFALL = "SHORTFALL: fewer whole pictures came than were asked for, and all of those are delivered"
 
 
 def shortfalls(connection: sqlite3.Connection) -> int:

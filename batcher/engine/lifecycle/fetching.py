@@ -251,8 +251,8 @@ class Fetching:
                 return await self._delivery.deliver(entry)
             except errors.NotAnImage as error:
                 # Bytes that came inside the answer can be had another way only where the history has a link.
-                if await self._linked(entry):
-                    continue
+                if await self._linked(entry) or await self._delivery.leave_out_damaged(entry):
+                    return await self._try_files(entry)
                 entry = self._ledger.failed(entry, error.reason)
                 self._ledger.note_detail(entry, "its bytes, as they came, lie in .batcher/spool")
                 return entry
