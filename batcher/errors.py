@@ -110,14 +110,16 @@ class Problem:
     @property
     def lines(self) -> Sequence[str]:
         """The sentence, and where it is known the source line with a caret below the place."""
-        # A picture is the place where its own trouble stands: its path is said once.
-        place = "" if not self.line and f"{self.file}: " in self.message else self.file
+        place, message = self.file, self.message
+        if place and not self.line and f"{place}: " in message:
+            # A picture is the place where its own trouble stands: its path is said once.
+            place, message = "", message[message.index(f"{place}: ") :]
         if self.line:
             place += f":{self.line}"
             if self.column:
                 place += f":{self.column}"
         parts = [part for part in (place, self.key) if part]
-        text = ": ".join([*parts, self.message])
+        text = ": ".join([*parts, message])
         if self.excerpt and self.column:
             return (text, f"    {self.excerpt}", f"    {' ' * (self.column - 1)}^")
         return (text,)

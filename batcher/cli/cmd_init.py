@@ -215,10 +215,11 @@ def _tell(target: Path, found: Surroundings, mask: Path | None) -> None:
     if found.is_dataset:
         echo("  labels: those of the dataset, as columns of each picture")
     if mask is not None:
-        echo(
-            f"  mask: the model paints what is white in a mask, and no masks lie beside the pictures; "
+        told = (
+            "mask: the model paints what is white in a mask, and no masks lie beside the pictures; "
             f"{mask.name}, white in its middle, stands for all of them until you put yours into masks/"
         )
+        echo_sentences([told])
     echo("Look at it, write your own prompt, and rehearse, without a key and for nothing:")
     few = f" --limit {FEW}" if found.number is None or found.number > MANY else ""
     echo(f"batcher run {shlex.quote(shown)} --sandbox{few}")

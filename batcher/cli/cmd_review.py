@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batcher.cli.echo import echo, echo_json
+from batcher.cli.echo import echo, echo_json, echo_sentences
 from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
 
 if TYPE_CHECKING:
@@ -257,10 +257,11 @@ def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
 
     if decided.tasks:
         echo(f"{several(decided.tasks, 'task', 'tasks')} {done}; the pictures are in {folder}")
-    for path in decided.lost:
-        echo(f"{path} was not there to be moved; `batcher verify` tells what else is missing")
+    missing = "was not there to be moved; `batcher verify` tells what else is missing"
+    echo_sentences([f"{path} {missing}" for path in decided.lost])
     for task in decided.skipped[:SHOWN]:
-        echo(f"{task.name} is {ALREADY.get(f'{done}, {task.state}', f'{task.state}: {only}')}")
+        state = ALREADY.get(f"{done}, {task.state}", f"{task.state}: {only}")
+        echo_sentences([f"{task.name} is {state}"])
     if len(decided.skipped) > SHOWN:
         echo(f"and {len(decided.skipped) - SHOWN:,} more")
     if not decided.tasks and not decided.redo:

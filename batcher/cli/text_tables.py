@@ -48,15 +48,15 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
     _facts(
         {
             "tasks": f"{counts.total:,}: {_kinds(counts)}",
-            **({"this run": _this_run(counts)} if counts.submits < counts.new else {}),
+            **({"this run": _this_run(counts)} if counts.submits < counts.new or _is_idle(counts) else {}),
             **({"accept": _accept(found.accept)} if found.accept is not None else {}),
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
-            "cost": _cost(counts),
+            **({} if _is_idle(counts) else {"cost": _cost(counts)}),
             **_budgets(found.budgets),
-            "calls": _calls(found),
+            **({} if _is_idle(counts) else {"calls": _calls(found)}),
             "limits": _limits(found.limits, found.in_flight),
             **({"set": "; ".join(found.set_limits)} if found.set_limits else {}),
-            "time": f"about {summary.duration(found.seconds)}",
+            **({} if _is_idle(counts) else {"time": f"about {summary.duration(found.seconds)}"}),
             "output": output,
         }
     )
@@ -91,7 +91,15 @@ def _cost(counts: PlanCounts) -> str:
     return f"about {cost} credits this time, {of_all} for all that is new"
 
 
+def _is_idle(counts: PlanCounts) -> bool:
+    """Whether a run would find nothing to do."""
+    return not (counts.new or counts.in_flight or counts.reused)
+
+
 def _this_run(counts: PlanCounts) -> str:
+    if _is_idle(counts):
+        again = "; `batcher retry JOB` plans what failed again" if counts.failed else ""
+        return f"nothing is left to do{again}"
     why = f": {counts.held_by} leaves no money for one" if counts.held_by else ""
     return f"{counts.submits:,} of the {summary.several(counts.new, 'new task', 'new tasks')}{why}"
 

@@ -122,7 +122,10 @@ class RunMonitor:
             lead = self._polling.spread((0.9,))[0] + FETCH_SECONDS + self._owed()
             remaining = self._started + seconds - min(lead, seconds / 2) - asyncio.get_running_loop().time()
             if remaining <= 0:
-                self._stopping.stop(10, f"max_duration of {seconds:g} s is over")
+                self._stopping.stop(
+                    10,
+                    f"max_duration of {seconds:g} s: what would be submitted now could not be fetched in it",
+                )
                 break
             await anyio.sleep(min(remaining, 5.0))
         await anyio.sleep(self._started + seconds + grace - asyncio.get_running_loop().time())

@@ -603,3 +603,12 @@ def test_where_only_a_rehearsal_has_run_it_is_named(program: Program) -> None:
         done = program(name, "job.yaml", *words)
         assert done.returncode == 2
         assert "What the sandbox made is in out-sandbox: add --sandbox to see it" in done.stderr
+
+
+def test_a_plan_of_which_nothing_is_left_says_so_and_estimates_nothing(program: Program) -> None:
+    job = str(program.manifest(2))
+    assert program("run", job, "-q", "--sandbox").returncode == 0
+    shown = program("plan", job, "--sandbox").stdout
+    assert "tasks     2: 0 new, 2 done\nthis run  nothing is left to do\nlimits    no rate\noutput" in shown
+    estimate = program.json("plan", job, "--sandbox", "--json")["estimate"]
+    assert estimate == {"cost": 0.0, "calls": 0, "seconds": 0.0}
