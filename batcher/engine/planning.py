@@ -318,10 +318,9 @@ def lost_ledger_text(output: Path) -> str:
 
 def left_out_text(number: int, first: str, *, is_run: bool = True) -> str:
     """How many rows a plan leaves out, in a sentence; `is_run`: it is made, not only looked at."""
-    if number == 1:
-        return f"1 row is left out: {first}; --strict makes that an error"
-    named = "errors.jsonl names them all" if is_run else "a run names them all in errors.jsonl"
-    return f"{number:,} rows are left out (first: {first}); {named}, --strict makes that an error"
+    rows, them = ("1 row is", "it") if number == 1 else (f"{number:,} rows are", "them all")
+    named = f"errors.jsonl names {them}" if is_run else f"a run names {them} in errors.jsonl"
+    return f"{rows} left out (first: {first}); {named}, --strict makes that an error"
 
 
 def with_lines(
