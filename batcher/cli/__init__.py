@@ -23,6 +23,7 @@
     shared_options.py  options that several commands have
     echo.py            lines for people, objects for programs
     text_tables.py     plan, status, jobs and models as text for people
+    text_layout.py     titles, labelled facts and columns
 
 Rule: one door for dying. Nothing below calls exit; each command imports what it needs when it is called.
 """

@@ -34,5 +34,5 @@ def status_command(job: Path, shard: Shard | None, output: Path | None, sandbox:
         return 0
     from batcher.cli.text_tables import status_table
 
-    status_table(status, report.shortage(where), run_control.budgets(where, now))
+    status_table(status, run_control.budgets(where, now))
     return 0

@@ -1,21 +1,18 @@
 """plan, status, jobs and models as text for people.
 
-Rule: plain text, laid out here, so that `batcher status` starts at once; on a terminal it is folded to its
-width, elsewhere a row is a line. What came from outside passes `printable` before it is shown.
+Rule: plain text, laid out by `text_layout`, so that `batcher status` starts at once.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from batcher.cli.echo import Styled, echo, folded, terminal_width
+from batcher.cli.echo import echo
+from batcher.cli.text_layout import echo_facts, echo_rows, echo_title, folded_beside
 from batcher.progress import closing_text, summary
-from batcher.progress.printable import printable
 
 if TYPE_CHECKING:
     from batcher.engine import Outlook
@@ -24,15 +21,14 @@ if TYPE_CHECKING:
     from batcher.job.catalog import Model, Parameter
     from batcher.job.catalog.provider_list import ProviderList
     from batcher.job.manifest import Limits, Manifest
+    from batcher.ledger.acceptance import AcceptStanding
     from batcher.results.account_jobs import AccountJob, AccountJobs
     from batcher.results.period_left import PeriodLeft
     from batcher.results.report import Report
 
-NARROWEST = 20
-GAP = 2
 WHOLE_JOBS = 8
 """So many of the newest are told in full."""
-MOST_GROUPS = 20
+MOST_GROUPS, MOST_GROUPS_IN_STATUS = 20, 10
 """Of `accept`, of which so many are shown."""
 NO_PRICE = (
     "not known: this model's price is not published here. One real picture (--limit 1) shows it, or "
@@ -44,8 +40,8 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
     """What a run would do: counts, estimate, the first tasks with their bodies."""
     axes = manifest.matrix.axes.items()
     counts = found.counts
-    _title(found.job, manifest.model)
-    _facts(
+    echo_title(found.job, manifest.model)
+    echo_facts(
         {
             "tasks": f"{counts.total:,}: {_kinds(counts)}",
             **({"this run": _this_run(counts)} if counts.submits < counts.new or _is_idle(counts) else {}),
@@ -61,11 +57,11 @@ def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
         }
     )
     if found.accept is not None:
-        _groups(found.accept)
+        echo_groups(found.accept, MOST_GROUPS)
     for task in found.sample:
         echo()
-        _title(task["name"], task["key"][:8])
-        _facts({name: _spelled(value) for name, value in task["params"].items()}, indent=2)
+        echo_title(task["name"], task["key"][:8])
+        echo_facts({name: _spelled(value) for name, value in task["params"].items()}, indent=2)
     if counts.total > len(found.sample):
         echo()
         echo(f"and {counts.total - len(found.sample):,} more")
@@ -114,9 +110,12 @@ def _accept(accept: AcceptOutlook) -> str:
     return f"{whole}; about {summary.several(accept.tasks, 'task', 'tasks')} to submit for that{rate}"
 
 
-def _groups(accept: AcceptOutlook) -> None:
-    """What each group has, and how many tasks are there for it."""
+def echo_groups(accept: AcceptStanding, most: int) -> None:
+    """What each group has, and how many tasks are there for it; of many, those that lack something first."""
     echo()
+    groups = accept.groups
+    if len(groups) > most:
+        groups = tuple(sorted(groups, key=lambda group: group.accepted >= group.count))
     columns = ("group", "accepted", "in flight", "rejected", "failed", "candidates")
     rows = (
         (
@@ -124,11 +123,11 @@ def _groups(accept: AcceptOutlook) -> None:
             f"{group.accepted:,} of {group.count:,}",
             *(f"{n:,}" for n in (group.in_flight, group.rejected, group.failed, group.waiting)),
         )
-        for group in accept.groups[:MOST_GROUPS]
+        for group in groups[:most]
     )
-    _rows(columns, rows)
-    if len(accept.groups) > MOST_GROUPS:
-        echo(f"and {len(accept.groups) - MOST_GROUPS:,} more")
+    echo_rows(columns, rows)
+    if len(groups) > most:
+        echo(f"and {len(groups) - most:,} more")
 
 
 def _calls(found: Outlook) -> str:
@@ -150,19 +149,19 @@ def _limits(limits: Limits, in_flight: int) -> str:
     return ", ".join([rate, *told, *most])
 
 
-def status_table(report: Report, shortage: str = "", budgets: Sequence[PeriodLeft] = ()) -> None:
-    """Where a job stands; `shortage` is what there is to say of groups that cannot be filled, `budgets` what
-    is left of a day and a month."""
-    _title(report.job)
-    _facts(
+def status_table(report: Report, budgets: Sequence[PeriodLeft] = ()) -> None:
+    """Where a job stands; `budgets` is what is left of a day and a month."""
+    echo_title(report.job)
+    echo_facts(
         {
-            "state": report.state,
+            "state": _state(report),
+            **({"last end": last} if (last := _last_end_of(report)) else {}),
             "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
             **({"left out": _left_out(report.left_out)} if report.left_out else {}),
             **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
-            **({"accept": shortage} if shortage else {}),
+            **({"accept": report.accept.shortage} if report.accept and report.accept.short else {}),
             **({"asked for": _asked_for(report)} if report.replacements else {}),
             "images": _images(report),
             "credits": ", ".join(
@@ -174,12 +173,32 @@ def status_table(report: Report, shortage: str = "", budgets: Sequence[PeriodLef
             "output": str(report.output),
         }
     )
+    if report.accept is not None:
+        echo_groups(report.accept, MOST_GROUPS_IN_STATUS)
     if report.failures:
         echo()
-        _rows(("failed", "why"), ((f"{n:,}", reason) for reason, n in report.failures.items()))
+        echo_rows(("failed", "why"), ((f"{n:,}", reason) for reason, n in report.failures.items()))
     if report.rejections:
         echo()
-        _rows(("rejected", "why"), ((f"{n:,}", reason) for reason, n in report.rejections.items()))
+        echo_rows(("rejected", "why"), ((f"{n:,}", reason) for reason, n in report.rejections.items()))
+
+
+def _state(report: Report) -> str:
+    """In its word; a group that cannot be filled is no plain end."""
+    accept = report.accept
+    if accept is None or not accept.short or report.state != "finished":
+        return report.state
+    groups = summary.several(len(accept.groups), "group", "groups")
+    return f"{report.state}, but {accept.short:,} of {groups} of `accept` cannot be filled"
+
+
+def _last_end_of(report: Report) -> str:
+    """As `_last_end`; empty: it goes on, or none ran yet."""
+    if report.has_ended is None:
+        return ""
+    if not report.has_ended:
+        return "without a word (killed, or the machine was)"
+    return _how_it_ended(report.ended_at, report.exit_code, report.causes)
 
 
 def _images(report: Report) -> str:
@@ -200,11 +219,12 @@ def _asked_for(report: Report) -> str:
 
 def _in_flight(report: Report) -> str:
     """How many may be, and what is paid for and must be fetched in time; empty: nothing is."""
-    allowed = "" if report.in_flight is None else report.in_flight.sentence()
+    now = report.counts.get("submitting", 0) + report.counts.get("submitted", 0)
+    allowed = "" if report.in_flight is None else report.in_flight.sentence(now)
     if report.record_ends_at is None:
         return allowed
     number = report.counts.get("submitted", 0)
-    until = datetime.fromtimestamp(report.record_ends_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    until = _moment(report.record_ends_at)
     records = "its record ends" if number == 1 else "the first record ends"
     paid = f"{summary.several(number, 'request is', 'requests are')} paid for, and {records} at {until}"
     return f"{allowed}; {paid}" if allowed else paid
@@ -227,12 +247,12 @@ def jobs_table(found: AccountJobs) -> None:
     accounts = list(dict.fromkeys(job.account for job in found.jobs))
     for account in accounts:
         if len(accounts) > 1:
-            _title("account", account)
+            echo_title("account", account)
         jobs = [job for job in found.jobs if job.account == account]
         for job in jobs[:WHOLE_JOBS]:
             done = f"{job.done:,} of {summary.several(job.total, 'task', 'tasks')} done"
-            _title(job.job, f"{job.state}, {done}")
-            _facts(
+            echo_title(job.job, f"{job.state}, {done}")
+            echo_facts(
                 {
                     "folder": f"{job.output}{' (gone from disk)' if job.gone else ''}",
                     **({"last end": last} if (last := _last_end(job)) else {}),
@@ -262,7 +282,7 @@ def _job_rows(jobs: Sequence[AccountJob]) -> None:
         for job in jobs
     )
     echo()
-    _rows(("job", "state", "exit", "tasks done", "this month", "in all", "folder"), rows)
+    echo_rows(("job", "state", "exit", "tasks done", "this month", "in all", "folder"), rows)
     echo()
 
 
@@ -275,16 +295,25 @@ def _last_end(job: AccountJob) -> str:
     """When and how its last run ended; empty: it goes on."""
     if job.running:
         return "paused, its run waits" if job.state == "paused" else ""
-    at = datetime.fromtimestamp(job.ended_at or job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    at = job.ended_at or job.seen_at
     if job.exit_code is None:
-        return f"about {at}, without a word (killed, or the machine was)"
-    return ": ".join([f"{at}, exit code {job.exit_code}", *(["; ".join(job.causes)] if job.causes else [])])
+        return f"about {_moment(at)}, without a word (killed, or the machine was)"
+    return _how_it_ended(at, job.exit_code, job.causes)
+
+
+def _how_it_ended(at: float | None, exit_code: int, causes: Sequence[str]) -> str:
+    end = f"exit code {exit_code}" if at is None else f"{_moment(at)}, exit code {exit_code}"
+    return ": ".join([end, *(["; ".join(causes)] if causes else [])])
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def models_table(models: Iterable[Model]) -> None:
     """The catalogue, a line each."""
     rows = ((m.slug, m.api, _number(m.seconds), _number(m.price), m.title) for m in models)
-    _rows(("model", "api", "seconds", "credits", "title"), rows)
+    echo_rows(("model", "api", "seconds", "credits", "title"), rows)
 
 
 def listed_table(listing: ProviderList, known: Container[str]) -> None:
@@ -292,24 +321,24 @@ def listed_table(listing: ProviderList, known: Container[str]) -> None:
     others = [one for slug, one in sorted(listing.models.items()) if slug not in known]
     echo(f"\nin the provider's list of {listing.as_of} too, checked as far as it tells their parameters:")
     rows = ((one.model.slug, "retired" if one.retired else "", one.model.title) for one in others)
-    _rows(("model", "", "title"), rows)
+    echo_rows(("model", "", "title"), rows)
 
 
 def numbered_models_table(models: Sequence[Model]) -> None:
     """The models, each with the number by which it is chosen."""
     rows = ((str(number), m.slug, _number(m.price), m.title) for number, m in enumerate(models, 1))
-    _rows(("", "model", "credits", "title"), rows)
+    echo_rows(("", "model", "credits", "title"), rows)
 
 
 def model_table(model: Model, note: str = "") -> None:
     """One model with all its parameters; `note` says what is to be known before."""
     from batcher.job.catalog import values_text
 
-    _title(model.slug, model.title)
-    for line in _folded(model.description, 0):
+    echo_title(model.slug, model.title)
+    for line in folded_beside(model.description, 0):
         echo(line)
     echo()
-    _facts(
+    echo_facts(
         {
             "api": model.api,
             "time": "not told" if model.seconds is None else f"typically {model.seconds:g} s",
@@ -328,7 +357,7 @@ def model_table(model: Model, note: str = "") -> None:
         )
         for parameter in model.parameters.values()
     )
-    _rows(("parameter", "type", "default", "what it is"), rows)
+    echo_rows(("parameter", "type", "default", "what it is"), rows)
 
 
 def _price(model: Model) -> str:
@@ -336,51 +365,6 @@ def _price(model: Model) -> str:
         return "not told"
     published = ", ".join(part for part in (model.price_source, model.price_as_of) if part)
     return f"{model.price:g} credits an image{f' ({published})' if published else ''}"
-
-
-def _title(name: str, beside: str = "") -> None:
-    echo(Styled(name, bold=True), *(("  ", Styled(beside, dim=True)) if beside else ()))
-
-
-def _facts(facts: Mapping[str, str], *, indent: int = 0) -> None:
-    """A label and its value a line; values are folded beside their labels."""
-    labels = {name: printable(name) for name in facts}
-    room = indent + max((len(label) for label in labels.values()), default=0) + GAP
-    for name, value in facts.items():
-        label = labels[name]
-        first, *others = _folded(value, room)
-        echo(" " * indent, Styled(label, dim=True), " " * (room - indent - len(label)), first)
-        for line in others:
-            echo(" " * room, line)
-
-
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the last one is folded."""
-    shown = [tuple(printable(cell) for cell in row) for row in rows]
-    widths = [max(len(row[place]) for row in (header, *shown)) + GAP for place in range(len(header) - 1)]
-    echo(Styled("".join(_padded(header, widths)), dim=True))
-    for *cells, last in shown:
-        beginning = "".join(_padded(cells, widths))
-        for line in _folded(last, sum(widths)):
-            echo(f"{beginning}{line}".rstrip())
-            beginning = " " * sum(widths)
-
-
-def _padded(cells: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
-    padding = (*widths, 0)
-    return (cell.ljust(padding[place]) for place, cell in enumerate(cells))
-
-
-def _folded(value: str, taken: int) -> list[str]:
-    """The lines of a value that stands beside so many columns."""
-    return folded(value, max(NARROWEST, _width() - taken))
-
-
-def _width() -> int:
-    """Columns to fold to: the terminal's; endless where a program reads."""
-    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
-        return sys.maxsize
-    return terminal_width()
 
 
 def _counted(counts: Mapping[str, int], always: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from batcher import errors
 from batcher.job.manifest import Manifest
 from batcher.ledger import acceptance
-from batcher.ledger.acceptance import AcceptRule, Candidates, GroupStanding
+from batcher.ledger.acceptance import AcceptRule, AcceptStanding, Candidates, GroupStanding
 from batcher.shard import Shard
 
 
@@ -34,13 +34,10 @@ def refuse_share(manifest: Manifest, shard: Shard | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptOutlook:
+class AcceptOutlook(AcceptStanding):
     """The groups of a plan, and what they are likely to take: so many `tasks`, of `images` pictures, where
     the part `rejections` of them is rejected as before."""
 
-    rule: AcceptRule
-    groups: tuple[GroupStanding, ...]
-    rejections: float
     tasks: int
     images: int
 
@@ -48,30 +45,9 @@ class AcceptOutlook:
         """Tasks of one start that is to submit at most so many."""
         return self.tasks if limit is None else min(limit, self.tasks)
 
-    @property
-    def shortage(self) -> str:
-        """What to say of groups that cannot be filled; empty: nothing."""
-        return acceptance.shortage_text(self.groups)
-
     def as_json(self) -> dict[str, Any]:
-        """As `plan --json` has it; in numbers of pictures, `candidates` and `expected` in tasks."""
-        return {
-            "count": self.rule.count,
-            "per": list(self.rule.per),
-            "rejections": round(self.rejections, 4),
-            "expected": self.tasks,
-            "groups": [
-                {
-                    "group": dict(group.values),
-                    "accepted": group.accepted,
-                    "in_flight": group.in_flight,
-                    "rejected": group.rejected,
-                    "failed": group.failed,
-                    "candidates": group.waiting,
-                }
-                for group in self.groups
-            ],
-        }
+        """As `plan --json` has it: `expected` in tasks, the rest as `status --json`."""
+        return {"expected": self.tasks, **AcceptStanding.as_json(self)}
 
 
 def look(

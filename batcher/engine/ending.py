@@ -50,7 +50,7 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     texts = (*(cause.text for cause in causes.values()), *([short] if short else []))
     news = ledger.read(notices.count).news
     exit_code = _exit_code(prepared, parts, needed=needed, is_short=bool(short))
-    last = LastRun(exit_code, texts, parts.balance.facts(), news)
+    last = LastRun(exit_code, texts, parts.balance.facts(), news, context.now())
     ledger.end_start(last)
     parts.membership.leave(exit_code, texts)
     # What lets the next run submit, where it would wait as this one did.

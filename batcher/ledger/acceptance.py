@@ -118,6 +118,44 @@ class GroupStanding:
         return ", ".join(shown) or "all"
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptStanding:
+    """The groups of a plan, and the part of the pictures so far that was rejected."""
+
+    rule: AcceptRule
+    groups: tuple[GroupStanding, ...]
+    rejections: float
+
+    @property
+    def short(self) -> int:
+        """Groups that cannot be filled."""
+        return sum(group.is_short for group in self.groups)
+
+    @property
+    def shortage(self) -> str:
+        """What to say of groups that cannot be filled; empty: nothing."""
+        return shortage_text(self.groups)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `plan --json` and `status --json` have it; in numbers of pictures, `candidates` in tasks."""
+        return {
+            "count": self.rule.count,
+            "per": list(self.rule.per),
+            "rejections": round(self.rejections, 4),
+            "groups": [
+                {
+                    "group": dict(group.values),
+                    "accepted": group.accepted,
+                    "in_flight": group.in_flight,
+                    "rejected": group.rejected,
+                    "failed": group.failed,
+                    "candidates": group.waiting,
+                }
+                for group in self.groups
+            ],
+        }
+
+
 def may_submit(count: int, accepted: int, in_flight: int, images: int) -> int:
     """How many more tasks of so many pictures each a group may have under way, so that accepted and in
     flight never exceed what it is to have."""
@@ -221,6 +259,14 @@ def standings(connection: sqlite3.Connection) -> list[GroupStanding] | None:
     if rule is None:
         return None
     return Candidates(connection, int(meta(connection, "plan") or 0), rule).standings()
+
+
+def standing(connection: sqlite3.Connection) -> AcceptStanding | None:
+    """The same with what was asked for. It looks at every task: only for whoever asks once."""
+    rule, groups = noted(connection), standings(connection)
+    if rule is None or groups is None:
+        return None
+    return AcceptStanding(rule, tuple(groups), rejection_rate(connection))
 
 
 def needed(connection: sqlite3.Connection, planned: int, asked: int = 0) -> int:

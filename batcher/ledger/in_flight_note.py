@@ -26,11 +26,13 @@ class InFlightNote(NamedTuple):
         """As the ledger keeps it."""
         return json.dumps(self)
 
-    def sentence(self) -> str:
-        """For people."""
+    def sentence(self, now: int) -> str:
+        """For people, while so many are in flight now."""
         if self.auto:
-            return f"auto, {self.size:,} of at most {self.most:,}"
-        return f"at most {self.most:,}" + (f", {self.size:,} now" if self.size < self.most else "")
+            return f"{now:,} now; {self.size:,} allowed at the moment (auto), {self.most:,} at the most"
+        if self.size < self.most:
+            return f"{now:,} now; {self.size:,} allowed at the moment, {self.most:,} at the most"
+        return f"{now:,} now; {self.most:,} allowed"
 
 
 def read(connection: sqlite3.Connection) -> InFlightNote | None:

@@ -24,12 +24,14 @@ STILL_RUNNING = "null"
 class LastRun:
     """`causes` are the sentences that explain `exit_code`; `balance` is opening, spent, closing and
     difference in credits, None where it is not known (earlier versions wrote it as `audit`); `news` counts
-    what was new at its end (`notices.KINDS`), None where no run has ended since it came up."""
+    what was new at its end (`notices.KINDS`), None where no run has ended since it came up; `ended_at` is
+    in Unix seconds, None where it was not noted."""
 
     exit_code: int = 0
     causes: tuple[str, ...] = ()
     balance: Mapping[str, float] | None = None
     news: Mapping[str, int] | None = None
+    ended_at: float | None = None
 
     def as_text(self) -> str:
         """As the ledger keeps it."""
@@ -42,4 +44,11 @@ def last(connection: sqlite3.Connection) -> LastRun:
     if end is None:
         return LastRun()
     balance = end.get("balance", end.get("audit"))
-    return LastRun(end["exit_code"], tuple(end["causes"]), balance, end.get("news"))
+    return LastRun(end["exit_code"], tuple(end["causes"]), balance, end.get("news"), end.get("ended_at"))
+
+
+def told(connection: sqlite3.Connection) -> bool | None:
+    """Whether the last run told how it ended: not yet, or never will, where it goes on or was killed; None:
+    nothing was run."""
+    text = meta(connection, KEY)
+    return None if text is None else text != STILL_RUNNING

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from batcher.ledger.spending import day_of, month_of
 from batcher.ledger.totals import credits
 from batcher.results import run_control
 from batcher.results.period_left import PeriodLeft
-from batcher.results.report.status import job_state
+from batcher.results.report.status import job_state, stamp
 from batcher.storage import layout, lock
 from batcher.task import State
 
@@ -69,8 +68,8 @@ class AccountJob:
             "done": self.done,
             "exit_code": self.exit_code,
             "causes": list(self.causes),
-            "ended_at": _stamp(self.ended_at),
-            "seen_at": _stamp(self.seen_at),
+            "ended_at": None if self.ended_at is None else stamp(self.ended_at),
+            "seen_at": stamp(self.seen_at),
             "cost": {"spent": self.spent, "today": self.today, "month": self.month},
         }
 
@@ -159,7 +158,7 @@ def _from_ledger(job: AccountJob, now: float) -> AccountJob:
             return job
         counts = totals.counts(connection)
         state = job_state(connection, counts, running=running)
-        told = database.meta(connection, last_run.KEY) not in (None, last_run.STILL_RUNNING)
+        told = last_run.told(connection)
         last = last_run.last(connection)
         return replace(
             job,
@@ -173,9 +172,3 @@ def _from_ledger(job: AccountJob, now: float) -> AccountJob:
             spent=credits(totals.money(connection).spent),
             budgets=run_control.budgets(job.output, now),
         )
-
-
-def _stamp(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -27,7 +27,7 @@ from tests.support.screen import screen_lines
 
 STATUS_KEYS = [
     *("job", "state", "total", "counts", "images", "cost", "calls"),
-    *("failures", "rejections", "news", "updated_at"),
+    *("failures", "rejections", "news", "exit_code", "causes", "ended_at", "updated_at"),
 ]
 STATES = ["planned", "submitting", "doubtful", "submitted", "ready", "done", "rejected", "failed"]
 CALLS = ["submit", "status", "result", "sync", "upload", "download", "history", "throttled"]
@@ -268,11 +268,11 @@ def test_run_prints_one_object_and_running_again_does_nothing_new(program: Progr
     assert first["cost"] == {"spent": 3.0, "reserved": 0.0, "doubtful": 0.0, "lost": 0.0}
     assert (first["calls"]["submit"], first["calls"]["upload"]) == (6, 1)
     again = as_designed(program.json("run", "job.yaml", "--json"))
-    assert {**again, "updated_at": ""} == {**first, "updated_at": ""}
+    assert {**again, "updated_at": "", "ended_at": ""} == {**first, "updated_at": "", "ended_at": ""}
     assert billed(server) == 6
     for job in ("job.yaml", "out"):
         status = as_designed(program.json("status", job, "--json"))
-        assert {**status, "updated_at": ""} == {**first, "updated_at": ""}
+        assert {**status, "updated_at": ""} == {**again, "updated_at": ""}
     assert images(program.folder / "out") == [f"view-{n}.jpg" for n in range(6)]
     assert (program.json("plan", "job.yaml", "--json")["new"], len(history(server))) == (0, 6)
 

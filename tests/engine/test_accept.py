@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from typing import Any
 
@@ -22,12 +23,12 @@ import anyio
 import pytest
 from PIL import Image
 
-from batcher.cli import ended
+from batcher.cli import ended, text_tables
 from batcher.engine import plan_outlook
 from batcher.errors import ManifestError, UsageError
 from batcher.job.manifest import Manifest
 from batcher.ledger import group_commit
-from batcher.ledger.acceptance import GroupStanding, may_submit
+from batcher.ledger.acceptance import AcceptRule, AcceptStanding, GroupStanding, may_submit
 from batcher.progress import Event, Finished
 from batcher.progress.closing_text import closing
 from batcher.sandbox import Faults, Sandbox, faults
@@ -187,7 +188,42 @@ async def test_a_group_that_cannot_be_filled_is_told_with_what_would_help(
         assert "`batcher retry`" in why
         capsys.readouterr()
         assert await said("status", str(harness.output)) == 0
-        assert f"accept   {why}" in capsys.readouterr().out.replace("accept      ", "accept   ")
+        out = capsys.readouterr().out
+        assert re.search(rf"^accept +{re.escape(why)}$", out, re.MULTILINE)
+        assert re.search(
+            r"^state +finished, but 1 of 3 groups of `accept` cannot be filled$", out, re.MULTILINE
+        )
+
+
+async def test_status_tells_how_far_each_group_is_in_the_words_of_plan(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(harness.folder / "job.yaml")
+    async with sandbox(service=5, sigma=0, price=0.01) as server:
+        await ran(harness, server, 3, limits={"in_flight": 1, "max_cost": 0.05})
+        assert await said("status", path, "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["state"], sum(group["accepted"] for group in told["accept"]["groups"])) == ("idle", 5)
+        assert await said("plan", path, "--json") == 0
+        planned = json.loads(capsys.readouterr().out)["accept"]
+        assert planned == {**told["accept"], "expected": 4}
+        assert await said("status", path) == 0
+        out = capsys.readouterr().out
+        assert re.search(r"^group +accepted +in flight +rejected +failed +candidates$", out, re.MULTILINE)
+        assert re.search(r"^label=cat +2 of 3 +0 +0 +0 +4$", out, re.MULTILINE)
+        await ran(harness, server, 3)
+        assert await said("status", path) == 0
+        out = capsys.readouterr().out
+        assert re.search(r"^state +finished$", out, re.MULTILINE)
+        assert out.count("3 of 3") == 3
+
+
+def test_of_many_groups_those_that_lack_something_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = tuple(GroupStanding({"label": n}, 2, accepted=2 if n < 40 else 1) for n in range(42))
+    text_tables.echo_groups(AcceptStanding(AcceptRule(2, ("label",)), groups, 0.0), 10)
+    out = capsys.readouterr().out
+    assert out.count("1 of 2") == 2
+    assert out.endswith("and 32 more\n")
 
 
 async def test_plan_shows_the_groups_and_counts_what_is_about_to_be_done(

@@ -342,7 +342,7 @@ async def test_status_jobs_and_the_live_page_tell_what_is_left(
         (left,) = run_control.budgets(first.output, first.now())
         assert (left.period, left.left) == ("month", 0.43)
         capsys.readouterr()
-        text_tables.status_table(of_folder(first.output, now=first.now()), "", (left,))
+        text_tables.status_table(of_folder(first.output, now=first.now()), (left,))
         assert "budget of a month" in capsys.readouterr().out
 
 

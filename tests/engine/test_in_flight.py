@@ -133,8 +133,11 @@ async def test_pictures_are_uploaded_ahead_of_their_turn_as_far_as_the_rate_need
 @pytest.mark.parametrize(
     ("in_flight", "words"),
     [
-        ("auto", r"in flight +auto, (\d+) of at most 2,000; (\d+) requests are paid for"),
-        (7, r"in flight +at most 7; 7 requ"),
+        (
+            "auto",
+            r"in flight +(\d+) now; (\d+) allowed at the moment \(auto\), 2,000 at the most; \1 requ",
+        ),
+        (7, r"in flight +7 now; 7 allowed; 7 requ"),
     ],
 )
 async def test_who_looks_from_outside_sees_how_many_may_be_in_flight(

@@ -17,12 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batcher.results.report.record_files import begin, line, write_records
-from batcher.results.report.status import CALLS, Report, of_folder, of_ledger, shortage
+from batcher.results.report.status import CALLS, Report, of_folder, of_ledger
 
 if TYPE_CHECKING:
     from batcher.storage.workers import Workers
 
-__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "shortage", "write", "write_records"]
+__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write", "write_records"]
 
 
 def write(report: Report, workers: Workers | None = None) -> None:

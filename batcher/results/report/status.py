@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from batcher.ledger import (
     replacement_cells,
     totals,
 )
+from batcher.ledger.acceptance import AcceptStanding
 from batcher.ledger.in_flight_note import InFlightNote
 from batcher.storage import layout, lock
 from batcher.task import IN_FLIGHT, State
@@ -49,7 +50,9 @@ class Report:
     run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
     noted it last; None: none goes on, or it has just begun. `set_limits`: what `batcher set` said and holds,
     as `limits.rpm 7`. `replacements`: so many were asked for, which the next run plans, or the one that goes
-    on."""
+    on. `has_ended`: the last run told how it ended, at `ended_at` (Unix s; None: that is not known); False:
+    it did not (it was killed); None: none ran yet, or one goes on. `accept`: how its groups stand, where that
+    was asked for."""
 
     job: str
     state: str
@@ -81,6 +84,9 @@ class Report:
     set_limits: tuple[str, ...] = ()
     rejected_images: int = 0
     replacements: int = 0
+    ended_at: float | None = None
+    has_ended: bool | None = None
+    accept: AcceptStanding | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -95,6 +101,10 @@ class Report:
             "failures": dict(self.failures),
             "rejections": dict(self.rejections),
             "news": dict(self.news),
+            "exit_code": self.exit_code if self.has_ended else None,
+            "causes": list(self.causes),
+            "ended_at": None if self.ended_at is None else stamp(self.ended_at),
+            **({"accept": self.accept.as_json()} if self.accept is not None else {}),
             "updated_at": self.updated_at,
         }
 
@@ -139,7 +149,8 @@ def of_folder(output: Path, *, now: float, running: bool | None = None) -> Repor
         running = lock.holder(layout.lock_path(output)) is not None
     with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
         connection.execute("BEGIN")
-        return of_ledger(connection, output, now=now, running=running)
+        report = of_ledger(connection, output, now=now, running=running)
+        return replace(report, accept=acceptance.standing(connection))
 
 
 def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:
@@ -163,7 +174,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         calls={kind: calls[kind] for kind in CALLS},
         failures=totals.failures(connection),
         rejections=totals.rejections(connection),
-        updated_at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        updated_at=stamp(now),
         output=output,
         exit_code=last.exit_code,
         causes=last.causes,
@@ -186,15 +197,14 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
             if one.value != one.manifest
         ),
         replacements=replacement_cells.asked_for(connection),
+        ended_at=last.ended_at,
+        has_ended=None if running else last_run.told(connection),
     )
 
 
-def shortage(output: Path) -> str:
-    """Which groups of `accept` their candidates cannot fill, and what helps, as the run says it; empty: none.
-    It looks at every task: only for whoever asks once. Raises LedgerError, DiskError."""
-    path = layout.ledger_path(output)
-    with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
-        return acceptance.shortage_text(acceptance.standings(connection) or ())
+def stamp(at: float) -> str:
+    """A moment (Unix s) as JSON has it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def job_state(connection: sqlite3.Connection, counts: Mapping[State, int], *, running: bool) -> str:
