@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # only exports read label files
 DELIVERED = """
 SELECT t.name, t.plan, t.columns, t.params, t.media, {facts}, {file}, t.key,
        s.request_id, s.result_seed, s.cost, (SELECT count(*) FROM files o WHERE o.task = t.id),
-       s.submitted_at, s.queue_time, s.inference_time, s.total_time, {checked}, {redo}, f.bytes
+       s.submitted_at, s.queue_time, s.inference_time, s.total_time, {checked}, {redo}, f.bytes,
+       f.delivered_at
 FROM files f JOIN tasks t ON t.id = f.task JOIN submissions s ON s.id = f.submission {kept}
 WHERE {which}
 ORDER BY t.id, f.position
@@ -57,7 +58,7 @@ FROM submissions WHERE task = ? GROUP BY outcome
 @dataclass(frozen=True, slots=True)
 class DeliveredPicture:
     """One delivered picture: its metadata line, its bytes, and the task it came from (its name, what it was
-    of, and the number of the latest plan that has it)."""
+    of, and the number of the latest plan that has it); `delivered_at`: its file is no younger (Unix s)."""
 
     task: str
     columns: Mapping[str, Any]
@@ -66,6 +67,7 @@ class DeliveredPicture:
     line: Mapping[str, Any]
     size: int
     plan: int
+    delivered_at: float = 0.0
 
 
 def delivered(
@@ -141,7 +143,7 @@ def _pictures(
         redo="t.redo, t.replaces" if redone else "0, NULL",
     )
     models = PlanModels(connection)
-    for name, plan, columns, params, media, facts, *row, size in connection.execute(query, values):
+    for name, plan, columns, params, media, facts, *row, size, at in connection.execute(query, values):
         model = models.of(plan)
         source, body, inputs = json.loads(columns), json.loads(params), json.loads(media)
         if corrected is not None:
@@ -151,7 +153,7 @@ def _pictures(
         if corrected is not None and (shape := rule()) is not None:
             facts = corrected.of(facts, source, body.get(shape.input))
         line |= placements.of_picture(rule, facts, source, body, (line["width"], line["height"]))
-        yield DeliveredPicture(name, source, body, inputs, line, size or 0, plan)
+        yield DeliveredPicture(name, source, body, inputs, line, size or 0, plan, at or 0.0)
 
 
 def _line(

@@ -51,7 +51,7 @@ class Drawn:
             whole = Image.new("RGB", (100, 48), "white")
             with Image.open(self.shelf.folder / "photos" / f"{kind}.png") as source:
                 whole.paste(source, (MARGIN, 0))
-            whole.save(self.shelf.output / "images" / f"v-{kind}.png")
+            self.shelf.repaint(f"v-{kind}.png", whole)
 
 
 def framed(image: Image.Image) -> Image.Image:

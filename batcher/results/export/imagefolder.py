@@ -18,7 +18,7 @@ from pathlib import Path
 from batcher.results.export import batches
 from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
-from batcher.results.export.loading import LoadedItem
+from batcher.results.export.loading import LoadedItem, require_own
 from batcher.results.export.metadata_files import AS_TEXT, METADATA, MetadataFiles, MetadataLines
 from batcher.results.export.metadata_table import TABLE, MetadataTable, untyped_notes
 
@@ -111,7 +111,8 @@ def _files(
 
 
 def put(picture: LoadedItem, target: Path) -> None:
-    """The picture under a name of the export: the same file, or a copy where that cannot be."""
+    """The picture under a name of the export: the same file, or a copy where that cannot be. Raises
+    DiskError, too, where another took its place meanwhile."""
     if picture.content is not None:
         write(target, picture.content)
         return
@@ -119,7 +120,7 @@ def put(picture: LoadedItem, target: Path) -> None:
     try:
         os.link(picture.item.address, target)
     except FileExistsError:
-        return  # whoever was overtaken was there before
+        pass  # whoever was overtaken was there before
     except OSError:
         unfinished = batches.unfinished(target.parent, target.suffix)
         try:
@@ -129,6 +130,7 @@ def put(picture: LoadedItem, target: Path) -> None:
                 error.filename = str(target)  # the system names the picture that was read
             raise
         os.replace(unfinished, target)
+    require_own(picture.item)
 
 
 def write(target: Path, data: bytes) -> None:

@@ -52,10 +52,11 @@ class ExportItem:
     """One picture that leaves as `folder/name`: its columns, its mask of classes and that of instances.
 
     `address` is where it lies: a path of this disk or an object of a store. `size` is its bytes, as far as
-    they are known. `digest` is given where the file is not ours and has to be looked at. `key` is what a form
-    calls it that has no folders, `number` what one calls it that counts. `caption` is the text beside it:
-    None where none was asked for, empty where it has none. `unplaced`: it has objects, of which nobody knows
-    where they lie in it, and why not; empty where that is known, or it has none.
+    they are known; `delivered_at` says when its file stood there, if that is ours. `digest` is given where
+    the file is not ours and has to be looked at. `key` is what a form calls it that has no folders, `number`
+    what one calls it that counts. `caption` is the text beside it: None where none was asked for, empty where
+    it has none. `unplaced`: it has objects, of which nobody knows where they lie in it, and why not; empty
+    where that is known, or it has none.
     """
 
     split: str
@@ -71,6 +72,7 @@ class ExportItem:
     number: int = 0
     caption: str | None = None
     unplaced: str = ""
+    delivered_at: float = 0.0
 
 
 class ExportItems:
@@ -236,6 +238,7 @@ class ExportItems:
             mask=masks[0],
             instance_mask=masks[1],
             unplaced=_unplaced(picture),
+            delivered_at=picture.delivered_at,
         )
 
     def _original(

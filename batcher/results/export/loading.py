@@ -5,7 +5,9 @@ Rule: work on bytes alone: it knows no ledger and no writer, and may be done on 
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from batcher.results.export.items import ExportItem, Mask
 from batcher.results.export.masks import LaidMask
 from batcher.storage import pictures, stores
 from batcher.storage.addresses import is_stored
+
+REPLACED = "holds another picture than was delivered there; export again, or `batcher verify` finds out more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,11 @@ class LoadedItem:
 
     def data(self) -> bytes:
         """Its bytes. Raises OSError."""
-        return Path(self.item.address).read_bytes() if self.content is None else self.content
+        if self.content is not None:
+            return self.content
+        content = Path(self.item.address).read_bytes()
+        require_own(self.item)
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,44 @@ def loaded(item: ExportItem, problem: Callable[[str], None], options: LoadingOpt
         except errors.BadDownload as error:
             problem(str(error))
             laid.append(None)
+    if wrong := _wrong_with(item, content):
+        problem(f"{item.address}: {wrong}")
+        return None
     name = f"{Path(item.name).stem}.png"
     of_classes, of_instances = (None if one is None else (name, one.content) for one in laid)
     said = None if laid[0] is None else laid[0].outside
     return LoadedItem(
         item, of_classes, turned or content, of_instances, outside=said, turned=turned is not None
     )
+
+
+def require_own(item: ExportItem) -> None:
+    """Once its bytes were taken: they are its own if it still lies there. Raises DiskError."""
+    if wrong := _wrong_with(item):
+        raise errors.DiskError(f"{item.address}: {wrong}")
+
+
+def _wrong_with(item: ExportItem, content: bytes | None = None) -> str:
+    """What is wrong with a delivered picture, if it is not the one that the ledger told of: what is made in
+    place of a rejected one takes its name. A file is read only where it is younger than its delivery."""
+    if item.digest:
+        return ""  # an original, and looked at
+    try:
+        return "" if _is_own(item, content) else REPLACED
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _is_own(item: ExportItem, content: bytes | None) -> bool:
+    if content is not None:
+        return hashlib.sha256(content).hexdigest() == str(item.values["sha256"])
+    status = os.stat(item.address)
+    if item.size and status.st_size != item.size:
+        return False
+    if status.st_mtime <= item.delivered_at:
+        return True
+    with open(item.address, "rb") as file:
+        return pictures.digest(file) == str(item.values["sha256"])
 
 
 def _content(item: ExportItem) -> bytes | None:

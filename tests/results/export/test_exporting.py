@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
@@ -18,9 +19,12 @@ from batcher.cli import ended
 from batcher.errors import DiskError, UsageError
 from batcher.job.geometry import Geometry, as_text
 from batcher.ledger import database
-from batcher.results.export import ExportOptions, Splits, export
-from tests.support.bookkeeping import a_task
+from batcher.results.export import ExportOptions, Splits, batches, export, loading
+from batcher.results.export.items import ExportItems
+from tests.support.bookkeeping import NOW, a_task
 from tests.support.shelf import Shelf
+
+FORMS_OF_PICTURES = ("imagefolder", "webdataset", "parquet")
 
 
 def three(shelf: Shelf) -> None:
@@ -447,3 +451,70 @@ def test_pictures_that_an_edit_replaced_are_told_and_left_out_where_only_the_cur
     told = export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "now", current=True))
     assert (told.pictures, told.excluded, told.notes) == (2, 1, ())
     assert {path.stem for path in (shelf.folder / "now").rglob("*.png")} == {"kept", "new"}
+
+
+# --- beside `batcher reject --redo`
+
+
+def replace_by_another(shelf: Shelf, name: str, *, same_size: bool) -> None:
+    """The replacement of a rejected picture stands under its name."""
+    path = shelf.output / "images" / f"{name}.png"
+    content = path.read_bytes()
+    other = content[:-1] + bytes([content[-1] ^ 1]) if same_size else content + b"\0"
+    path.unlink()
+    path.write_bytes(other)
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+@pytest.mark.parametrize("to", FORMS_OF_PICTURES)
+def test_a_replacement_that_took_the_name_leaves_not_with_the_other_pictures_metadata(
+    shelf: Shelf, to: Any, same_size: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(shelf)
+    real = ExportItems.items
+
+    def items(*arguments: Any, **more: Any) -> Any:
+        replace_by_another(shelf, "b", same_size=same_size)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(ExportItems, "items", items)
+    into = shelf.folder / "export"
+    made = export(shelf.output, ExportOptions(to=to, into=into))
+    assert made.pictures == 2
+    assert [re.sub(r".*/images/", "", why).split(";")[0] for why in made.missing] == [
+        "b.png: holds another picture than was delivered there"
+    ]
+
+
+@pytest.mark.parametrize("to", FORMS_OF_PICTURES)
+def test_one_that_takes_the_name_while_it_is_copied_ends_the_export_whole(
+    shelf: Shelf, to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(shelf)
+    real = batches.loaded
+
+    def loaded(item: Any, *more: Any) -> Any:
+        found = real(item, *more)
+        if item.name == "b.png":
+            replace_by_another(shelf, "b", same_size=True)
+        return found
+
+    monkeypatch.setattr(batches, "loaded", loaded)
+    into = shelf.folder / "export"
+    with pytest.raises(DiskError, match=r"b\.png: holds another picture"):
+        export(shelf.output, ExportOptions(to=to, into=into))
+    assert not into.exists()
+
+
+def test_files_that_are_no_younger_than_their_delivery_are_not_read(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(shelf)
+    for path in (shelf.output / "images").iterdir():
+        os.utime(path, (NOW, NOW))
+
+    def read(file: Any) -> str:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(loading.pictures, "digest", read)
+    assert export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "export")).pictures == 3
