@@ -83,7 +83,7 @@ def _read_only(path: Path, *, quick: bool, busy_seconds: float = BUSY_SECONDS) -
 
 
 def blank() -> sqlite3.Connection:
-    """A ledger on a temporary file that vanishes with the connection, for plans that are only looked at."""
+    """A ledger on a temporary file that vanishes with the connection, to try something out."""
     connection = sqlite3.connect("", isolation_level=None)
     _install(connection)
     return connection

@@ -3,7 +3,7 @@
     reads.py   what can be read of it
     moves.py   the moves of its tasks
 
-Rule: only the run that holds the job's lock has one.
+Rule: only the run that holds the job's lock has one; who looks at a plan has one of a copy.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class DuplicateCounter:
     BLOCKS = 1 << 17
     BITS = tuple(1 << bit for bit in range(512))
     """Of a block, each as a number."""
-    WAITING = 250_000
+    WAITING = 60_000
 
     def __init__(self, connection: sqlite3.Connection, table: str = "seen") -> None:
         self._connection = connection
