@@ -75,7 +75,7 @@ def _kinds(counts: PlanCounts) -> str:
         "rejected": counts.rejected,
         "failed": counts.failed,
     }
-    return _counted({"new": counts.new, "done": counts.done} | others, always=("new", "done"))
+    return summary.kinds({"new": counts.new, "done": counts.done} | others)
 
 
 def _cost(counts: PlanCounts) -> str:

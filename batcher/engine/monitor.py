@@ -75,6 +75,10 @@ class RunMonitor:
         self._before = ledger.images
         self._images: deque[tuple[float, int]] = deque([(self._started, ledger.images)])
         self._completions = CompletionPace()
+        self._at_start = dict(ledger.counts)
+        options = parts.context.options
+        is_part = any(part is not None for part in (options.limit, options.sample, options.tasks))
+        self._asked = self._scheduler.to_come if is_part else None
         self._warned = (-math.inf, -1, 0)
         self._noted: tuple[float, in_flight_note.InFlightNote | None] = (-math.inf, None)
 
@@ -181,7 +185,20 @@ class RunMonitor:
             rejections=ledger.read(totals.rejections) if ledger.counts[State.REJECTED] else {},
             warned=self._count_warned(now),
             beside=self._pacing.beside,
+            this_time={} if self._asked is None else self._this_time(self._asked),
         )
+
+    def _this_time(self, asked: int) -> dict[State, int]:
+        """The tasks of a start that was to submit so many, and what was in flight before it."""
+        before = {state: self._at_start[state] for state in (*FINAL, State.DOUBTFUL)}
+        counts = {
+            state: max(0, number - before.get(state, 0))
+            for state, number in self._ledger.counts.items()
+            if state is not State.PLANNED
+        }
+        sent = sum(self._at_start[state] for state in (State.SUBMITTING, State.SUBMITTED, State.READY))
+        waiting = max(asked + sent - sum(counts.values()), self._scheduler.to_come)
+        return {State.PLANNED: max(0, waiting)} | counts
 
     @property
     def _is_held(self) -> bool:

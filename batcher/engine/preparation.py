@@ -32,7 +32,7 @@ from batcher.progress import Event, Listener, Message, Planning, Started
 from batcher.results import report
 from batcher.storage import destination, user_state
 from batcher.storage.download import OutputFolder
-from batcher.task import State
+from batcher.task import IN_FLIGHT, State
 
 MoveListener = Callable[[TaskEntry, TaskEntry, str], None]
 """Hears that a task moved: the entry before and after it, and why."""
@@ -184,8 +184,6 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
     if folder.destination.remote:
         # Whoever may not write there learns it before anything is paid for.
         report.begin(report.of_folder(folder.path, now=context.now(), running=True))
-    total, new = sum(ledger.counts.values()), ledger.counts[State.PLANNED]
-    context.tell(Started(job.name, job.model, folder.destination.where, total, new))
 
 
 def _start(
@@ -207,7 +205,9 @@ def _start(
         ledger.retry_failed()
     for sentence in reuse.take_over(ledger, context.folder, reused).sentences():
         context.warn(sentence)
-    _confirm(context, ledger, sample)
+    submits = _to_submit(context, ledger, sample)
+    _tell_started(context, ledger, submits)
+    _confirm(context, ledger, sample, submits)
     for key, value in manifest_edit.notes(context.manifest, ledger.plan_number).items():
         ledger.set_meta(key, value)
     ledger.set_meta(last_run.KEY, last_run.STILL_RUNNING)
@@ -224,14 +224,37 @@ def _tell_edit(context: RunContext, ledger: Ledger, per_image: float | None) -> 
     return edit.anew
 
 
-def _confirm(context: RunContext, ledger: Ledger, sample: frozenset[int] | None) -> None:
-    """Asks about what this run is about to submit, what is doubtful and may be sent again included. Raises
-    UsageError where the answer is no."""
-    confirm, limit = context.options.confirm, context.options.limit
-    planned = ledger.planned_tasks(sample)
+def _to_submit(context: RunContext, ledger: Ledger, sample: frozenset[int] | None) -> int:
+    """How many planned tasks this run is likely to submit, were there money for all."""
+    limit, planned = context.options.limit, ledger.planned_tasks(sample)
     wanted = ledger.read(accept.look, context.job, ledger.plan_number, ledger.connection)
     planned = planned if wanted is None else min(planned, wanted.tasks)
-    new = planned if limit is None else min(planned, limit)
+    return planned if limit is None else min(planned, limit)
+
+
+def _tell_started(context: RunContext, ledger: Ledger, submits: int) -> None:
+    """Once it is known what earlier runs have left: a task that is to be made again is new, as in `plan`."""
+    counts = ledger.counts
+    context.tell(
+        Started(
+            context.job.name,
+            context.job.model,
+            context.folder.destination.where,
+            total=sum(counts.values()),
+            new=counts[State.PLANNED],
+            done=counts[State.DONE],
+            in_flight=sum(counts[state] for state in IN_FLIGHT),
+            rejected=counts[State.REJECTED],
+            failed=counts[State.FAILED],
+            submits=submits,
+        )
+    )
+
+
+def _confirm(context: RunContext, ledger: Ledger, sample: frozenset[int] | None, new: int) -> None:
+    """Asks about what this run is about to submit, what is doubtful and may be sent again included. Raises
+    UsageError where the answer is no."""
+    confirm = context.options.confirm
     again, images = (0, 0) if context.job.retry.doubtful == "hold" else ledger.doubtful_images()
     tasks = new + again
     per_image = ledger.money.known_per_image(context.price)

@@ -32,13 +32,19 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run begins: `total` tasks in the plan, `new` of them with nothing sent for them so far."""
+    """The run begins: `total` tasks in the plan, `new` of them with nothing under way or made for them, as
+    `plan` counts. `submits`: so many of the new ones are to be sent this time (None: all)."""
 
     job: str
     model: str
     output: str
     total: int
     new: int
+    done: int = 0
+    in_flight: int = 0
+    rejected: int = 0
+    failed: int = 0
+    submits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class Snapshot:
     the remaining seconds (None: not to be said yet). `unsure` counts the images behind the doubtful and lost
     credits, whose value may not be known; `paused`: `batcher pause` holds the submits. `warned`
     counts the delivered pictures that a check marks, as of some seconds ago; `beside` other jobs of the
-    account share the limit.
+    account share the limit. `this_time` are the counts of the tasks that a run with `--limit` or `--sample`
+    is about; empty: all there are.
     """
 
     job: str
@@ -103,6 +110,7 @@ class Snapshot:
     in_flight_configured: int | None = None
     warned: int = 0
     beside: int = 0
+    this_time: Mapping[State, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

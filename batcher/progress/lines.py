@@ -168,20 +168,24 @@ class _Writer:
 
 
 def _start(started: Started) -> str:
-    new = f", {started.new:,} new" if started.new != started.total else ""
-    tasks = "1 task" if started.total == 1 else f"{started.total:,} tasks"
-    return f"{started.job}: {started.model}, {tasks}{new}, into {started.output}"
+    numbers = {"new": started.new, "done": started.done, "in flight": started.in_flight}
+    kinds = summary.kinds(numbers | {"rejected": started.rejected, "failed": started.failed})
+    tasks = f"{summary.several(started.total, 'task', 'tasks')}: {kinds}"
+    if started.submits is not None and started.submits < started.new:
+        tasks += f"; {started.submits:,} of the new ones this time"
+    return f"{started.job}: {started.model}, {tasks}; into {started.output}"
 
 
 def _progress(snapshot: Snapshot) -> str:
-    at = ", ".join(f"{number:,} {stage}" for stage, number in summary.stages(snapshot).items())
+    shown = summary.this_time(snapshot)
+    at = ", ".join(f"{number:,} {stage}" for stage, number in summary.stages(shown).items())
     parts = (
-        f"{snapshot.job}: {summary.clock(snapshot.elapsed)}, {summary.share(snapshot)} of {snapshot.total:,}",
+        f"{snapshot.job}: {summary.clock(snapshot.elapsed)}, {summary.of_all(snapshot)}",
         at,
         ", ".join(summary.pace(snapshot)),
         ", ".join(summary.money(snapshot)),
         f"left: {summary.left(snapshot)}",
-        summary.activity(snapshot),
+        summary.activity(shown),
     )
     return "; ".join(parts)
 

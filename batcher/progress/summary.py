@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from batcher.progress import Snapshot
 from batcher.task import FINAL, State
 
+ALWAYS = ("new", "done")
 API_CALLS = ("submit", "status", "result", "sync")
 """The kinds of calls that make an image; uploads and downloads go to file hosts."""
 
@@ -32,6 +34,12 @@ def stages(snapshot: Snapshot) -> dict[str, int]:
     }
 
 
+def this_time(snapshot: Snapshot) -> Snapshot:
+    """Of a run that is to do a part alone, that part as if it were all; else the same."""
+    counts = snapshot.this_time
+    return replace(snapshot, counts=counts, total=sum(counts.values())) if counts else snapshot
+
+
 def settled(snapshot: Snapshot) -> int:
     """Tasks that came to their end: done, rejected or failed."""
     return sum(snapshot.counts.get(state, 0) for state in FINAL)
@@ -40,6 +48,17 @@ def settled(snapshot: Snapshot) -> int:
 def share(snapshot: Snapshot) -> str:
     """How much of the plan is settled; 100 % only when all of it is."""
     return f"{settled(snapshot) * 100 // max(snapshot.total, 1)} %"
+
+
+def of_all(snapshot: Snapshot) -> str:
+    """How much is settled of how many tasks, which may be those of this time alone."""
+    part = this_time(snapshot)
+    return f"{share(part)} of {part.total:,}{' this time' if snapshot.this_time else ''}"
+
+
+def kinds(numbers: Mapping[str, int]) -> str:
+    """The tasks of a plan by what a run does with them: `24 new, 16 done`; of `numbers` those two always."""
+    return ", ".join(f"{number:,} {kind}" for kind, number in numbers.items() if number or kind in ALWAYS)
 
 
 def pace(snapshot: Snapshot) -> tuple[str, ...]:

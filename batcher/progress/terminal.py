@@ -214,10 +214,11 @@ class Block:
             yield Text(f"planning: {summary.several(self.planning, 'task', 'tasks')} so far")
             return
         yield _head(self.snapshot, width, console.encoding)
-        yield bar(self.snapshot, width, ascii_only=options.ascii_only)
-        yield from _stages(console, self.snapshot, width, ascii_only=options.ascii_only)
+        shown = summary.this_time(self.snapshot)
+        yield bar(shown, width, ascii_only=options.ascii_only)
+        yield from _stages(console, shown, width, ascii_only=options.ascii_only)
         yield Text()
-        yield from _rows(console, self.snapshot, width, ascii_only=options.ascii_only)
+        yield from _rows(console, shown, width, ascii_only=options.ascii_only)
 
 
 def bar(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Text:
@@ -259,7 +260,7 @@ def row(console: Console, label: str, parts: Sequence[Text], width: int) -> Iter
 
 def _head(snapshot: Snapshot, width: int, encoding: str) -> Text:
     """The job and its model on the left, how far and how long on the right."""
-    right = f"{summary.share(snapshot)} of {snapshot.total:,}   {summary.clock(snapshot.elapsed)}"
+    right = f"{summary.of_all(snapshot)}   {summary.clock(snapshot.elapsed)}"
     title = Text(no_wrap=True).append(printable(snapshot.job, encoding), style="bold")
     title.append(f"{GAP}{printable(snapshot.model, encoding)}", style="dim")
     title.truncate(max(width - len(right) - len(GAP), 1), overflow="crop", pad=True)

@@ -123,7 +123,7 @@ def test_the_first_job_has_eight_lines_is_rehearsed_and_goes_on_where_it_ended(
     assert len(list((folder / "out/first-sandbox/images").iterdir())) == 3
     assert "3 of 24 tasks done" in run(real[0], folder, quick)
     assert len(list((folder / "out/first/images").iterdir())) == 3
-    assert "24 tasks, 21 new" in run("\n".join(real[1:]), folder, quick)
+    assert "24 tasks: 21 new, 3 done" in run("\n".join(real[1:]), folder, quick)
     assert len(list((folder / "out/first/images").iterdir())) == 24
     assert len((folder / "dataset/train/metadata.jsonl").read_text("utf-8").splitlines()) == 24
 

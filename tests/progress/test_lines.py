@@ -46,9 +46,20 @@ def at(seconds: float, **changes: Any) -> Snapshot:
 
 def test_the_start_is_one_line() -> None:
     assert lines_of([STARTED]) == [
-        "2026-01-05T12:00:00Z streets: sd1.5-outpaint, 1,000 tasks, into out/streets"
+        "2026-01-05T12:00:00Z streets: sd1.5-outpaint, 1,000 tasks: 1,000 new, 0 done; into out/streets"
     ]
-    assert "1,000 tasks, 3 new, into" in lines_of([replace(STARTED, new=3)])[0]
+    resumed = replace(STARTED, new=3, done=990, in_flight=2, failed=5)
+    assert "1,000 tasks: 3 new, 990 done, 2 in flight, 5 failed; into" in lines_of([resumed])[0]
+    assert (
+        "3 new, 990 done, 2 in flight, 5 failed; 1 of the new ones this time; into"
+        in (lines_of([replace(resumed, submits=1)])[0])
+    )
+
+
+def test_a_part_of_the_plan_is_told_as_that_part() -> None:
+    part = at(60, this_time=counts(planned=1, submitted=1, done=2))
+    (line,) = lines_of([part])
+    assert "1:00, 50 % of 4 this time; 1 planned, 1 in flight, 0 fetching, 2 done, 0 failed; " in line
 
 
 def test_a_line_a_minute_of_the_runs_own_time() -> None:

@@ -40,6 +40,15 @@ def said(events: Sequence[Event], width: int = 80) -> list[str]:
     return ESCAPE.sub("", screen.getvalue()).splitlines()
 
 
+def test_the_block_of_a_part_goes_by_that_part() -> None:
+    part = replace(MIDDLE, waiting="", this_time=counts(submitted=1, done=3))
+    head, bar, _, numbers, _, now, *_ = shown(part, 80)
+    assert head.endswith("75 % of 4 this time   10:41")
+    assert (bar.count("█"), bar.count("▒")) == (60, 20)
+    assert numbers.split() == ["0", "1", "0", "3", "0"]
+    assert now == "now      all submitted, waiting for results"
+
+
 def test_the_block_at_80_columns() -> None:
     assert shown(MIDDLE, 80) == [
         "streets  sd1.5-outpaint                                    61 % of 1,000   10:41",
