@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batcher import errors
-from batcher.job.yaml_document import read_text, read_yaml
+from batcher.job.yaml_document import SUFFIXES, read_text, read_yaml
 from batcher.shard import Shard
 from batcher.storage import layout
 
@@ -31,7 +31,7 @@ def resolve_output(
     if job.is_dir():
         return layout.existing_output(job, shard)
     if not job.exists():
-        named = "" if job.parent.name or job.suffix in (".yaml", ".yml") else NO_SUCH_JOB
+        named = "" if job.parent.name or job.suffix in SUFFIXES else NO_SUCH_JOB
         raise errors.UsageError(f"{job}: there is no such manifest or output folder{named}")
     data = _mapping(job)
     settings = data.get("output")

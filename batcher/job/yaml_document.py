@@ -13,6 +13,7 @@ depth and what its aliases unfold to are bounded before anything is built from t
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +90,9 @@ def printable_line(text: str) -> str:
     return text if len(text) <= 200 and text.isprintable() else ""
 
 
+SUFFIXES = (".yaml", ".yml")
+
+
 def read_text(path: Path, what: str = "manifest") -> str:
     """The text of a file; `what` names it in problems.
 
@@ -101,7 +105,7 @@ def read_text(path: Path, what: str = "manifest") -> str:
             content = file.read(MAX_BYTES + 1)
         return content.decode("utf-8-sig")
     except FileNotFoundError:
-        problem = Problem(f"there is no such {what}", str(path))
+        problem = Problem(f"there is no such {what}{_with_suffix(path)}", str(path))
     except IsADirectoryError:
         problem = Problem(f"is a folder, not a {what}", str(path))
     except UnicodeDecodeError as error:
@@ -110,6 +114,15 @@ def read_text(path: Path, what: str = "manifest") -> str:
     except OSError as error:
         problem = Problem(f"cannot be read: {error.strerror}", str(path))
     raise ManifestError([problem])
+
+
+def _with_suffix(path: Path) -> str:
+    """Of a name without its suffix: the file that is meant."""
+    for suffix in SUFFIXES:
+        meant = path.with_name(f"{path.name}{suffix}")
+        if os.path.isfile(meant):
+            return f"; did you mean {meant}?"
+    return ""
 
 
 def read_yaml(

@@ -778,3 +778,12 @@ def test_a_picture_that_would_be_left_out_is_no_error_of_a_manifest_that_has_one
     said = capsys.readouterr().err
     assert "limits.rmp" in said
     assert "broken.png" not in said
+
+
+def test_a_manifest_that_is_typed_without_its_suffix_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["plan", "job"]) == 2
+    assert capsys.readouterr().err == "batcher: job: there is no such manifest; did you mean job.yaml?\n"
+    assert ended(["plan", "x" * 253]) == 2
+    assert capsys.readouterr().err == f"batcher: {'x' * 253}: there is no such manifest\n"
