@@ -25,6 +25,8 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
     """List every job of your account that has run on this machine: how far it is, how its last run ended, and
     what was spent on it today, this month (UTC) and in all.
 
+    The other commands take a name that is listed here for JOB.
+
     Without a key, those of all accounts. What ran with --sandbox, or as a share (--shard), is not listed.
     """
     from batcher.results import account_jobs
