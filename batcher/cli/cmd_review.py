@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -257,7 +258,8 @@ def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
 
     if decided.tasks:
         echo(f"{several(decided.tasks, 'task', 'tasks')} {done}; the pictures are in {folder}")
-    missing = "was not there to be moved; `batcher verify` tells what else is missing"
+    job = shlex.quote(str(Path(folder).parent))
+    missing = f"was not there to be moved; `batcher verify {job}` tells what else is missing"
     echo_sentences([f"{path} {missing}" for path in decided.lost])
     for task in decided.skipped[:SHOWN]:
         state = ALREADY.get(f"{done}, {task.state}", f"{task.state}: {only}")

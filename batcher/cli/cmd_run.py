@@ -157,14 +157,14 @@ def run_command(
     from batcher.engine import RunOptions
     from batcher.storage import layout
 
+    where = layout.output_folder(manifest.output.dir, output=output, sandbox=sandbox, shard=shard)
     listening = _listening(
         as_json=as_json,
         log_json=log_json,
         quiet=quiet,
         command=_command(sys.argv[1:]),
-        repair=_repair(
-            layout.output_folder(manifest.output.dir, output=output, sandbox=sandbox, shard=shard), base_url
-        ),
+        repair=_repair(where, base_url),
+        job=shlex.quote(str(where if output or sandbox or shard else job)),
     )
     options = RunOptions(
         limit=limit,
@@ -207,8 +207,15 @@ def demo_command(output: Path | None, quiet: bool) -> int:
     checkout = Path(__file__).parents[2] / "jobs" / "demo.yaml"
     manifest = load_manifest(shipped if shipped.exists() else checkout, [])
     where = output or Path("out/demo")
-    repair = _repair(layout.output_folder(where, sandbox=True), None)
-    listening = _listening(as_json=False, log_json=False, quiet=quiet, command="batcher demo", repair=repair)
+    folder = layout.output_folder(where, sandbox=True)
+    listening = _listening(
+        as_json=False,
+        log_json=False,
+        quiet=quiet,
+        command="batcher demo",
+        repair=_repair(folder, None),
+        job=shlex.quote(str(folder)),
+    )
     return _run(
         manifest,
         listening,
@@ -294,7 +301,7 @@ async def _watched(
 
 
 def _listening(
-    *, as_json: bool, log_json: bool, quiet: bool, command: str, repair: str
+    *, as_json: bool, log_json: bool, quiet: bool, command: str, repair: str, job: str
 ) -> AbstractContextManager[Listener]:
     """Who listens: a live block on a terminal, lines elsewhere, JSON lines if asked; stdout stays free for
     `--json`."""
@@ -306,16 +313,16 @@ def _listening(
     if log_json:
         return nullcontext(JsonLines(sys.stderr, now=now))
     if quiet:
-        return nullcontext(Lines(sys.stderr, command=command, repair=repair, now=now, quiet=True))
+        return nullcontext(Lines(sys.stderr, command=command, repair=repair, job=job, now=now, quiet=True))
     if stream.isatty():
         from batcher.progress.terminal import Terminal, plain_console
 
         console = plain_console(raw(stream))
         if not console.is_dumb_terminal:
-            return Terminal(command, repair=repair, console=console)
+            return Terminal(command, repair=repair, job=job, console=console)
     if as_json:
         return nullcontext(silent)
-    return nullcontext(Lines(stream, command=command, repair=repair, now=now))
+    return nullcontext(Lines(stream, command=command, repair=repair, job=job, now=now))
 
 
 def _command(arguments: Sequence[str]) -> str:

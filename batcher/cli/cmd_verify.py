@@ -172,7 +172,7 @@ def _tell_found(found: CheckResult, where: Path, *, as_json: bool) -> None:
     if not found.findings:
         echo("all is well")
     else:
-        echo("`batcher verify --repair` mends what can be mended without paying")
+        echo(f"`batcher verify {shlex.quote(str(where))} --repair` mends what can be mended without paying")
 
 
 def _tell_mended(mended: RepairResult, where: Path, *, as_json: bool) -> None:

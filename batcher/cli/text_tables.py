@@ -6,6 +6,7 @@ Rule: plain text, laid out by `text_layout`, so that `batcher status` starts at 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ def status_table(report: Report, budgets: Sequence[PeriodLeft] = ()) -> None:
             **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
-            **({"accept": report.accept.shortage} if report.accept and report.accept.short else {}),
+            **({"accept": short} if (short := _shortage(report)) else {}),
             **({"asked for": _asked_for(report)} if report.replacements else {}),
             "images": _images(report),
             "credits": ", ".join(
@@ -190,6 +191,10 @@ def _state(report: Report) -> str:
         return report.state
     groups = summary.several(len(accept.groups), "group", "groups")
     return f"{report.state}, but {accept.short:,} of {groups} of `accept` cannot be filled"
+
+
+def _shortage(report: Report) -> str:
+    return "" if report.accept is None else report.accept.shortage(shlex.quote(str(report.output)))
 
 
 def _last_end_of(report: Report) -> str:

@@ -71,6 +71,6 @@ def look(
     return AcceptOutlook(rule, tuple(groups), rejections, sum(wanted), images)
 
 
-def shortage(groups: Sequence[GroupStanding] | None) -> str:
+def shortage(groups: Sequence[GroupStanding] | None, job: str) -> str:
     """What to say of groups that cannot be filled; empty: nothing."""
-    return acceptance.shortage_text(groups) if groups else ""
+    return acceptance.shortage_text(groups, job) if groups else ""

@@ -5,6 +5,7 @@ Rule: why a run ended is known here alone, and kept for every later report.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -46,7 +47,7 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     groups, planned = ledger.read(acceptance.standings), ledger.counts[State.PLANNED]
     needed = acceptance.to_submit(groups, planned)
     ledger.end_run(needed, held=ledger.holds_doubtful(context.job.retry.doubtful))
-    short = accept.shortage(groups)
+    short = accept.shortage(groups, shlex.quote(str(context.folder.path)))
     texts = (*(cause.text for cause in causes.values()), *([short] if short else []))
     news = ledger.read(notices.count).news
     exit_code = _exit_code(prepared, parts, needed=needed, is_short=bool(short))

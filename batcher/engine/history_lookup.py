@@ -42,14 +42,17 @@ MOST_WITHOUT_NEWS = 10
 """After so many pages in a row of rows that are known already no end is to be hoped for."""
 PAGES_TOLD = 20
 """After each so many pages of a reading people can be told where it is."""
-HELD_OR_LOST = (
-    "doubtful tasks are held (`batcher retry --doubtful` submits them again), and results whose record is "
-    "gone count as lost"
-)
-"""What follows for a run where the history is of no use."""
 DAY = 86_400.0
 
 Answer = TypeVar("Answer")
+
+
+def held_or_lost(job: str) -> str:
+    """What follows for a run where the history is of no use; `job`: as a command line takes it."""
+    return (
+        f"doubtful tasks are held (`batcher retry {job} --doubtful` submits them again), and results whose "
+        "record is gone count as lost"
+    )
 
 
 class NoAnswer(Enum):
@@ -87,7 +90,7 @@ class RequestHistory:
         model: str,
         warn: Callable[[str], None],
         jitter: Callable[[], float],
-        consequence: str = HELD_OR_LOST,
+        consequence: str,
         patience: float = PATIENCE,
     ) -> None:
         self._client = client

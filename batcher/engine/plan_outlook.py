@@ -6,6 +6,7 @@ Rule: looking writes nothing in the output folder.
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Collection
@@ -176,7 +177,8 @@ def outlook(
                 chosen,
             )
         number, left_out = plan_writer.left_out(connection, SHOWN_LEFT_OUT)
-        warnings += [groups.shortage] if groups is not None and groups.shortage else []
+        named = shlex.quote(str(output))
+        warnings += [groups.shortage(named)] if groups is not None and groups.short else []
         edit = copy.read(manifest_edit.edit_of, manifest, counts.new, plan)
         if edit is not None:
             warnings.append(edit.sentence(counts.cost_of_all and counts.cost_of_all / counts.new))

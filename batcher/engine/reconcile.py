@@ -83,8 +83,10 @@ class Reconciliation:
         typical: Callable[[], float],
         skew: Callable[[], float],
         warn: Callable[[str], None],
+        job: str,
     ) -> None:
         self._history = history
+        self._job = job
         self._ledger = ledger
         self._uploads = uploads
         self._stopping = stopping
@@ -138,7 +140,8 @@ class Reconciliation:
             self._warned = True
             self._warn(
                 "the request history does not prove what became of submits whose answers were lost: doubtful "
-                "tasks are held, and the next run looks again; `batcher retry --doubtful` submits them again"
+                f"tasks are held, and the next run looks again; `batcher retry {self._job} --doubtful` "
+                "submits them again"
             )
 
     async def _look(self, post: _Post) -> list[HistoryRow] | NoAnswer | Verdict:

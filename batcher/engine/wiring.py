@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from batcher.engine.balance_check import BalanceCheck
 from batcher.engine.control import Control
 from batcher.engine.delivery import Delivery
 from batcher.engine.delivery_brake import DeliveryBrake
-from batcher.engine.history_lookup import RequestHistory
+from batcher.engine.history_lookup import RequestHistory, held_or_lost
 from batcher.engine.lifecycle import ExpiredRecords, Fetching, Lifecycle, Outcomes, Submitting
 from batcher.engine.picture_checks import PictureChecks
 from batcher.engine.poll_cost import PollCost
@@ -155,7 +156,16 @@ def wire(
     )
     brake = DeliveryBrake(ledger, stopping)
     outcomes = Outcomes(job, ledger, delivery, uploads, warn=warn, jitter=jitter)
-    history = RequestHistory(client, pacing, stopping, model=job.model, warn=warn, jitter=jitter)
+    named = shlex.quote(str(context.folder.path))
+    history = RequestHistory(
+        client,
+        pacing,
+        stopping,
+        model=job.model,
+        warn=warn,
+        jitter=jitter,
+        consequence=held_or_lost(named),
+    )
     expired = ExpiredRecords(outcomes, history, ledger=ledger, ages=ages, warn=warn)
     submitting = Submitting(
         job,
@@ -179,6 +189,7 @@ def wire(
             typical=lambda: polling.typical,
             skew=lambda: client.skew.seconds,
             warn=warn,
+            job=named,
         ),
         expired=expired,
         brake=brake,

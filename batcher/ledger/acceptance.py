@@ -131,10 +131,9 @@ class AcceptStanding:
         """Groups that cannot be filled."""
         return sum(group.is_short for group in self.groups)
 
-    @property
-    def shortage(self) -> str:
-        """What to say of groups that cannot be filled; empty: nothing."""
-        return shortage_text(self.groups)
+    def shortage(self, job: str) -> str:
+        """What to say of groups that cannot be filled; empty: nothing. `job`: as a command line takes it."""
+        return shortage_text(self.groups, job)
 
     def as_json(self) -> dict[str, Any]:
         """As `plan --json` and `status --json` have it; in numbers of pictures, `candidates` in tasks."""
@@ -296,7 +295,7 @@ def rejection_rate(connection: sqlite3.Connection) -> float:
 SHOWN = 3
 
 
-def shortage_text(groups: Sequence[GroupStanding]) -> str:
+def shortage_text(groups: Sequence[GroupStanding], job: str) -> str:
     """Groups that their candidates cannot fill, and what helps, in a sentence; empty: there are none."""
     short = [group for group in groups if group.is_short]
     if not short:
@@ -310,7 +309,7 @@ def shortage_text(groups: Sequence[GroupStanding]) -> str:
     else:
         helps = "more candidates (rows, axes, a higher `repeat`) or a higher `redo` help"
         if any(group.failed for group in short):
-            helps += ", and `batcher retry` plans what failed again"
+            helps += f", and `batcher retry {job}` plans what failed again"
     return f"`accept` has no more candidates for {whole} ({shown}{more}); {helps}"
 
 

@@ -23,8 +23,10 @@ LABEL = 8
 
 
 RETRY_FLAG = "--retry-failed"
-REPAIR = "batcher verify --repair --repay"
-"""For whoever does not tell what stands before it."""
+JOB = "JOB"
+"""For whoever does not tell how the job is called on a command line."""
+REPAIR = f"batcher verify {JOB} --repair --repay"
+"""The same for what stands before it."""
 
 
 class Tone(StrEnum):
@@ -49,9 +51,12 @@ class Line:
     facts: tuple[str, ...] = ()
 
 
-def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: str = "") -> tuple[Line, ...]:
+def closing(
+    finished: Finished, *, command: str, repair: str = REPAIR, job: str = JOB, output: str = ""
+) -> tuple[Line, ...]:
     """The summary of a run. `command` is what the user typed, `repair` what pays again for files that are
-    gone, `output` the folder (or URL) of the results."""
+    gone, `job` the job as other commands take it (quoted for a shell), `output` the folder (or URL) of the
+    results."""
     snapshot = finished.snapshot
     delivered = snapshot.images > finished.rejected_images
     return (
@@ -59,7 +64,7 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
         *_causes(finished),
         *_tasks(finished),
         *_spare(finished.spare),
-        *_failures(finished, output),
+        *_failures(finished, output, job),
         *_rejections(snapshot, output),
         *_by_reason("warned", finished.warnings, Tone.CAUTION),
         *_money(finished),
@@ -71,7 +76,7 @@ def closing(finished: Finished, *, command: str, repair: str = REPAIR, output: s
             if output and snapshot.total
             else ()
         ),
-        *_next(finished, command, repair),
+        *_next(finished, command, repair, job),
     )
 
 
@@ -188,7 +193,7 @@ def _spare(spare: int) -> Iterator[Line]:
         yield Line("", f"{several(spare, 'candidate is', 'candidates are')} not needed, and not paid for")
 
 
-def _failures(finished: Finished, output: str) -> Iterator[Line]:
+def _failures(finished: Finished, output: str, job: str) -> Iterator[Line]:
     failures = finished.snapshot.failures
     yield from _by_reason("failed", failures, Tone.BAD)
     if finished.left_out:
@@ -198,7 +203,7 @@ def _failures(finished: Finished, output: str) -> Iterator[Line]:
         yield Line("left out", rows, Tone.CAUTION)
     if (failures or finished.left_out) and output:
         yield Line("details", _below(output, "errors.jsonl"), Tone.VERBATIM)
-    yield from _news(finished)
+    yield from _news(finished, job)
 
 
 def news_words(news: Mapping[str, int]) -> str:
@@ -206,7 +211,7 @@ def news_words(news: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in news.items() if number)
 
 
-def _news(finished: Finished) -> Iterator[Line]:
+def _news(finished: Finished, job: str) -> Iterator[Line]:
     """What came up in this start, beside what an earlier one told of already."""
     if not (finished.known or finished.acked):
         return
@@ -214,7 +219,7 @@ def _news(finished: Finished) -> Iterator[Line]:
     text = f"in this run: {new}" if new else "nothing of this came up in this run"
     if finished.known:
         text += f"; {finished.known:,} {'was' if finished.known == 1 else 'were'} told of before"
-        text += ", and `batcher ack JOB` takes what you have seen out of the exit code"
+        text += f", and `batcher ack {job}` takes what you have seen out of the exit code"
     if finished.acked:
         text += f"; {finished.acked:,} acknowledged"
     yield Line("news", text, Tone.CAUTION if new else Tone.PLAIN)
@@ -277,7 +282,7 @@ HELD_AFTER = (0, 3)
 """Exit codes of a run that came to its end: what is doubtful then is held, not left."""
 
 
-def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
+def _next(finished: Finished, command: str, repair: str, job: str) -> Iterator[Line]:
     """What to do, then the very command that does it."""
     counts, code = finished.snapshot.counts, finished.exit_code
     failed = counts.get(State.FAILED, 0)
@@ -291,7 +296,7 @@ def _next(finished: Finished, command: str, repair: str) -> Iterator[Line]:
     if to_do:
         advice.append((_going_on(finished, to_do, part=part[1] if part else ""), unlimited))
     if held and not acked:
-        advice.append((_holding(held), again))
+        advice.append((_holding(held, job), again))
     if finished.gone:
         advice.append((_paying_again(finished.gone), repair))
     if failed and not acked:
@@ -335,11 +340,12 @@ def _paying_again(gone: int) -> str:
     return f"{files} gone, and no run brings them back; this submits again what is lost, and costs again:"
 
 
-def _holding(held: int) -> str:
+def _holding(held: int, job: str) -> str:
     lost = "the answer to 1 request was" if held == 1 else f"the answers to {held:,} requests were"
     return (
-        f"{lost} lost: perhaps paid, and not sent again unless you say so. `batcher audit` shows what your "
-        "account was charged for; `batcher retry --doubtful`, and then this, sends what never came again:"
+        f"{lost} lost: perhaps paid, and not sent again unless you say so. `batcher audit {job}` shows what "
+        f"your account was charged for; `batcher retry {job} --doubtful`, and then this, sends what never "
+        "came again:"
     )
 
 

@@ -38,9 +38,9 @@ EVERY_SECONDS = 60.0
 class Lines:
     """A line at the start, one a minute of the run's own time, warnings, and the closing summary.
 
-    `command` is what the user typed, `repair` what pays again for files that are gone. `now` gives Unix
-    seconds, for the stamp before each line (UTC). `quiet` leaves errors, and the summary of a run that
-    did not end well.
+    `command` is what the user typed, `repair` what pays again for files that are gone, `job` the job as other
+    commands take it, quoted. `now` gives Unix seconds, for the stamp before each line (UTC). `quiet` leaves
+    errors, and the summary of a run that did not end well.
     """
 
     def __init__(
@@ -49,11 +49,12 @@ class Lines:
         *,
         command: str,
         repair: str = closing_text.REPAIR,
+        job: str = closing_text.JOB,
         now: Callable[[], float],
         quiet: bool = False,
     ) -> None:
         self._stream = _Writer(stream)
-        self._closing = partial(closing_text.closing, command=command, repair=repair)
+        self._closing = partial(closing_text.closing, command=command, repair=repair, job=job)
         self._now = now
         self._quiet = quiet
         self._output = ""

@@ -98,7 +98,9 @@ class NotebookBlock:
 def _closing(console: Console, width: int, finished: Finished, output: str) -> Iterator[Text]:
     """The summary; what a cell cannot do is said for the command line."""
     repair = shlex.join(["batcher", "verify", output, "--repair", "--repay"])
-    headline, *rest = closing_text.closing(finished, command=GO_ON, repair=repair, output=output)
+    headline, *rest = closing_text.closing(
+        finished, command=GO_ON, repair=repair, job=shlex.quote(output), output=output
+    )
     yield Text(printable(headline.text), style=f"bold {TONES[headline.tone]}")
     for line in rest:
         retried = line.text == f"{GO_ON} {closing_text.RETRY_FLAG}"

@@ -82,9 +82,10 @@ def plain_console(stream: TextIO | None = None, **settings: Any) -> Console:
 class Terminal:
     """A listener that keeps one block at the foot of the terminal; a context manager, entered before the run.
 
-    `command` is what the user typed, `repair` what pays again for files that are gone. `console` (a
-    `plain_console`) must be a terminal that is not dumb (elsewhere: lines.Lines); it defaults to standard
-    output. `clock` gives monotonic seconds, to draw at most five times a second.
+    `command` is what the user typed, `repair` what pays again for files that are gone, `job` the job as other
+    commands take it, quoted. `console` (a `plain_console`) must be a terminal that is not dumb (elsewhere:
+    lines.Lines); it defaults to standard output. `clock` gives monotonic seconds, to draw at most five times
+    a second.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class Terminal:
         command: str,
         *,
         repair: str = closing_text.REPAIR,
+        job: str = closing_text.JOB,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console or plain_console()
-        self._closing = partial(closing_text.closing, command=command, repair=repair)
+        self._closing = partial(closing_text.closing, command=command, repair=repair, job=job)
         self._clock = clock
         self._output = ""
         self._block: Block | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -206,7 +207,9 @@ class _Pictures:
             part = self._brought(path, sha256)
         except OSError as error:
             problem = f"{self._pictures.address(path)}: {error.strerror or error}"
-            self._wrong.append(f"{problem}; `batcher verify {self._share} --repair` mends it")
+            self._wrong.append(
+                f"{problem}; `batcher verify {shlex.quote(str(self._share))} --repair` mends it"
+            )
             return name if name in names else names[0]
         for final in names:
             if self._stands(part, f"{folder}/{final}", sha256):

@@ -185,7 +185,7 @@ async def test_a_group_that_cannot_be_filled_is_told_with_what_would_help(
         (why,) = told.causes
         assert "`accept` has no more candidates for 1 of 3 groups (label=" in why
         assert "2 of 3" in why
-        assert "`batcher retry`" in why
+        assert f"`batcher retry {harness.output}`" in why
         capsys.readouterr()
         assert await said("status", str(harness.output)) == 0
         out = capsys.readouterr().out

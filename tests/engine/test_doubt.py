@@ -150,7 +150,8 @@ async def test_without_a_history_it_is_held_and_said(harness: Harness, sandbox: 
     async with sandbox(service=5, faults=script) as server:
         report = await harness.run(server, harness.manifest(3, retry={"doubtful": "reconcile"}), heard.append)
         assert (report.exit_code, report.counts["doubtful"], len(server.jobs)) == (3, 1, 3)
-        assert any(isinstance(event, Message) and "batcher retry --doubtful" in event.text for event in heard)
+        hint = f"`batcher retry {harness.output} --doubtful`"
+        assert any(isinstance(event, Message) and hint in event.text for event in heard)
 
 
 async def test_two_tasks_with_one_body_are_never_given_one_job(

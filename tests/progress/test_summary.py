@@ -87,7 +87,7 @@ def test_held_requests_are_not_called_failures() -> None:
     text = told(finished)
     assert "some requests are held" in text
     assert "the answers to 10 requests were lost: perhaps paid, and not sent again unless you say so" in text
-    assert "batcher retry --doubtful" in text
+    assert "`batcher retry JOB --doubtful`" in text
     assert "failures" not in text
     assert commands(finished) == [COMMAND]
 
@@ -169,7 +169,7 @@ def test_paid_files_that_are_gone_are_told_with_the_command_that_pays_again() ->
     assert "running again" not in text
     assert "the same command" not in text
     assert "the files of 2 paid results are gone, and no run brings them back" in text
-    assert commands(finished) == ["batcher verify --repair --repay"]
+    assert commands(finished) == ["batcher verify JOB --repair --repay"]
 
 
 def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> None:
@@ -177,7 +177,15 @@ def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> No
     text = told(finished)
     assert "goes on with them, and nothing is paid twice. The files of 3 paid results wait" in text
     assert "the file of 1 paid result is gone" in text
-    assert commands(finished) == [COMMAND, "batcher verify --repair --repay"]
+    assert commands(finished) == [COMMAND, "batcher verify JOB --repair --repay"]
+
+
+def test_the_hints_name_the_job_as_a_command_line_takes_it() -> None:
+    finished = replace(ended(3, counts=counts(done=997, failed=1, doubtful=2)), known=1)
+    lines = closing_text.closing(finished, command=COMMAND, job="'my job.yaml'")
+    text = " ".join(line.text for line in lines)
+    for command in ("ack 'my job.yaml'", "audit 'my job.yaml'", "retry 'my job.yaml' --doubtful"):
+        assert f"`batcher {command}`" in text
 
 
 def test_work_left_and_failures_have_a_command_each() -> None:
