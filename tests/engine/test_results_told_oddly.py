@@ -117,3 +117,22 @@ async def test_an_id_that_repeats_is_told_apart_by_the_urls(harness: Harness) ->
 
     (report,) = await Constant().serve(harness, 3)
     assert (report.exit_code, report.counts["done"]) == (0, 3)
+
+
+@pytest.mark.parametrize("output", [None, 7, "file:///etc/passwd", [], {"note": "soon"}])
+async def test_a_result_without_a_picture_is_had_from_the_history_where_that_names_it(
+    harness: Harness, output: Any
+) -> None:
+    class Silent(Api):
+        def told(self, path: str) -> Any:
+            if "request-history" in path:
+                job = path.rpartition("/")[2]
+                row = {"request_id": job, "model_status": "COMPLETED", "credits_deduction": 0.01}
+                return row | {"generation_url": f"{self.url}/files/{job}.png"}
+            told = super().told(path)
+            return told if path.endswith("/status") else told | {"output": output}
+
+    api = Silent()
+    (report,) = await api.serve(harness, 3)
+    harness.check(report)
+    assert (report.exit_code, report.counts["done"], api.submits) == (0, 3, 3)

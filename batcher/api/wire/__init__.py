@@ -2,6 +2,7 @@
 
     answers.py       submit, status, result, sync, credits, upload: answers that say yes
     outputs.py       the pictures in them, wherever they are
+    long_texts.py    base64 in an answer, decoded where it lies
     refusals.py      answers that say no, by their meaning
     bodies.py        request bodies as the history tells them, compared by value
     history.py       the request history

@@ -188,6 +188,8 @@ class Fetching:
             total = result.total_time if result.total_time is not None else estimate
             self._poller.learned(total)
             self._limit.completed(deadline - self._job.result_ttl + total, result.queue_time, total)
+            if not result.outputs and (told := await self._expired.look(entry)) is not None:
+                return told  # the history may name what the result lacks, which can be asked again
             return await self._outcomes.completed(entry, result)
 
     async def _answer(
