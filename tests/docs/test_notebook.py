@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -98,6 +99,8 @@ for output in notebook.cells[1].outputs:
         print(output.ename, *output.traceback)
 """
 PROMPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background have it ignored
 from batcher import load, run, run_sync
 job = load({
     "model": "sd1.5-img2img",
@@ -192,16 +195,19 @@ def test_ctrl_c_at_a_prompt_of_ipython_ends_the_run_in_good_order(program: Progr
         open(ours, "r+b", buffering=0) as terminal,
     ):
         os.close(theirs)
+        patience = Timer(2 * PATIENCE, process.kill)
+        patience.start()
         terminal.write(f"{call}\n".encode())
         until(lambda: pictures.exists() and any(pictures.iterdir()))
         process.send_signal(signal.SIGINT)
         said = b""
-        while b"goes on." not in said.rpartition(b"KeyboardInterrupt")[2]:
-            said += terminal.read(65536)
-        terminal.write(b"exit\n")
         with suppress(OSError):  # at its end a terminal raises
+            while b"goes on." not in said.rpartition(b"KeyboardInterrupt")[2]:
+                said += terminal.read(65536)
+            terminal.write(b"exit\n")
             while chunk := terminal.read(65536):
                 said += chunk
+        patience.cancel()
     assert b"interrupted; the ledger is whole, and running the job again goes on." in said
     counts = program.json("status", "out/job-sandbox", "--json")["counts"]
     assert (counts["submitting"], sum(counts.values())) == (0, 300)
