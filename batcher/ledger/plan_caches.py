@@ -35,20 +35,25 @@ class DuplicateCounter:
     """How many times an identity was seen before in this plan; `table` is its own, in the temporary database.
 
     A Bloom filter in blocks (some 15 MB in the end) knows almost every new identity for what it is, up to
-    some million; only where it is not sure all are written to disk and looked up. Memory does not grow beyond
-    WAITING of them.
+    some million. What it has let pass waits in memory, at most WAITING of them, and is looked through where
+    it is not sure, at most LOOKS times; with the first that is there indeed, or when they are too many, all
+    go to disk, and are looked up there.
     """
 
     BLOCKS = 1 << 17
     BITS = tuple(1 << bit for bit in range(512))
     """Of a block, each as a number."""
-    WAITING = 60_000
+    WAITING = 1 << 20
+    LOOKS = 100
+    LOT = 60_000
+    """So many are sorted at a time: as Python's numbers they are five times as large."""
 
     def __init__(self, connection: sqlite3.Connection, table: str = "seen") -> None:
         self._connection = connection
         self._table = table
         self._blocks = [0] * self.BLOCKS
         self._waiting = array("q")
+        self._looks = self.LOOKS
         connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
         connection.execute(f"CREATE TEMP TABLE {table} (identity INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
 
@@ -66,21 +71,27 @@ class DuplicateCounter:
         )
         if block & bits != bits:
             self._blocks[place] = block | bits
-            self._waiting.append(number)
-            if len(self._waiting) >= self.WAITING:
-                self._write()
-            return 0
-        self._write()
-        row = self._connection.execute(
-            f"INSERT INTO temp.{self._table} VALUES (?, 0) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
-            (number,),
-        ).fetchone()
-        return int(row[0])
+        elif seen := self._seen(number):
+            return seen
+        self._waiting.append(number)
+        if len(self._waiting) >= self.WAITING:
+            self._write()
+        return 0
+
+    def _seen(self, number: int) -> int:
+        """How many times it was seen before, looked up; one more time from now on."""
+        self._looks -= 1
+        if self._looks < 0 or number in self._waiting:
+            self._write()
+        counted = f"UPDATE temp.{self._table} SET n = n + 1 WHERE identity = ? RETURNING n"
+        row = self._connection.execute(counted, (number,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _write(self) -> None:
         """In the order of the tree, so that a page is written once and not for each of its rows."""
-        rows = ((number,) for number in sorted(self._waiting))
-        self._connection.executemany(f"INSERT INTO temp.{self._table} VALUES (?, 0)", rows)
+        for start in range(0, len(self._waiting), self.LOT):
+            rows = ((number,) for number in sorted(self._waiting[start : start + self.LOT]))
+            self._connection.executemany(f"INSERT INTO temp.{self._table} VALUES (?, 0)", rows)
         self._waiting = array("q")
 
 

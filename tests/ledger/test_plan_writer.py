@@ -199,10 +199,13 @@ async def test_occurrences_count_from_nought_and_anew_for_each_plan(ledger: Ledg
 
 
 @pytest.mark.parametrize("waiting", [1, 7, 1000])
+@pytest.mark.parametrize("looks", [0, 5, 1000])
 async def test_occurrences_are_counted_however_sure_the_filter_is(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, waiting: int
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, waiting: int, looks: int
 ) -> None:
     monkeypatch.setattr(DuplicateCounter, "WAITING", waiting)
+    monkeypatch.setattr(DuplicateCounter, "LOOKS", looks)
+    monkeypatch.setattr(DuplicateCounter, "LOT", 4)
     dice = random.Random(waiting)
     identities = [dice.randbytes(16) for _ in range(60)]
     for sure in (True, False):
