@@ -172,8 +172,7 @@ async def test_no_other_submit_leaves_while_the_last_answer_is_kept_and_the_run_
     monkeypatch.setattr(OutputFolder, "keep_answer", slowly)
     odd = Odd({"error": "no"})
     (report,) = await odd.serve(harness, 6, limits={"in_flight": 2, "rpm": 6000})
-    assert (report.exit_code, report.counts["doubtful"]) == (5, odd.submits)
-    assert odd.submits <= 3
+    assert (report.exit_code, report.counts["doubtful"], odd.submits) == (5, 2, 2)
 
 
 async def test_a_no_does_not_make_answers_understood(harness: Harness) -> None:
