@@ -48,7 +48,6 @@ How a run goes, with the file that has each step:
     estimate.py          how long a job takes, as far as is known before its first task
     wiring.py            who is wired to whom
     account_membership.py  this run among the other runs of its account on this machine
-    account_settlement.py  what a run that is not heard of any more has left
     scheduler.py         all tasks: which one is next, and when a run ends
     lifecycle/           one task's way, step by step
     admission/           what a submit must pass: the money, and the expiry guard

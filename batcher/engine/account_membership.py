@@ -19,12 +19,12 @@ import anyio
 
 from batcher import errors
 from batcher.api.pacing import SharedState, Slot
-from batcher.engine.account_settlement import job_in, left_by
 from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import last_run, spending
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts, copy_log
 from batcher.ledger.account_look import AccountLook
+from batcher.ledger.account_settlement import job_in, left_by
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
 from batcher.progress import Message
@@ -91,11 +91,17 @@ class AccountMembership:
             self._file = AccountFile(self._path)
         except errors.AccountFileError as error:
             self._unshare(error)
+        await self._attempt(self._identify)
+        with suppress(errors.DiskError, errors.LedgerError):  # `end_with_ledger` ends the run
+            await self._ledger.committed()
         await self._attempt(self._introduce)
         await self._settle_silent()
 
-    def _introduce(self, file: AccountFile) -> None:
+    def _identify(self, file: AccountFile) -> None:
+        """Its id is on the ledger's disk before the others hear of it: they look for it there."""
         self._job = self._job_id(file)
+
+    def _introduce(self, file: AccountFile) -> None:
         file.enter(
             self._job,
             folder=self._context.folder.path,
@@ -168,7 +174,7 @@ class AccountMembership:
 
     async def _settle(self, job: str, folder: Path, beat: float) -> None:
         month = month_of(day_of(self._context.now()))
-        left = await asyncio.to_thread(left_by, folder, month)
+        left = await asyncio.to_thread(left_by, job, folder, month)
         if left is not None:
             await self._attempt(lambda file: file.settle(job, beat, left.days, since=month, over=left.over))
 

@@ -40,6 +40,7 @@
     spending.py       what it adds up to by day, for the budgets of a day and a month
     account_file.py   the file of an account: its jobs, who runs, and what each spent by day
     account_look.py   what it says, for whoever only reads
+    account_settlement.py  what a run that is not heard of any more has left
     account_schema.py  that file itself: made, and what is wrong with it
     last_run.py       how the last run ended
     controls.py       what a person asks of its runs: pause, resume, set

@@ -52,6 +52,20 @@ class AccountLook:
         with account_errors(self._path):
             return read_others(self._connection, self._job, today, month, at)
 
+    def silent(self, *, today: int, month: int, at: float) -> list[tuple[str, Path, int, int]]:
+        """Other jobs whose run gave no sign of life for long: id, folder, and what each has committed today
+        and this month by what it said last."""
+        values = {
+            "at": at,
+            "alive": ALIVE_SECONDS,
+            "job": self._job,
+            "today": today,
+            "month": month,
+        }
+        with account_errors(self._path):
+            rows = self._connection.execute(SILENT, values).fetchall()
+        return [(str(job), Path(folder), int(day), int(whole)) for job, folder, day, whole in rows]
+
     def seen_at(self) -> float | None:
         """When a run of the job was heard of last (Unix s); None: it is not known here."""
         with account_errors(self._path):
@@ -66,6 +80,12 @@ SELECT total(CASE WHEN s.day = ?1 THEN s.spent + s.reserved + s.unsure END),
        total(s.spent + s.reserved + s.unsure),
        total(CASE WHEN j.pid IS NOT NULL AND j.beat <= ?4 + 1 AND j.beat > ?4 - ?5 THEN s.reserved END)
 FROM spending s LEFT JOIN jobs j ON j.id = s.job WHERE s.day >= ?2 AND s.job <> ?3
+"""
+SILENT = f"""
+SELECT j.id, j.folder, total(CASE WHEN s.day = :today THEN s.spent + s.reserved + s.unsure END),
+       total(s.spent + s.reserved + s.unsure)
+FROM jobs j JOIN spending s ON s.job = j.id
+WHERE j.pid IS NOT NULL AND NOT ({ALIVE}) AND j.id <> :job AND s.day >= :month GROUP BY j.id
 """
 NEVER = -1e18
 LIMIT = "SELECT free_at, blocked, reset, written_at, calls, refused, all_metered FROM shared_limit"

@@ -7,6 +7,7 @@ Rule: looking writes nothing. Where the account is not known, this job alone is 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from batcher import errors
 from batcher.ledger import controls, database, spending
 from batcher.ledger.account_file import JOB_NOTE, Amounts
 from batcher.ledger.account_look import AccountLook, Others
+from batcher.ledger.account_settlement import left_by
 from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import credits
 from batcher.storage.user_state import account_paths
@@ -119,6 +121,15 @@ def _others(path: Path, ledger: Path, today: int, month: int) -> Others | None:
     job = database.read_meta(ledger, JOB_NOTE) or ""
     try:
         with closing(AccountLook(path, job)) as look:
-            return look.others(today=today, month=month, at=0.0)
+            others = look.others(today=today, month=month, at=0.0)
+            silent = look.silent(today=today, month=month, at=time.monotonic())
     except errors.AccountFileError:
         return None
+    for one, folder, day, whole in silent:
+        # What a killed run had set aside and never sent is as free as the next run will find it.
+        left = left_by(one, folder, month)
+        if left is not None and left.over:
+            mine = sum(left.days.get(today, Amounts()))
+            all_of_it = sum(map(sum, left.days.values()))
+            others = others._replace(day=others.day - day + mine, month=others.month - whole + all_of_it)
+    return others

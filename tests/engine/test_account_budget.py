@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -227,6 +228,36 @@ async def test_a_cancelled_run_leaves_nothing_reserved_that_its_ledger_does_not_
         ledger = spending.of_ledger(harness.output / ".batcher" / "ledger.sqlite", 0)
         assert in_file(server) == {day: ledger[day]}
         assert ledger[day].reserved <= 10_000
+
+
+async def test_what_a_killed_run_had_set_aside_is_left_for_whoever_looks_and_what_it_spent_is_never_forgotten(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    """Also where its folder was emptied, and another job runs there."""
+    killed, other = several(harness, 2)
+    per = {"max_cost_per": {"day": 0.2}}
+    async with sandbox(service=5, sigma=0, price=0.01) as server:
+        await killed.run(server, killed.manifest(3, limits=per))
+        with closing(AccountFile(account_file(server))) as file:
+            ((job, *_),) = file.jobs(today=0, month=0)
+            file.enter(job, folder=killed.output, name="job", manifest="", at=-100.0, now=0.0)
+            today = spending.day_of(killed.now())
+            file.exchange(
+                job, today=today, month=today, at=-100.0, own=lambda _: {today: Amounts(30_000, 50_000)}
+            )
+        assert committed(server) == 80_000
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+
+        def left() -> float:
+            job = other.manifest(30, limits=per)
+            return outlook(job, other.output, account=account, now=other.now).budgets[0].left
+
+        assert left() == 0.17
+        shutil.rmtree(killed.output)
+        again = killed.manifest(2, limits=per, params={"prompt": "another {{ place }}"})
+        assert (await killed.run(server, again)).counts["done"] == 2
+        assert committed(server) == 100_000, "nobody knows what of it was sent"
+        assert left() == 0.1
 
 
 def test_a_run_that_was_killed_before_its_first_post_of_a_day_has_nothing_reserved_there(

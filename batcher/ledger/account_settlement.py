@@ -22,11 +22,12 @@ class Left(NamedTuple):
     over: bool
 
 
-def left_by(folder: Path, since: int) -> Left | None:
-    """What the job in this output folder has of each day from `since` on; None: nobody knows. A run that goes
-    on may be one that cannot use the account's file: what it spends counts all the same."""
+def left_by(job: str, folder: Path, since: int) -> Left | None:
+    """What the job of this id, which was last run in `folder`, has of each day from `since` on; None: nobody
+    knows, as where another job's ledger lies there now. A run that goes on may be one that cannot use the
+    account's file: what it spends counts all the same."""
     path = layout.ledger_path(folder)
-    if not layout.has_ledger(folder):
+    if not layout.has_ledger(folder) or job_in(folder) != job:
         return None
     try:
         over = lock.holder(layout.lock_path(folder)) is None
