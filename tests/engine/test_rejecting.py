@@ -66,7 +66,7 @@ async def test_what_is_rejected_is_set_aside_with_its_reason_and_taken_back(
     assert told.rejections == {"too dark": 2}
     assert told.rejected_images == 2
     assert await said("status", job) == 0
-    assert "images   2 delivered, 2 rejected\n" in capsys.readouterr().out
+    assert "images    2 delivered, 2 rejected\n" in capsys.readouterr().out
     assert harness.pictures("rejected") == ["place 1.png", "place 3.png"]
     line = harness.lines("rejected.jsonl")[0]
     was = json.loads(before.splitlines()[1])

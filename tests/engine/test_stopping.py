@@ -182,8 +182,8 @@ async def test_a_full_ledger_disk_stops_the_run_before_another_post_leaves(
     """The ledger may not grow any more: the intents that did not reach it were not sent."""
     real = database.open_file
 
-    def small(path: Path) -> sqlite3.Connection:
-        connection = real(path)
+    def small(path: Path, *, checked: bool = False) -> sqlite3.Connection:
+        connection = real(path, checked=checked)
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages + 6}")
         return connection
