@@ -87,7 +87,11 @@ def echo_json(value: Any, *, indent: int | None = None) -> None:
 
 def echo_usage(error: click.ClickException) -> None:
     """Prints what click has to say of the command line, on stderr."""
-    vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
+    context = getattr(error, "ctx", None)
+    # Lines are those of a help; what was typed forges none.
+    is_help = context is not None and error.message == context.get_help()
+    lines = error.message.split("\n") if is_help else [error.message]
+    vars(error)["message"] = "\n".join(map(printable, lines))
     with io.StringIO() as text:
         error.show(file=text)
         echo_sentences(text.getvalue().rstrip("\n").split("\n"), err=True)
