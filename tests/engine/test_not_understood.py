@@ -160,6 +160,28 @@ async def test_an_id_by_which_no_record_is_ever_found_is_paid_for_once_and_stops
     assert second.cost["lost"] == round(0.01 * api.submits, 6)
 
 
+async def test_a_record_that_nobody_could_ask_for_until_its_end_has_expired_and_is_submitted_again(
+    harness: Harness,
+) -> None:
+    class Down(Api):
+        """For as long as the first record lives."""
+
+        began: float | None = None
+
+        def told(self, path: str) -> Any:
+            if "/requests/2" in path:
+                return super().told(path)
+            self.began = self.began or anyio.current_time()
+            if anyio.current_time() < self.began + 125:
+                return Whole(b"HTTP/1.1 503 No\r\n", b"{}")
+            return Whole(b"HTTP/1.1 404 No\r\n", b'{"error": "Request not found"}')
+
+    api = Down()
+    (report,) = await api.serve(harness, 1, result_ttl="2m")
+    assert (report.exit_code, report.counts["done"], api.submits) == (0, 1, 2)
+    assert report.cost["lost"] == 0.01
+
+
 async def test_no_other_submit_leaves_while_the_last_answer_is_kept_and_the_run_ends(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,8 @@ class Fetching:
         clock = asyncio.get_running_loop().time
         latest = max(deadline, clock())
         missing, pause = clock(), MISSING_SECONDS
+        # Asked early, and told nothing but 404: else it may have been there, and its life is over.
+        never = not found and latest - clock() > self._job.result_ttl / 2
         for failures in count():
             try:
                 return await self._call(entry, kind, call, deadline)
@@ -215,8 +217,9 @@ class Fetching:
             except errors.BadKey:
                 raise
             except errors.ApiError as error:
+                never = never and isinstance(error, errors.RecordGone)
                 if _too_late(error, latest):
-                    if not found and failures and isinstance(error, errors.RecordGone):
+                    if never and failures:
                         error = errors.RecordNeverFound()
                     return await self._expired.settle(entry, error)
                 if isinstance(error, errors.Forbidden | errors.WrongEndpoint):
