@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batcher import errors
-from batcher.ledger import database
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.task import FINAL, IN_FLIGHT, TRANSITIONS, State
@@ -24,6 +23,7 @@ from tests.support.bookkeeping import (
     PICTURE,
     a_ledger,
     a_result,
+    blank_ledger,
     equals_its_rows,
     in_virtual_time,
 )
@@ -89,7 +89,7 @@ def a_row(connection: sqlite3.Connection, state: State) -> None:
 
 @pytest.mark.parametrize(("origin", "target"), PAIRS)
 def test_the_database_refuses_every_move_that_the_table_does_not_allow(origin: State, target: State) -> None:
-    connection = database.blank()
+    connection = blank_ledger()
     a_row(connection, origin)
     move = "UPDATE tasks SET state = ?, submission = ?, reason = ?, rejected_by = ?, rejected_at = ?"
     values = (target, SUBMISSION[target], *why(target))
@@ -138,7 +138,7 @@ NONSENSE = [
 
 @pytest.mark.parametrize(("state", "script"), NONSENSE)
 def test_nonsense_cannot_be_stored(state: str, script: str) -> None:
-    connection = database.blank()
+    connection = blank_ledger()
     a_row(connection, State(state))
     *before, last = script.split("; ")
     for statement in before:
@@ -293,7 +293,7 @@ async def _walk(path: Path, chance: random.Random, tasks: int, images: int) -> N
 
 
 def test_the_table_in_the_database_is_the_table_in_the_code() -> None:
-    connection = database.blank()
+    connection = blank_ledger()
     rows = set(connection.execute("SELECT origin, target FROM transitions"))
     assert rows == {(origin.value, target.value) for origin in State for target in TRANSITIONS[origin]}
     assert NOW > 0

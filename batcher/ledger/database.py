@@ -82,13 +82,6 @@ def _read_only(path: Path, *, quick: bool, busy_seconds: float = BUSY_SECONDS) -
     return connection
 
 
-def blank() -> sqlite3.Connection:
-    """A ledger on a temporary file that vanishes with the connection, to try something out."""
-    connection = sqlite3.connect("", isolation_level=None)
-    _install(connection)
-    return connection
-
-
 def _create(path: Path) -> None:
     with creating(path):
         pass

@@ -12,7 +12,7 @@ import pytest
 from batcher.ledger import database, merge_rows
 from batcher.ledger.ledger import Ledger
 from batcher.shard import Shard
-from tests.support.bookkeeping import ACCEPTED, NOW, a_result, a_task
+from tests.support.bookkeeping import ACCEPTED, NOW, a_result, a_task, blank_ledger
 
 ANEW = {"meta", "transitions"}
 """Tables that the merged ledger has of its own."""
@@ -20,7 +20,7 @@ ANEW = {"meta", "transitions"}
 
 @pytest.fixture
 def blank() -> Iterator[sqlite3.Connection]:
-    with closing(database.blank()) as connection:
+    with closing(blank_ledger()) as connection:
         yield connection
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from batcher.ledger import database, picture_checks
+from batcher.ledger import picture_checks
 from batcher.ledger.picture_checks import Verdict
 from batcher.storage import look
+from tests.support.bookkeeping import blank_ledger
 
 DICE = random.Random(7)
 SKY = bytes([200] * look.GREYS + [128] * (2 * look.TINTS**2))
@@ -18,7 +19,7 @@ SKY = bytes([200] * look.GREYS + [128] * (2 * look.TINTS**2))
 
 @pytest.fixture
 def ledger() -> Iterator[sqlite3.Connection]:
-    connection = database.blank()
+    connection = blank_ledger()
     yield connection
     connection.close()
 

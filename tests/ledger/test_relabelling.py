@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from batcher.errors import ManifestError, Problem
-from batcher.ledger import database, plan_writer
+from batcher.ledger import plan_writer
 from batcher.ledger.plan_writer import PlanResult
 from batcher.task import Task
-from tests.support.bookkeeping import a_task
+from tests.support.bookkeeping import a_task, blank_ledger
 
 BOXES: list[Any] = [[1, 2, 3, 4]]
 
@@ -38,7 +38,7 @@ def planned(connection: Any, *tasks: Task, fails: bool = False) -> PlanResult:
     ],
 )
 def test_only_other_labels_of_delivered_pictures_count(columns: dict[str, Any], told: int) -> None:
-    connection = database.blank()
+    connection = blank_ledger()
     before = {"boxes": BOXES, "box_classes": ["cat"]}
     planned(connection, *(a_task(number, columns=before) for number in range(3)))
     connection.execute("DROP TRIGGER tasks_move_only_as_the_table_says")

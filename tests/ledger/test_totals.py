@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batcher.ledger import database, totals
+from batcher.ledger import totals
 from batcher.ledger.totals import Money, credits, micro
 from batcher.task import State
+from tests.support.bookkeeping import blank_ledger
 
 
 def test_nothing_adds_up_to_nothing_and_every_state_is_there() -> None:
-    connection = database.blank()
+    connection = blank_ledger()
     assert totals.money(connection) == Money()
     assert totals.counts(connection) == dict.fromkeys(State, 0)
     assert (totals.images(connection), totals.calls(connection), totals.failures(connection)) == (0, {}, {})

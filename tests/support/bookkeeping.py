@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,13 @@ from tests.support.virtualtime import VirtualTimeLoop
 NOW = 1_767_614_400.0
 ACCEPTED = Accepted("r-1", "http://api/s", "http://api/r")
 PICTURE = Output(url="http://files/a.png")
+
+
+def blank_ledger() -> sqlite3.Connection:
+    """A ledger on a temporary file that vanishes with the connection."""
+    connection = sqlite3.connect("", isolation_level=None)
+    database._install(connection)
+    return connection
 
 
 def a_task(number: int, **changes: Any) -> Task:

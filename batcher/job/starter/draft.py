@@ -27,7 +27,6 @@ LARGEST_SEED = 2**32 - 1
 SEED = 42
 PROMPT = "a photograph"
 """Where a model's page has no example."""
-REMARKS = {MASK: "the mask of each", LABELS: "its boxes, which are carried along"}
 GUIDE = """\
 {headline}
 #
