@@ -105,7 +105,7 @@ def test_a_run_is_paused_resumed_and_given_other_limits(
     ) as run:
         window.until(lambda: window.text("#state") == "running")
         assert window.text("#turn") == "Pause"
-        window.all("#turn")[0].click()
+        window.click("#turn")
         window.until(lambda: window.text("#turned").startswith("Paused since "))
         window.until(lambda: window.text("#state") == "paused")
         window.keep("live-paused")
@@ -113,17 +113,17 @@ def test_a_run_is_paused_resumed_and_given_other_limits(
         assert field.get_attribute("value") == "40"
         field.clear()
         field.send_keys("0")
-        window.all("#limits button")[0].click()
+        window.click("#limits button")
         window.until(lambda: "must be above 0" in window.text("#asked"))
         field.clear()
         field.send_keys("600")
-        window.all("#limits button")[0].click()
+        window.click("#limits button")
         window.until(lambda: window.text("#asked").startswith("limits.rpm: 40 -> 600. The run takes it over"))
         window.look(width=400, height=1600, dark=True)
         assert window.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
         window.keep("live-paused-narrow")
         assert window.text("#turn") == "Resume"
-        window.all("#turn")[0].click()
+        window.click("#turn")
         assert run.wait(PATIENCE) == 0
     window.until(lambda: window.text("#headline").startswith("All done: 24 images"))
     assert window.text("#turned") == "Nothing is left to be submitted."

@@ -147,7 +147,7 @@ def test_two_axes_against_each_other_are_a_grid_whose_cells_filter_the_gallery(
         across.value = "turn";
         across.dispatchEvent(new Event("input", { bubbles: true }));
     """)
-    assert [one.text for one in window.all("#matrix-table thead th")] == ["0", "1", "2"]
+    assert window.texts("#matrix-table thead th") == ["0", "1", "2"]
     window.run("document.querySelector('#matrix-table tbody tr:nth-child(2) td:nth-child(4) button').click()")
     assert window.text("#shown") == "5 of 400 tasks"
     assert window.focused() == "gallery"
@@ -173,7 +173,7 @@ def test_rejected_and_warned_pictures_say_why_and_no_text_is_markup(tmp_path: Pa
     window.until(lambda: window.text("#shown") == "1 of 50 tasks")
     window.run("document.querySelector('#rejections button').click()")
     window.until(lambda: window.text("#shown") == "2 of 50 tasks")
-    assert {one.text for one in window.all("#grid .mark")} == {f"two {hostile}"}
+    assert set(window.texts("#grid .mark")) == {f"two {hostile}"}
     window.until(lambda: window.seen("#grid .last img"))
     window.keep("report-rejected")
 
@@ -222,7 +222,7 @@ def test_ten_thousand_images_open_at_once_and_are_filtered(tmp_path: Path, windo
     assert window.text("#pager span") == "Page 1 of 209"
     window.run("document.querySelector('#failures button').click()")
     window.until(lambda: window.text("#shown") == "100 of 10,000 tasks")
-    assert {card.text for card in window.all("#grid .why")} == {"FAILED: CUDA out of memory"}
+    assert set(window.texts("#grid .why")) == {"FAILED: CUDA out of memory"}
     window.run("document.querySelector('#filters [type=reset]').click()")
     window.until(lambda: window.text("#shown") == "10,000 tasks")
     window.run("""

@@ -157,7 +157,7 @@ def test_pictures_are_chosen_by_how_they_stand(job: Path, begin: Begin, window: 
     def choose(name: str) -> None:
         window.run("document.querySelector(`[data-choice=${arguments[0]}]`).click()", name)
 
-    counts = [button.text for button in window.all("#choices button")]
+    counts = window.texts("#choices button")
     assert counts == ["Unreviewed 24", "All 24", "Warned 1", "Rejected 0"]
     choose("warned")
     window.until(lambda: window.text("#place") == "1 of 1 warned")
@@ -177,7 +177,7 @@ def test_pictures_are_chosen_by_how_they_stand(job: Path, begin: Begin, window: 
     choose("all")
     window.until(lambda: window.text("#place") == "1 of 24")
     assert len(window.all("#sheet .tile")) == 24
-    window.all("#sheet .tile")[6].click()
+    window.click("#sheet .tile", 6)
     window.until(lambda: window.text("#place") == "7 of 24")
     assert window.focused() == "viewer"
 

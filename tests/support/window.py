@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
+T = TypeVar("T")
 PATIENCE = 30.0
 """Real seconds after which a page that should have come so far is given up."""
 FLAGS = (
@@ -63,9 +65,31 @@ class Window:
         """Every element that a CSS selector finds."""
         return list(self.chromium.find_elements("css selector", selector))
 
+    def texts(self, selector: str) -> list[str]:
+        """The texts of all of them."""
+        return self._of_one_drawing(lambda: [str(element.text) for element in self.all(selector)])
+
     def text(self, selector: str) -> str:
         """The text of the first."""
-        return str(self.all(selector)[0].text)
+        return self._of_one_drawing(lambda: str(self.all(selector)[0].text))
+
+    def click(self, selector: str, index: int = 0) -> None:
+        """A click on one of them."""
+        self._of_one_drawing(lambda: self.all(selector)[index].click())
+
+    @staticmethod
+    def _of_one_drawing(use: Callable[[], T]) -> T:
+        """The value of `use`, which finds elements and reads them or clicks: again while the page draws them
+        anew between the two."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        ends = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return use()
+            except StaleElementReferenceException:
+                if time.monotonic() > ends:
+                    raise
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value of a script."""
