@@ -77,11 +77,22 @@ Rule: nothing below knows who it is wired to.
 
 from __future__ import annotations
 
-from batcher.engine.audit_run import audit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from batcher.engine.options import RunOptions, load
 from batcher.engine.plan_outlook import Outlook, outlook
-from batcher.engine.repair_run import repair
 from batcher.engine.runner import run
 from batcher.engine.sync_run import run_sync
 
+if TYPE_CHECKING:
+    from batcher.engine.audit_run import audit
+    from batcher.engine.repair_run import repair
+
 __all__ = ["Outlook", "RunOptions", "audit", "load", "outlook", "repair", "run", "run_sync"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("audit", "repair"):  # no run needs what they bring
+        return getattr(import_module(f"batcher.engine.{name}_run"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,6 +30,7 @@ from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
 from batcher.progress import Event, Listener, Message, Planning, Started
 from batcher.results import report
+from batcher.results.report import record_files
 from batcher.storage import destination, user_state
 from batcher.storage.download import OutputFolder
 from batcher.task import IN_FLIGHT, State
@@ -183,7 +184,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
     destination.replace(folder.state / "manifest.yaml", [resolved])
     if folder.destination.remote:
         # Whoever may not write there learns it before anything is paid for.
-        report.begin(report.of_folder(folder.path, now=context.now(), running=True))
+        record_files.begin(report.of_folder(folder.path, now=context.now(), running=True))
 
 
 def _start(

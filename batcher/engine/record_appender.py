@@ -15,7 +15,7 @@ import anyio
 from batcher import errors
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
-from batcher.results import report
+from batcher.results.report import record_files
 from batcher.storage.download import OutputFolder
 from batcher.task import State
 
@@ -34,7 +34,7 @@ class _GrowingFile:
         if self._refused:
             return
         try:
-            self._file.writelines(map(report.line, lines))
+            self._file.writelines(map(record_files.line, lines))
             self._file.flush()
         except OSError:
             self._refused = True

@@ -6,6 +6,7 @@ Rule: whatever ends a run, the ledger is whole, the records are written and the 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
@@ -42,7 +43,7 @@ from batcher.ledger import database
 from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import micro
-from batcher.progress import Listener, Snapshot, closing_text, notebook, silent
+from batcher.progress import Listener, Snapshot, closing_text, silent
 from batcher.progress.lines import Log
 from batcher.results.report import Report
 from batcher.storage import destination, layout, lock, ray
@@ -106,7 +107,7 @@ async def run(
         raise TypeError(f"run takes a job as `load` gives it, run(load(...)), not {type(job).__name__}")
     options = options or RunOptions()
     output = None if output is None else Path(output)
-    listener = listener or notebook.listener() or silent
+    listener = listener or _listener_here()
     if options.on is not None:
         ray.require_installed()
         refuse_checks_elsewhere(job)
@@ -164,6 +165,15 @@ async def run(
                 context.warn(notes[-1])
                 raise
         return report_ending(context, ending, transfers)
+
+
+def _listener_here() -> Listener:
+    """What shows a run for which no listener was given. What draws is loaded only where somebody looks."""
+    if "IPython" not in sys.modules:
+        return silent
+    from batcher.progress import notebook
+
+    return notebook.listener() or silent
 
 
 async def _work(prepared: Prepared, transfers: Transfers, membership: AccountMembership) -> Ending:

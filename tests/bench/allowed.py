@@ -138,6 +138,13 @@ def submit_ideal(terms: Terms, tasks: int, in_flight: int = 0) -> float:
     return last
 
 
+def even_pace(terms: Terms, tasks: int) -> float:
+    """The same where submits leave one by one at the rate: the best that a client can have that knows the
+    rate, and neither when a window begins nor how many calls a bucket holds."""
+    assert terms.rate is not None
+    return max(n / terms.rate + length for n, length in enumerate(islice(lengths(terms), tasks)))
+
+
 def call_ideal(terms: Terms, tasks: int, calls: int = 3) -> float:
     """Seconds for so many tasks of `calls` calls each where every call counts and none is in vain."""
     gate = limiter(terms)

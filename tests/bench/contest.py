@@ -30,7 +30,7 @@ KEY = "SG_0123456789abcdef"
 MODEL = "sd1.5-outpaint"
 MEANT = (0, 3, -signal.SIGKILL)
 """Exit codes of a program that did its work: all done, some tasks failed, or cut off by us."""
-LIVE: set[subprocess.Popen[bytes]] = set()
+LIVE: set[subprocess.Popen[Any]] = set()
 """Programs that were started and not yet waited for: they do not outlive the benchmark."""
 LONGEST = 300.0
 """Seconds after which a contender is cut off; what it delivered until then counts."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batcher.results import report
+from batcher.results.report import record_files
 from tests.support.program import Program
 
 pytestmark = pytest.mark.process
@@ -37,7 +37,7 @@ def test_a_plan_is_shown_whatever_the_streams_encoding(program: Program, encodin
 
 def test_no_character_of_a_record_ends_its_line() -> None:
     record = {"prompt": "one\u2028two\u2029three\x85four\x0bfive", "plain": "é"}
-    text = report.line(record)
+    text = record_files.line(record)
     assert (len(text.splitlines()), json.loads(text)) == (1, record)
     assert "é" in text
     with sqlite3.connect(":memory:") as connection:

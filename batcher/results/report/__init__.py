@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batcher.results.report.record_files import begin, line, write_records
 from batcher.results.report.status import CALLS, Report, of_folder, of_ledger
 
 if TYPE_CHECKING:
     from batcher.storage.workers import Workers
 
-__all__ = ["CALLS", "Report", "begin", "line", "of_folder", "of_ledger", "write", "write_records"]
+__all__ = ["CALLS", "Report", "of_folder", "of_ledger", "write"]
 
 
 def write(report: Report, workers: Workers | None = None) -> None:
@@ -31,9 +30,10 @@ def write(report: Report, workers: Workers | None = None) -> None:
 
     Raises DiskError, LedgerError.
     """
-    from batcher.results.report.page import write_page  # the template engine is loaded for those who write
+    from batcher.results.report import record_files  # what writes is loaded for those who write
+    from batcher.results.report.page import write_page
 
-    write_records(report)
+    record_files.write_records(report)
     write_page(report, seconds=END_SECONDS, workers=workers)
 
 

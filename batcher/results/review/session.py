@@ -22,6 +22,7 @@ from batcher.ledger.picture_checks import PERSON
 from batcher.ledger.rejections import Standing
 from batcher.ledger.reviews import Look
 from batcher.results import report
+from batcher.results.report import record_files
 from batcher.results.review.decisions import CANNOT_REDO, can_redo
 from batcher.results.review.who import reviewer
 from batcher.storage import destination, layout, lock
@@ -157,7 +158,7 @@ class ReviewSession:
                     report.write(facts)
                     self._page_is_stale = False
                 else:
-                    report.write_records(facts)
+                    record_files.write_records(facts)
         except errors.Locked:
             return False
         return True

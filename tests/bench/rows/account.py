@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
 
-from tests.bench.allowed import Terms, submit_ideal
+from tests.bench.allowed import Terms, even_pace, submit_ideal
 from tests.bench.contest import LONGEST, batcher, scratch, started, waited
 from tests.bench.figures import Figure
 from tests.bench.rows.limited import BURST, MINUTE, RATE, WINDOW
@@ -26,10 +26,12 @@ JOBS = 3
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What became of the jobs: makespan over the ideal of all their tasks, 429s a task, what was delivered,
-    and by what part of the longest the first was done before the last."""
+    """What became of the jobs: makespan over the ideal of all their tasks (`even`: that of calls spaced
+    evenly, without any loss), 429s a task, what was delivered, and by what part of the longest the first was
+    done before the last."""
 
     over: float
+    even: float
     throttled: float
     delivered: int
     apart: float
@@ -40,7 +42,8 @@ def rows(scale: Scale) -> Iterator[Figure]:
     service = Terms(service=3.0, sigma=0.5, rate=RATE)
     for name, terms in (
         ("fixed windows", replace(service, window=WINDOW)),
-        ("token bucket", replace(service, burst=BURST)),
+        ("a bucket of one second's calls", replace(service, burst=RATE)),
+        ("a bucket of a minute's calls", replace(service, burst=BURST)),
     ):
         row = f"{JOBS} jobs on one account, {name} ({tasks} tasks each)"
         shared, apart = (
@@ -59,7 +62,10 @@ def told(
 ) -> Figure:
     """The figure of this name, beside that of the same jobs without the account's file."""
     ours, theirs = (median(getattr(meeting, name) for meeting in some) for some in (shared, apart))
-    return Figure(row, what, ours, "<=", bar, unit, {"each for itself": theirs})
+    others = {"each for itself": theirs}
+    if name == "over":
+        others["spaced evenly, without any loss"] = median(meeting.even for meeting in shared)
+    return Figure(row, what, ours, "<=", bar, unit, others)
 
 
 def met(terms: Terms, tasks: int, *, sharing: bool) -> Meeting:
@@ -84,8 +90,10 @@ def met(terms: Terms, tasks: int, *, sharing: bool) -> Meeting:
         seen = server.statistics()
         delivered = sum(1 for folder in folders for _ in (folder / "images").glob("*"))
         makespan = max(seen["last"].values()) - seen["first"]["submit"]
+        ideal = submit_ideal(terms, JOBS * tasks)
         return Meeting(
-            over=makespan / submit_ideal(terms, JOBS * tasks),
+            over=makespan / ideal,
+            even=even_pace(terms, JOBS * tasks) / ideal,
             throttled=sum(seen["throttled"].values()) / (JOBS * tasks),
             delivered=delivered,
             apart=(max(ends) - min(ends)) / max(ends),
