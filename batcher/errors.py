@@ -498,10 +498,12 @@ class BadDownload(FileError):
 
 class Undecodable(BadDownload):
     """A file that came whole and is no picture, nor a page or nothing, which a host sends in place of one.
-    `sha256` (hex) tells whether the next try brought the same bytes."""
+    `sha256` (hex) tells whether the next try brought the same bytes, `position` which of a result's pictures
+    it is."""
 
     label = "UNDECODABLE"
 
-    def __init__(self, message: str, sha256: str = "") -> None:
+    def __init__(self, message: str, sha256: str = "", position: int = 0) -> None:
         super().__init__(message)
         self.sha256 = sha256
+        self.position = position

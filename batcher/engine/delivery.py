@@ -15,7 +15,7 @@ from batcher.api.wire import Output
 from batcher.engine.picture_checks import PictureChecks
 from batcher.engine.submission_ages import FILES_END, SubmissionAges
 from batcher.ledger import repairs
-from batcher.ledger.entries import OutputFile, TaskEntry
+from batcher.ledger.entries import OutputFile, TaskEntry, current_submission
 from batcher.ledger.ledger import Ledger
 from batcher.storage.destination import IMAGES, REJECTED
 from batcher.storage.download import OutputFolder, VerifiedFile, verify_delivered, verify_spooled
@@ -84,8 +84,16 @@ class Delivery:
             files = self._ledger.files(entry)
             # Where a check may reject, all pictures of a task go to one folder.
             together = [files] if self._checks.can_reject else [[file] for file in files]
+            failures: list[errors.TaskError] = []
             for some in together:
-                await self._deliver_some(entry, [file for file in some if file.delivered_at is None], files)
+                try:
+                    await self._deliver_some(
+                        entry, [file for file in some if file.delivered_at is None], files
+                    )
+                except errors.TaskError as error:
+                    failures.append(error)  # the others are had all the same
+            if failures:
+                raise failures[0]
             await self._ledger.prefetch_source_facts(entry)
         finally:
             self.under_way -= 1
@@ -143,25 +151,52 @@ class Delivery:
     async def _deliver_some(
         self, entry: TaskEntry, wanted: Sequence[OutputFile], files: Sequence[OutputFile]
     ) -> None:
-        """Fetches these files, has them judged, and gives them their names."""
+        """Fetches these files, has them judged, and gives them their names; all, or none of them."""
         found: list[tuple[OutputFile, VerifiedFile, bool]] = []
+        failures: list[errors.TaskError] = []
+        for file in wanted:
+            try:
+                found.append((file, *await self._found(entry, file)))
+            except errors.TaskError as error:
+                failures.append(error)
         try:
-            for file in wanted:
-                verified, stands = await self._found(entry, file)
-                found.append((file, verified, stands))
+            if failures:
+                raise failures[0]
             for file, verified, _ in found:
                 name = f"{_stem(entry, file, files)}{verified.picture.suffix}"
                 await self._checks.judge(entry, file, verified, name)
         except errors.TaskError:
-            for file, verified, stands in found:
-                if not stands and file.spool is None:
-                    self._transfers.discard(verified)
+            await self._keep_found(
+                entry,
+                [
+                    (file.position, verified)
+                    for file, verified, stands in found
+                    if not stands and file.spool is None
+                ],
+            )
             raise
         folder = IMAGES if self._checks.rejection(entry) is None else REJECTED
         for file, verified, stands in found:
             if not stands:
                 await self._deliver_one(entry, file, verified, folder, _stem(entry, file, files))
             self._delivered(entry, file, verified)
+
+    async def _keep_found(self, entry: TaskEntry, found: Sequence[tuple[int, VerifiedFile]]) -> None:
+        """Whole pictures, by position, that wait for others of their result or to be judged: they lie in the
+        spool meanwhile, for the file host keeps them for 7 days alone."""
+        for position, verified in found:
+            if not verified.part.exists():  # another machine has it
+                self._transfers.discard(verified)
+                continue
+            name = _spool_name(current_submission(entry).id, position)
+            await self._folder.move_into_spool(verified.part, name)
+            self._ledger.spooled(entry, position, name)
+
+    def is_kept(self, file: OutputFile) -> bool:
+        """Whether its bytes are here, delivered or in the spool, and no link needs to lead to them."""
+        if file.delivered_at is not None:
+            return True
+        return file.spool is not None and (self._folder.spool / file.spool).exists()
 
     async def _found(self, entry: TaskEntry, file: OutputFile) -> tuple[VerifiedFile, bool]:
         """The file, verified, and whether it stands under its name already."""
@@ -189,6 +224,8 @@ class Delivery:
             due = entry.submission.submitted_at if entry.submission is not None else 0.0
             try:
                 return await self._transfers.fetch(file.url or "", part, due)
+            except errors.Undecodable as error:
+                raise errors.Undecodable(error.message, error.sha256, file.position) from error
             except (errors.ApiError, errors.DeadLink, errors.BadDownload):
                 # By now there is nothing left to be had, whatever the host answers, or does not.
                 if self._ages.of(entry) >= FILES_END:

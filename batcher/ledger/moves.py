@@ -188,6 +188,12 @@ class TaskMoves(LedgerReads):
                     (output.url, entry.id, position),
                 )
 
+    def spooled(self, entry: TaskEntry, position: int, name: str) -> None:
+        """The bytes of one file of a ready task lie in the spool, under this name."""
+        self.group.write(
+            "UPDATE files SET spool = ? WHERE task = ? AND position = ?", (name, entry.id, position)
+        )
+
     def without(self, entry: TaskEntry, positions: Sequence[int]) -> None:
         """The result of a ready task has no pictures at these positions: what came there is none."""
         for position in positions:

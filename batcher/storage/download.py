@@ -267,6 +267,15 @@ class OutputFolder:
         DiskError."""
         await asyncio.to_thread(self.keep_now, data, name)
 
+    async def move_into_spool(self, part: Path, name: str) -> None:
+        """A verified picture, which is on disk, into the spool under this name. Raises DiskError."""
+        await asyncio.to_thread(self._move, part, self.spool / name)
+
+    def _move(self, part: Path, target: Path) -> None:
+        with disk(target):
+            os.replace(part, target)
+            sync_folder(target.parent)
+
     def keep_now(self, data: bytes, name: str) -> None:
         """As `keep`, in a thread of one's own."""
         self._keep(data, self.spool / name)

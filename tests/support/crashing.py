@@ -40,6 +40,11 @@ def mortal(points: Points) -> type[group_commit.GroupCommit]:
             points.reach()
             return super().write(statement, values)
 
+        async def committed(self) -> None:
+            if points.dead:
+                raise Crash
+            await super().committed()
+
         def commit(self) -> None:
             try:
                 if points.dead:

@@ -250,7 +250,7 @@ class Fetching:
 
     async def _try_files(self, entry: TaskEntry) -> TaskEntry:
         attempts = self._job.retry.attempts
-        contents: set[str | None] = set()
+        undecodable: set[tuple[int, str] | None] = set()
         for attempt in range(attempts):
             try:
                 return await self._delivery.deliver(entry)
@@ -263,26 +263,36 @@ class Fetching:
                 return entry
             except errors.TaskError as error:
                 reason = error.reason
-                contents.add(error.sha256 if isinstance(error, errors.Undecodable) else None)
+                same = (error.position, error.sha256) if isinstance(error, errors.Undecodable) else None
+                undecodable.add(same)
                 if any(file.delivered_at is not None for file in self._ledger.files(entry)):
-                    contents.add(None)
                     self._brake.delivered()
                 else:
                     self._brake.without_file(entry, reason)
                 if isinstance(error, errors.DeadLink):
                     await self._relink(entry)
                 if isinstance(error, errors.CheckFailed):
-                    contents.add(None)
                     break
             if attempt + 1 < attempts:
                 await anyio.sleep(retry.read_backoff(attempt, jitter=self._jitter()))
-        if None not in contents and len(contents) == 1:
+        if len(undecodable) == 1 and (same := undecodable.pop()) is not None:
             # The same bytes at every try: the file itself is no picture.
-            return self._ledger.failed(entry, f"{reason}; it is billed, and comes the same at every try")
+            return await self._without(
+                entry, same[0], f"{reason}; it is billed, and comes the same at every try"
+            )
         # The next run has it.
         self._ledger.note_detail(entry, reason)
         self._warn_once(reason)
         return entry
+
+    async def _without(self, entry: TaskEntry, position: int, reason: str) -> TaskEntry:
+        """A task whose file at this position is no picture: failed, or short of this one where its result has
+        others."""
+        if len(self._ledger.files(entry)) == 1:
+            return self._ledger.failed(entry, reason)
+        self._ledger.without(entry, [position])
+        self._ledger.note_detail(entry, f"a picture of its result is left out: {reason}")
+        return await self._try_files(entry)
 
     def _warn_once(self, reason: str) -> None:
         kind = cause_of(reason)
@@ -294,11 +304,15 @@ class Fetching:
 
     async def _relink(self, entry: TaskEntry) -> None:
         """A dead link is asked for again, first through the result, then through the history."""
-        dead = {file.url for file in self._ledger.files(entry)}
+        files = self._ledger.files(entry)
+        dead = {file.url for file in files}
         outputs = await self._result_links(entry)
         if all(output.url in dead for output in outputs):
             outputs = await self._expired.links(entry)
-        self._ledger.relinked(entry, outputs)
+        kept = {file.position for file in files if self._delivery.is_kept(file)}
+        self._ledger.relinked(
+            entry, [Output() if position in kept else output for position, output in enumerate(outputs)]
+        )
         await self._ledger.committed()
 
     async def _linked(self, entry: TaskEntry) -> bool:

@@ -1,0 +1,169 @@
+"""Several pictures of one result, each at a link of its own, of which some cannot be had: the others are, and
+the end of the links takes nothing that was there to be had."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
+from batcher.engine import RunOptions, run
+from batcher.ledger import group_commit
+from batcher.results.report import Report
+from tests.support.crashing import Points, dies, mortal
+from tests.support.foreign import Foreign
+from tests.support.harness import KEY, Harness
+from tests.support.pictures import noisy_picture
+from tests.support.scripted_api import Api, Whole
+
+GOOD = [noisy_picture(size=(37 + n, 23)) for n in range(3)]
+GONE = Whole(b"HTTP/1.1 404 Not Found\r\n")
+WARNS: dict[str, Any] = {}
+REJECTS = {"checks": {"blank": "reject"}}
+
+
+class Links(Api):
+    """Each result has three links, of which some lead to half a picture, and some nowhere."""
+
+    def __init__(self, *, damaged: tuple[int, ...] = (), gone: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.damaged, self.gone = damaged, gone
+
+    def told(self, path: str) -> Any:
+        job = path.removeprefix("/v2/requests/").removesuffix("/status")
+        links = [f"{self.url}/files/{job}-{n}.png" for n in range(len(GOOD))]
+        return super().told(path) | {"output": links}
+
+    def file(self, path: str) -> Any:
+        n = int(path.removesuffix(".png").rpartition("-")[2])
+        if n in self.gone:
+            return GONE
+        return GOOD[n][: len(GOOD[n]) // 2] if n in self.damaged else GOOD[n]
+
+
+class LaterGone(Links):
+    """From the second run on other links lead nowhere."""
+
+    def __init__(self, gone: tuple[int, ...], later: tuple[int, ...]) -> None:
+        super().__init__(gone=gone)
+        self.later = later
+
+    def begins(self, run: int, harness: Harness) -> None:
+        if run:
+            self.gone = self.later
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {
+        "model": "sd1.5-img2img",
+        "unchecked": ["samples"],
+        "api": "v2",
+        "params": {"samples": 3},
+        "retry": {"attempts": 2},
+        **more,
+    }
+
+
+def spooled(harness: Harness) -> list[str]:
+    return sorted(path.name for path in (harness.output / ".batcher" / "spool").iterdir())
+
+
+@pytest.mark.parametrize("checks", [WARNS, REJECTS], ids=["warned", "rejected"])
+@pytest.mark.parametrize("damaged", [(0,), (1,), (2,), (0, 2)], ids=str)
+async def test_what_is_no_picture_at_every_try_is_left_out_of_its_result(
+    harness: Harness, damaged: tuple[int, ...], checks: dict[str, Any]
+) -> None:
+    served = Links(damaged=damaged)
+    first, second = await served.serve(harness, 1, runs=2, **asked(**checks))
+    for report in (first, second):
+        assert report.counts["done"] == 1
+        assert [reason.partition(":")[0] for reason in report.failures] == ["SHORTFALL"]
+        assert report.images == len(harness.lines("metadata.jsonl")) == 3 - len(damaged)
+    assert (first.exit_code, served.submits) == (3, 1)
+    (line,) = harness.lines("errors.jsonl")
+    assert line["detail"].startswith("a picture of its result is left out: UNDECODABLE")
+    assert spooled(harness) == []
+
+
+async def test_where_none_is_a_picture_it_fails(harness: Harness) -> None:
+    served = Links(damaged=(0, 1, 2))
+    (report,) = await served.serve(harness, 1, **asked())
+    assert (report.exit_code, report.counts["failed"], served.submits) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("checks", [WARNS, REJECTS], ids=["warned", "rejected"])
+@pytest.mark.parametrize("gone", [(0,), (1,), (0, 2)], ids=str)
+async def test_a_link_that_leads_nowhere_keeps_no_other_picture_waiting(
+    harness: Harness, gone: tuple[int, ...], checks: dict[str, Any]
+) -> None:
+    """The missing come when their links lead to them again; by then those of the others are gone."""
+    others = tuple(n for n in range(3) if n not in gone)
+    served = LaterGone(gone, others)
+    first, second = await served.serve(harness, 1, runs=2, **asked(**checks))
+    assert (first.exit_code, first.counts["ready"]) == (5, 1)
+    assert (second.exit_code, second.counts["done"], second.images) == (0, 1, 3)
+    assert served.submits == 1
+    assert spooled(harness) == []
+    assert [path.read_bytes() for path in sorted((harness.output / "images").iterdir())] == GOOD
+
+
+async def test_pictures_that_cannot_be_judged_wait_here_and_not_at_the_file_host(harness: Harness) -> None:
+    judge = harness.folder / "judge.py"
+
+    class Judged(LaterGone):
+        def begins(self, run: int, harness: Harness) -> None:
+            super().begins(run, harness)
+            judge.write_text(f"import sys; sys.exit({0 if run else 7})")
+
+    served = Judged((), (0, 1, 2))
+    command = [sys.executable, str(judge)]
+    first, second = await served.serve(harness, 1, runs=2, **asked(checks={"command": command}))
+    assert (first.exit_code, first.counts["ready"]) == (5, 1)
+    assert (second.exit_code, second.counts["done"], second.images) == (0, 1, 3)
+    assert (served.submits, spooled(harness)) == (1, [])
+
+
+async def crashed_and_resumed(
+    harness: Harness, served: Links, at: int, monkeypatch: pytest.MonkeyPatch
+) -> Report | None:
+    """A run beside a link that leads nowhere, which dies at that point; the same command; and again when that
+    link leads to its picture. None: it did not come so far."""
+    async with Foreign(served) as served.server:
+        served.url = served.server.url
+        account = Account(Endpoints(served.url, served.url, served.url), KEY)
+        job = harness.manifest(1, **asked(retry={"doubtful": "hold", "attempts": 2}, **REJECTS))
+        points = Points(at)
+        with monkeypatch.context() as patch:
+            patch.setattr(group_commit, "GroupCommit", mortal(points))
+            try:
+                await run(job, account=account, options=RunOptions(), now=harness.now)
+            except BaseException as error:
+                if not dies(error):
+                    raise
+        if not points.dead:
+            return None
+        await run(job, account=account, options=RunOptions(), now=harness.now)
+        served.gone = ()
+        return await run(job, account=account, options=RunOptions(), now=harness.now)
+
+
+async def test_a_crash_anywhere_leaves_each_picture_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = 0
+    while True:
+        harness.move_to(f"out-{at}")
+        served = Links(gone=(1,))
+        report = await crashed_and_resumed(harness, served, at, monkeypatch)
+        if report is None:
+            break
+        story = f"killed at point {at}: {report.counts}"
+        held = report.counts["doubtful"]
+        assert (report.counts["done"] + held, served.submits) in ((1, 1), (1, 0 if held else 1)), story
+        if not held:
+            assert len(harness.pictures()) == len(harness.lines("metadata.jsonl")) == 3, story
+        at += 1
+    assert at > 15
