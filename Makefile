@@ -78,7 +78,7 @@ coverage: $(VENV)/.installed-coverage ## the branches that `make test` passes th
 test-browser: $(VENV)/.installed-browser ## the report and the live page in headless Chromium (Debian: chromium chromium-driver)
 	$(BIN)/python -m pytest -m browser tests/browser
 
-test-ray: $(VENV)/.installed-ray ## bytes through a Ray cluster of this machine, whose workers and nodes are killed (two minutes)
+test-ray: $(VENV)/.installed-ray ## bytes through a Ray cluster of this machine, whose workers and nodes are killed (five minutes)
 	$(BIN)/python tests/storage/ray/alone.py $(BIN)/python -m pytest -m ray tests/storage/ray
 
 check: lint types imports ## ruff, mypy --strict, import-linter

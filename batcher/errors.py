@@ -16,6 +16,7 @@
     │   └── AccountFileError          5   the account's file cannot be used: costs a run the sharing alone
     │       └── AccountFileBusy       5   not at this moment
     ├── MissingKey                    5   no API key to be found
+    ├── ModelListUnavailable          5   the provider's list of models cannot be had
     ├── Incomplete                    3   shares that are not all there, or not finished
     └── TaskError                         what happened to one task
         ├── ApiError                      what an answer of the API, or its absence, means
@@ -29,6 +30,7 @@
         │   ├── InferenceFailed           FAILED: it ran and failed; `retry.failed` decides
         │   │   └── ContentBlocked        FAILED by a content rule
         │   ├── RecordGone       retry    404 on status or result
+        │   │   └── RecordNeverFound retry    at every question of its record's life
         │   └── FatalForRun           5   about the account or the model: the run stops
         │       ├── BadKey            5   401
         │       ├── Forbidden         5   403
@@ -48,6 +50,7 @@
             ├── SourceChanged             a local input is not the one any more that was planned
             ├── UploadRejected            the storage refused the file itself
             ├── StoreError       retry    an object store refuses a picture or does not answer
+            ├── CheckFailed               the program of `checks.command` failed itself
             ├── DeadLink         retry    the output URL is gone or forbidden
             └── BadDownload      retry    truncated, empty, a page instead of a picture, too large
                 └── Undecodable  retry    bytes that came whole, and are no picture
