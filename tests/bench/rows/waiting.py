@@ -33,11 +33,12 @@ def unmetered(scale: Scale) -> Iterator[Figure]:
 
 
 def cold(scale: Scale) -> Iterator[Figure]:
-    """300 jobs of 5 s, nothing known of them at the start, a mean delay of 0.5 s wanted."""
+    """300 jobs of 5 s, nothing known of them at the start, a mean delay of 0.5 s wanted. Twice as many runs as
+    elsewhere: that mean varies by a tenth with the jobs that come first."""
     tasks = 300
     terms = Terms(service=5.0, sigma=0.3)
     commands = {"batcher": batcher(tasks, poll={"delay": "500ms"}), "script": script(tasks, 64)}
-    found = side_by_side(commands, terms, scale.times)
+    found = side_by_side(commands, terms, 2 * scale.times)
     row = f"cold start ({tasks} tasks of 5 s, delay 0.5 s)"
     yield compared(row, "polls per task", found, lambda run: run.seen["polls"], "<=", 3.5)
     yield compared(row, "mean delay", found, lambda run: run.seen["delay"], "<=", 0.55, "s")
