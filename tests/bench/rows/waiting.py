@@ -33,8 +33,8 @@ def unmetered(scale: Scale) -> Iterator[Figure]:
 
 
 def cold(scale: Scale) -> Iterator[Figure]:
-    """300 jobs of 5 s, nothing known of them at the start, a mean delay of 0.5 s wanted. Twice as many runs as
-    elsewhere: that mean varies by a tenth with the jobs that come first."""
+    """300 jobs of 5 s, nothing known of them at the start, a mean delay of 0.5 s wanted. It varies by a tenth
+    with the jobs that come first, so it is measured twice as often as other rows."""
     tasks = 300
     terms = Terms(service=5.0, sigma=0.3)
     commands = {"batcher": batcher(tasks, poll={"delay": "500ms"}), "script": script(tasks, 64)}
