@@ -46,6 +46,7 @@ class Delivery:
         self._changed = changed
         self.under_way = 0
         self._gone: set[int] = set()
+        self._never_had: dict[int, set[int]] = {}
 
     async def spool(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
         """Bytes that came inside an answer go to the spool, on disk before this returns. Raises DiskError."""
@@ -93,7 +94,7 @@ class Delivery:
                 except errors.TaskError as error:
                     failures.append(error)  # the others are had all the same
             if failures:
-                raise failures[0]
+                raise _foremost(failures)
             await self._ledger.prefetch_source_facts(entry)
         finally:
             self.under_way -= 1
@@ -142,6 +143,22 @@ class Delivery:
             return True
         return False
 
+    def leave_out_gone(self, entry: TaskEntry) -> bool:
+        """Where the end of the links took some pictures of a ready task before they were had once, its result
+        is one of the others alone. Whether that was so. One that was here before can be put back by hand, or
+        paid for again."""
+        files = self._ledger.files(entry)
+        gone = self._never_had.pop(entry.id, set()) & {file.position for file in files}
+        if not 0 < len(gone) < len(files):
+            return False
+        self._ledger.without(entry, sorted(gone))
+        self._gone.discard(entry.id)
+        self._ledger.note_detail(
+            entry,
+            f"{len(gone)} of {len(files)} pictures are gone: no link led to them for as long as links live",
+        )
+        return True
+
     @property
     def gone(self) -> int:
         """Results of the present plan whose files nobody has any more: no run brings them, only another
@@ -161,7 +178,7 @@ class Delivery:
                 failures.append(error)
         try:
             if failures:
-                raise failures[0]
+                raise _foremost(failures)
             for file, verified, _ in found:
                 name = f"{_stem(entry, file, files)}{verified.picture.suffix}"
                 await self._checks.judge(entry, file, verified, name)
@@ -226,10 +243,12 @@ class Delivery:
                 return await self._transfers.fetch(file.url or "", part, due)
             except errors.Undecodable as error:
                 raise errors.Undecodable(error.message, error.sha256, file.position) from error
-            except (errors.ApiError, errors.DeadLink, errors.BadDownload):
+            except (errors.ApiError, errors.DeadLink, errors.BadDownload) as error:
                 # By now there is nothing left to be had, whatever the host answers, or does not.
                 if self._ages.of(entry) >= FILES_END:
                     self._note_gone(entry)
+                    if file.sha256 is None and not isinstance(error, errors.ApiError):
+                        self._never_had.setdefault(entry.id, set()).add(file.position)
                 raise
         spooled = self._folder.spool / file.spool
         if not spooled.exists():
@@ -279,6 +298,15 @@ class Delivery:
 def _stem(entry: TaskEntry, file: OutputFile, files: Sequence[OutputFile]) -> str:
     several = len(files) > 1 or file.position > 0
     return f"{entry.task.name}-{file.position}" if several else entry.task.name
+
+
+def _foremost(failures: Sequence[errors.TaskError]) -> errors.TaskError:
+    """The one after which something else than another try can be done."""
+    for kind in (errors.NotAnImage, errors.DeadLink):
+        for failure in failures:
+            if isinstance(failure, kind):
+                return failure
+    return failures[0]
 
 
 def _spool_name(submission: int, position: int) -> str:

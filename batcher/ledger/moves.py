@@ -8,7 +8,7 @@ outside the present plan, which a replacement leaves that goes back to planned a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -178,15 +178,14 @@ class TaskMoves(LedgerReads):
         )
         self._count_money(submission, "completed", cost)
 
-    def relinked(self, entry: TaskEntry, outputs: Sequence[Output]) -> None:
-        """Fresh links for the files of a ready task, by position; one that has a link needs no bytes of the
+    def relinked(self, entry: TaskEntry, links: Mapping[int, str]) -> None:
+        """Fresh links for files of a ready task, by position; one that has a link needs no bytes of the
         spool."""
-        for position, output in enumerate(outputs):
-            if output.url is not None:
-                self.group.write(
-                    "UPDATE files SET url = ?, spool = NULL WHERE task = ? AND position = ?",
-                    (output.url, entry.id, position),
-                )
+        for position, url in links.items():
+            self.group.write(
+                "UPDATE files SET url = ?, spool = NULL WHERE task = ? AND position = ?",
+                (url, entry.id, position),
+            )
 
     def spooled(self, entry: TaskEntry, position: int, name: str) -> None:
         """The bytes of one file of a ready task lie in the spool, under this name."""

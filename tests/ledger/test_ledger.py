@@ -169,7 +169,7 @@ async def test_several_files_are_delivered_one_by_one_and_counted_once(ledger: L
 
 async def test_fresh_links_take_the_place_of_dead_ones(ledger: Ledger) -> None:
     entry = ready(ledger, 1, Output(url="http://f/1"), Output(url="http://f/2"))
-    ledger.relinked(entry, [Output(data=b"x"), Output(url="http://f/3"), Output(url="http://f/4")])
+    ledger.relinked(entry, {1: "http://f/3", 2: "http://f/4"})
     assert [file.url for file in ledger.files(entry)] == ["http://f/1", "http://f/3"]
 
 

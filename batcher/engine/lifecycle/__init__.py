@@ -7,6 +7,7 @@
     submitting.py        planned, doubtful: the intent, the POST, and what becomes of it
     cold_model.py        planned: whether a v1 call may go beside others
     fetching.py          submitted, ready: status calls, the result, the files
+    relinking.py         ready: new links in the place of dead ones
     expired_records.py   submitted, ready: what the history tells when the record does not
     outcomes.py          how a request ends, whichever way its answer came
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -113,8 +112,8 @@ class ExpiredRecords:
         return await self._outcomes.completed(entry, result)
 
     async def links(self, entry: TaskEntry) -> Sequence[Output]:
-        """Where the history says that the files of a ready task are; empty where it does not. A row may come
-        late where the bytes came inside the answer."""
+        """What the history names of the result of a ready task; empty where it does not. A row may come late
+        where the bytes came inside the answer."""
         submission = current_submission(entry)
         if submission.request_id is None:
             return ()
@@ -125,17 +124,10 @@ class ExpiredRecords:
             row = await self._history.row_of(submission.request_id, patience=SHORT_PATIENCE)
         if not isinstance(row, HistoryRow) or row.status != "COMPLETED" or row.url is None:
             return ()
-        files = self._ledger.files(entry)
-        if len(files) == 1:
+        if submission.images == 1 and [file.position for file in self._ledger.files(entry)] == [0]:
             return (Output(url=row.url),)
         rows = await self._rows(row)
-        if all(file.url is None for file in files):
-            # All came inside the answer: they are the request's outputs, in their order, or not known.
-            outputs = outputs_of(row, rows or ())
-            return outputs if len(outputs) == len(files) else ()
-        urls = {_file_name(one.url): one.url for one in rows or () if one.url is not None}
-        # A link is taken for the file of its name alone: no picture may come twice, and another not at all.
-        return tuple(Output(url=urls.get(_file_name(file.url or ""), file.url)) for file in files)
+        return () if rows is None else outputs_of(row, rows)
 
     async def _ended(self, request_id: str | None) -> HistoryRow | NoAnswer:
         """Its row, asked for again as long as it goes on, or lacks what is written shortly after the end."""
@@ -193,7 +185,3 @@ def _told(row: HistoryRow) -> str:
     if row.status == "COMPLETED":
         return "the request history says that it was completed, and names no picture"
     return f"the request history says that it is still {row.status[:40]}"
-
-
-def _file_name(url: str) -> str:
-    return urlsplit(url).path.rpartition("/")[2]

@@ -25,6 +25,7 @@ from batcher.engine.delivery import Delivery
 from batcher.engine.delivery_brake import DeliveryBrake
 from batcher.engine.lifecycle.expired_records import ExpiredRecords
 from batcher.engine.lifecycle.outcomes import Outcomes
+from batcher.engine.lifecycle.relinking import Relinking
 from batcher.engine.poller import Poller
 from batcher.engine.stopping import cause_of
 from batcher.engine.submission_ages import SubmissionAges
@@ -103,6 +104,7 @@ class Fetching:
         self._ledger = ledger
         self._client = client
         self._delivery = delivery
+        self._relinking = Relinking(ledger, delivery, expired)
         self._brake = brake
         self._pacing = pacing
         self._poller = poller
@@ -256,7 +258,7 @@ class Fetching:
                 return await self._delivery.deliver(entry)
             except errors.NotAnImage as error:
                 # Bytes that came inside the answer can be had another way only where the history has a link.
-                if await self._linked(entry) or await self._delivery.leave_out_damaged(entry):
+                if await self._relinking.link_damaged(entry) or await self._delivery.leave_out_damaged(entry):
                     return await self._try_files(entry)
                 entry = self._ledger.failed(entry, error.reason)
                 self._ledger.note_detail(entry, "its bytes, as they came, lie in .batcher/spool")
@@ -270,7 +272,7 @@ class Fetching:
                 else:
                     self._brake.without_file(entry, reason)
                 if isinstance(error, errors.DeadLink):
-                    await self._relink(entry)
+                    await self._relinking.relink(entry, partial(self._outputs_again, entry))
                 if isinstance(error, errors.CheckFailed):
                     break
             if attempt + 1 < attempts:
@@ -280,6 +282,8 @@ class Fetching:
             return await self._without(
                 entry, same[0], f"{reason}; it is billed, and comes the same at every try"
             )
+        if self._delivery.leave_out_gone(entry):
+            return await self._try_files(entry)
         # The next run has it.
         self._ledger.note_detail(entry, reason)
         self._warn_once(reason)
@@ -302,30 +306,8 @@ class Fetching:
             wait = "pictures wait unjudged" if unjudged else "files of paid results cannot be fetched"
             self._warn(f"{wait}: {reason}")
 
-    async def _relink(self, entry: TaskEntry) -> None:
-        """A dead link is asked for again, first through the result, then through the history."""
-        files = self._ledger.files(entry)
-        dead = {file.url for file in files}
-        outputs = await self._result_links(entry)
-        if all(output.url in dead for output in outputs):
-            outputs = await self._expired.links(entry)
-        kept = {file.position for file in files if self._delivery.is_kept(file)}
-        self._ledger.relinked(
-            entry, [Output() if position in kept else output for position, output in enumerate(outputs)]
-        )
-        await self._ledger.committed()
-
-    async def _linked(self, entry: TaskEntry) -> bool:
-        """Whether the history names files for what came inside the answer; they take its place then."""
-        outputs = [output for output in await self._expired.links(entry) if output.url is not None]
-        if len(outputs) < len(self._ledger.files(entry)):
-            return False
-        self._ledger.relinked(entry, outputs)
-        await self._ledger.committed()
-        return True
-
-    async def _result_links(self, entry: TaskEntry) -> Sequence[Output]:
-        """The links that the result names, as long as its record lives."""
+    async def _outputs_again(self, entry: TaskEntry) -> Sequence[Output]:
+        """The outputs that the result names, as long as its record lives."""
         submission = current_submission(entry)
         if submission.response_url is None:
             return ()
@@ -333,12 +315,11 @@ class Fetching:
         deadline = asyncio.get_running_loop().time() + remaining
         call = partial(self._client.result, submission.response_url)
         try:
-            result = await self._call(entry, CallKind.RESULT, call, deadline)
+            return (await self._call(entry, CallKind.RESULT, call, deadline)).outputs
         except (errors.BadKey, errors.Forbidden, errors.WrongEndpoint):
             raise
         except errors.ApiError:
             return ()
-        return [output for output in result.outputs if output.url is not None]
 
     async def _answer_about(self, entry: TaskEntry, call: Awaitable[Answer]) -> Answer:
         """The answer to `call`, FAILED too, if it is about this job: a line out of step or a cache may hand

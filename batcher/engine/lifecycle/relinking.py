@@ -1,0 +1,101 @@
+"""Links that lead nowhere are had anew, from the result, then from the history.
+
+Rule: a file gets the link of its own picture, known by its name or by its place in the result, or none: no
+picture may come twice, and another not at all. One whose bytes are here keeps them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from batcher.api.wire import Output
+from batcher.engine.delivery import Delivery
+from batcher.engine.lifecycle.expired_records import ExpiredRecords
+from batcher.ledger.entries import OutputFile, TaskEntry
+from batcher.ledger.ledger import Ledger
+
+
+class Relinking:
+    """Gives the files of ready tasks new links."""
+
+    def __init__(self, ledger: Ledger, delivery: Delivery, expired: ExpiredRecords) -> None:
+        self._ledger = ledger
+        self._delivery = delivery
+        self._expired = expired
+
+    async def relink(self, entry: TaskEntry, ask: Callable[[], Awaitable[Sequence[Output]]]) -> None:
+        """Links for what is not here yet: `ask` has the outputs of the result, in their order, as long as its
+        record lives; where they bring nothing new, the history is asked."""
+        files = self._ledger.files(entry)
+        dead = {file.position: file.url for file in files if not self._delivery.is_kept(file)}
+        links: Mapping[int, str] = in_result(files, await ask())
+        if all(links.get(position, url) == url for position, url in dead.items()):
+            links = await self._in_history(entry, files)
+        await self._relinked(entry, {at: url for at, url in links.items() if at in dead})
+
+    async def link_damaged(self, entry: TaskEntry) -> bool:
+        """Whether the history names files for pictures that came damaged inside the answer. They take the
+        place of all that came there and is not delivered: in which order it names them is not known."""
+        files = self._ledger.files(entry)
+        links = await self._in_history(entry, files)
+        wanted = {file.position for file in files if file.delivered_at is None}
+        if not wanted <= links.keys():
+            return False
+        await self._relinked(entry, {at: url for at, url in links.items() if at in wanted})
+        return True
+
+    async def _in_history(self, entry: TaskEntry, files: Sequence[OutputFile]) -> Mapping[int, str]:
+        outputs = await self._expired.links(entry)
+        places = [file.position for file in files]
+        if all(file.url is None for file in files):
+            # All came inside the answer: they are the request's outputs, in their order, or not known.
+            whole = places == [*range(len(outputs))] or len(outputs) == entry.task.images
+            return in_result(files, outputs) if whole else {}
+        if places == [0] and len(outputs) == 1 and outputs[0].url is not None:
+            return {0: outputs[0].url}
+        return by_name(files, [output.url for output in outputs if output.url is not None])
+
+    async def _relinked(self, entry: TaskEntry, links: Mapping[int, str]) -> None:
+        if links:
+            self._ledger.relinked(entry, links)
+            await self._ledger.committed()
+
+
+def in_result(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
+    """The links of the files, by position, as the outputs of their result name them: by their order, but
+    where a name says that it is another now."""
+    told = [output.url for output in outputs]
+    named = by_name(files, [url for url in told if url is not None])
+    if len(told) <= max((file.position for file in files), default=0):
+        return named
+    ordered = {file.position: url for file in files if (url := told[file.position]) is not None}
+    return ordered if all(ordered.get(at) == url for at, url in named.items()) else named
+
+
+def by_name(files: Sequence[OutputFile], urls: Iterable[str]) -> dict[int, str]:
+    """The links of the files, by position, that end as theirs do: in the whole path, or in a file name that
+    no other has."""
+    links: dict[int, str] = {}
+    urls = [*dict.fromkeys(urls)]
+    for name_of in (_path, _file_name):
+        open_ = {file.position: file.url for file in files if file.url and file.position not in links}
+        wanted = Counter(name_of(url) for url in set(open_.values()))
+        there = defaultdict(list)
+        for url in urls:
+            if url not in links.values():
+                there[name_of(url)].append(url)
+        for position, url in open_.items():
+            name = name_of(url)
+            if name and wanted[name] == 1 and len(there[name]) == 1:
+                links[position] = there[name][0]
+    return links
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path
+
+
+def _file_name(url: str) -> str:
+    return _path(url).rpartition("/")[2]
