@@ -9,7 +9,8 @@
     cmd_jobs.py        jobs
     cmd_models.py      models
     model_json.py      models as JSON
-    cmd_verify.py      retry, verify
+    cmd_retry.py       retry
+    cmd_verify.py      verify
     cmd_review.py      reject, keep, review
     cmd_audit.py       audit
     cmd_ack.py         ack
@@ -55,7 +56,7 @@ COMMANDS = {
     "demo": "cmd_run",
     "status": "cmd_status",
     "jobs": "cmd_jobs",
-    "retry": "cmd_verify",
+    "retry": "cmd_retry",
     "ack": "cmd_ack",
     "pause": "cmd_control",
     "resume": "cmd_control",

@@ -52,15 +52,15 @@ def ack_command(
     path = layout.ledger_path(where)
     with database.disk_errors(path), closing(database.open_file(path)) as connection:
         acked = acknowledge(connection, now=now, reason=reason, only=only)
-    stands = report.of_folder(where, now=now)
+    status = report.of_folder(where, now=now)
     if as_json:
-        echo_json({"job": stands.job, "acked": acked, "unseen": stands.unseen})
+        echo_json({"job": status.job, "acked": acked, "unseen": status.unseen})
         return 0
     if not any(acked.values()):
-        fits = "nothing fits" if only is not None and stands.unseen else "there is nothing to acknowledge"
+        fits = "nothing fits" if only is not None and status.unseen else "there is nothing to acknowledge"
         echo(f"{fits}; nothing was changed")
         return 0
     echo(f"{news_words(acked)}: acknowledged, and in no later exit code; counts and records keep it")
-    if stands.unseen:
-        echo(f"{stands.unseen:,} not acknowledged yet")
+    if status.unseen:
+        echo(f"{status.unseen:,} not acknowledged yet")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batcher.cli.echo import echo, echo_json
-from batcher.cli.shared_options import JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
+from batcher.cli.shared_options import BASE_URL, JOB, JSON, OUTPUT, SANDBOX, SHARD_OF_JOB, option
 
 if TYPE_CHECKING:
     from batcher.results.audit import Audit, Orphan
@@ -23,7 +23,7 @@ SHOWN = 20
 @SHARD_OF_JOB
 @OUTPUT
 @SANDBOX
-@option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
+@BASE_URL
 @option("--adopt", is_flag=True, help="Take pictures that were paid for without our knowing.")
 @JSON
 def audit_command(

@@ -103,13 +103,13 @@ def _runs(where: Path) -> bool:
 def _tell_turn(where: Path, held: str, running: str, as_json: bool) -> int:
     from batcher.results import report
 
-    stands = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
+    status = report.of_folder(where, now=time.time())  # noqa: TID251  # the wall clock of one look
     if as_json:
-        echo_json({"job": stands.job, "state": stands.state, "running": _runs(where)})
+        echo_json({"job": status.job, "state": status.state, "running": _runs(where)})
         return 0
-    echo(f"{stands.job} {held}")
+    echo(f"{status.job} {held}")
     if _runs(where):
         echo(running)
-    elif stands.state == "paused":
+    elif status.state == "paused":
         echo("no run is going on; the next one waits as well, until `batcher resume`")
     return 0

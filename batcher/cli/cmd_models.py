@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batcher.cli.echo import echo, echo_json
-from batcher.cli.shared_options import JSON, model_slugs, option
+from batcher.cli.shared_options import BASE_URL, JSON, model_slugs, option
 
 if TYPE_CHECKING:
     from batcher.job.catalog import Model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("models", short_help="List the models of the catalogue, or show one.")
 @click.argument("slug", required=False, shell_complete=model_slugs)
 @option("--refresh", is_flag=True, help="Fetch the provider's list of models first, and keep it.")
-@option("--base-url", metavar="URL", help="The API's address, before SEGMIND_BASE_URL.")
+@BASE_URL
 @JSON
 def models_command(slug: str | None, refresh: bool, base_url: str | None, as_json: bool) -> int:
     """List the models of the catalogue, or show one with all its parameters.

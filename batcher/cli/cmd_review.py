@@ -110,11 +110,11 @@ def keep_command(
         _as_json("kept", decided)
         return 0
     _tell(decided, "taken back", str(where / "images"), "only what is rejected can be taken back")
-    if decided.beside:
-        theirs = "it stands" if decided.beside == 1 else "they stand"
+    if decided.with_another:
+        theirs = "it stands" if decided.with_another == 1 else "they stand"
         echo(
-            f"for {several(decided.beside, 'task', 'tasks')} of these a replacement is delivered, or on its "
-            f"way: {theirs} beside it, under a name of its own"
+            f"for {several(decided.with_another, 'task', 'tasks')} of these a replacement is delivered, or "
+            f"on its way: {theirs} beside it, under a name of its own"
         )
     return 0
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batcher.job.catalog import Model, Parameter
     from batcher.job.catalog.provider_list import ProviderList
     from batcher.job.manifest import Limits, Manifest
-    from batcher.ledger.acceptance import AcceptStanding
+    from batcher.ledger.acceptance import AcceptStatus
     from batcher.results.account_jobs import AccountJob, AccountJobs
     from batcher.results.period_left import PeriodLeft
     from batcher.results.report import Report
@@ -111,7 +111,7 @@ def _accept(accept: AcceptOutlook) -> str:
     return f"{whole}; about {summary.several(accept.tasks, 'task', 'tasks')} to submit for that{rate}"
 
 
-def echo_groups(accept: AcceptStanding, most: int) -> None:
+def echo_groups(accept: AcceptStatus, most: int) -> None:
     """What each group has, and how many tasks are there for it; of many, those that lack something first."""
     echo()
     groups = accept.groups

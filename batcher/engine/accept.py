@@ -13,7 +13,7 @@ from typing import Any
 from batcher import errors
 from batcher.job.manifest import Manifest
 from batcher.ledger import acceptance
-from batcher.ledger.acceptance import AcceptRule, AcceptStanding, Candidates, GroupStanding
+from batcher.ledger.acceptance import AcceptRule, AcceptStatus, Candidates, GroupStatus
 from batcher.shard import Shard
 
 
@@ -34,7 +34,7 @@ def refuse_share(manifest: Manifest, shard: Shard | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptOutlook(AcceptStanding):
+class AcceptOutlook(AcceptStatus):
     """The groups of a plan, and what they are likely to take: so many `tasks`, of `images` pictures, where
     the part `rejections` of them is rejected as before."""
 
@@ -47,7 +47,7 @@ class AcceptOutlook(AcceptStanding):
 
     def as_json(self) -> dict[str, Any]:
         """As `plan --json` has it: `expected` in tasks, the rest as `status --json`."""
-        return {"expected": self.tasks, **AcceptStanding.as_json(self)}
+        return {"expected": self.tasks, **AcceptStatus.as_json(self)}
 
 
 def look(
@@ -65,12 +65,12 @@ def look(
         name = min(candidates.unknown)
         message = f"no task has a column `{name}`"
         raise errors.ManifestError([manifest.problem(("accept", "per"), message)])
-    groups = candidates.standings()
+    groups = candidates.statuses()
     wanted = [group.expected(rejections, manifest.redo) for group in groups]
     images = sum(tasks * group.images for tasks, group in zip(wanted, groups, strict=True))
     return AcceptOutlook(rule, tuple(groups), rejections, sum(wanted), images)
 
 
-def shortage(groups: Sequence[GroupStanding] | None, job: str) -> str:
+def shortage(groups: Sequence[GroupStatus] | None, job: str) -> str:
     """What to say of groups that cannot be filled; empty: nothing."""
     return acceptance.shortage_text(groups, job) if groups else ""

@@ -44,7 +44,7 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     if difference := parts.balance.sentence():
         context.warn(difference)
     keep_lessons(prepared, parts)
-    groups, planned = ledger.read(acceptance.standings), ledger.counts[State.PLANNED]
+    groups, planned = ledger.read(acceptance.group_statuses), ledger.counts[State.PLANNED]
     needed = acceptance.to_submit(groups, planned)
     ledger.end_run(needed, held=ledger.holds_doubtful(context.job.retry.doubtful))
     short = accept.shortage(groups, shlex.quote(str(context.folder.path)))

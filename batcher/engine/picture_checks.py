@@ -24,7 +24,7 @@ from batcher.job.manifest.grammar import Checks
 from batcher.ledger import picture_checks, records
 from batcher.ledger.entries import OutputFile, TaskEntry
 from batcher.ledger.ledger import Ledger
-from batcher.ledger.picture_checks import Verdict
+from batcher.ledger.picture_checks import CheckVerdict
 from batcher.ledger.plan_models import present_geometry
 from batcher.storage import look, stores
 from batcher.storage.destination import IMAGES
@@ -38,11 +38,11 @@ BLANK = "nearly one colour"
 DUPLICATE = "the same picture as another result"
 
 
-def decide(found: Mapping[str, str], checks: Checks, duplicate_of: str | None = None) -> Verdict:
+def decide(found: Mapping[str, str], checks: Checks, duplicate_of: str | None = None) -> CheckVerdict:
     """The verdict on a picture of which so much was `found`: sentences by the name of the check."""
     said = {check: f"{check}: {sentence}" for check, sentence in found.items()}
     rejecting = next((check for check in said if getattr(checks, check) == "reject"), "")
-    return Verdict(
+    return CheckVerdict(
         warnings=tuple(text for check, text in said.items() if getattr(checks, check) == "warn"),
         rejected_by=rejecting,
         reason=said.get(rejecting, ""),
@@ -98,7 +98,7 @@ class PictureChecks:
         verdict = decide(found, self._checks, twin)
         if reason is not None and not verdict.rejected_by:
             verdict = replace(verdict, rejected_by="command", reason=f"command: {reason}")
-        if is_compared or self._judge is not None or verdict != Verdict():
+        if is_compared or self._judge is not None or verdict != CheckVerdict():
             self._ledger.judged(
                 entry, file.position, verified.sha256, cells, verdict, is_compared=is_compared
             )

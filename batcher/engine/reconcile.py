@@ -45,7 +45,7 @@ SHARED = 2.0
 """Seconds: a reading that began so shortly before a look serves it, too."""
 
 
-class Verdict(Enum):
+class Proof(Enum):
     """What one look proves, where it finds no job."""
 
     NO_JOB = "no such job"
@@ -124,9 +124,9 @@ class Reconciliation:
             outcome = await self._look(post)
             if isinstance(outcome, list | NoAnswer):
                 return outcome
-            if outcome is Verdict.NO_JOB:
+            if outcome is Proof.NO_JOB:
                 return NoAnswer.NOT_FOUND
-            if outcome is Verdict.NEVER:
+            if outcome is Proof.NEVER:
                 break
         self._warn_held()
         return NoAnswer.UNANSWERED
@@ -144,7 +144,7 @@ class Reconciliation:
                 "submits them again"
             )
 
-    async def _look(self, post: _Post) -> list[HistoryRow] | NoAnswer | Verdict:
+    async def _look(self, post: _Post) -> list[HistoryRow] | NoAnswer | Proof:
         now = asyncio.get_running_loop().time()
         middle = post.submitted_at + self._skew()
         window = await self._history.window(middle - ZONES, middle + ZONES, since=now - SHARED)
@@ -155,7 +155,7 @@ class Reconciliation:
         skew = self._skew()
         plain = Calibration(frozenset({self._model}), offsets=(skew, skew))
         verdict = await self._own_job(post, window, calibration or plain)
-        if verdict is not Verdict.NO_JOB:
+        if verdict is not Proof.NO_JOB:
             return verdict
         return self._proof(post, window, known, calibration)
 
@@ -165,27 +165,27 @@ class Reconciliation:
         window: HistoryWindow,
         known: Sequence[TaskEntry],
         calibration: Calibration | None,
-    ) -> Verdict:
+    ) -> Proof:
         """What it proves that no row is that of the job."""
         if not self._ledger.read(repairs.in_present_plan, post.entry.id):
-            return Verdict.NEVER  # the history was asked for another model, perhaps
+            return Proof.NEVER  # the history was asked for another model, perhaps
         if not window.complete:
-            return Verdict.NOT_YET
+            return Proof.NOT_YET
         if calibration is None:
-            return Verdict.NOT_YET if known or self._ledger.in_the_air() else Verdict.NEVER
+            return Proof.NOT_YET if known or self._ledger.in_the_air() else Proof.NEVER
         earliest, latest = calibration.expected(post.submitted_at)
         middle = post.submitted_at + self._skew()
         if earliest < middle - ZONES or latest > middle + ZONES:
-            return Verdict.NEVER
+            return Proof.NEVER
         if window.began_at < post.posted_at + self._shown_seconds:
-            return Verdict.NOT_YET
+            return Proof.NOT_YET
         shown = {row.request_id for row in window.rows}
         for entry in known:
             neighbour = current_submission(entry)
             near = abs(neighbour.submitted_at - post.submitted_at) <= NEIGHBOURS
             if near and neighbour.outcome == "completed" and neighbour.request_id not in shown:
-                return Verdict.NOT_YET
-        return Verdict.NO_JOB
+                return Proof.NOT_YET
+        return Proof.NO_JOB
 
     async def _shown(self, window: HistoryWindow, known: Sequence[TaskEntry]) -> list[KnownJob]:
         """The jobs of this ledger that the window shows, with what was sent."""
@@ -206,7 +206,7 @@ class Reconciliation:
 
     async def _own_job(
         self, post: _Post, window: HistoryWindow, calibration: Calibration
-    ) -> list[HistoryRow] | NoAnswer | Verdict:
+    ) -> list[HistoryRow] | NoAnswer | Proof:
         """The rows of its job, confirmed by its id; NO_JOB where no row is, NOT_YET where one may be."""
         expected = sum(calibration.offsets) / 2 + post.submitted_at
         in_time = {row.request_id: row for row in window.rows if calibration.may_be(row, post.submitted_at)}
@@ -237,7 +237,7 @@ class Reconciliation:
                 return own
             else:
                 open_questions = True
-        return Verdict.NOT_YET if open_questions else Verdict.NO_JOB
+        return Proof.NOT_YET if open_questions else Proof.NO_JOB
 
     def _is_anothers(self, row: HistoryRow) -> bool:
         """Whether a row is that of a job whose task is known, or of a teammate."""

@@ -33,7 +33,7 @@ INSERT OR IGNORE INTO temp.candidates (grp, rank, task, images)
 SELECT c.grp, c.rank, t.id, t.images FROM tasks t JOIN tasks r ON r.key = t.root
 JOIN temp.candidates c ON c.task = r.id WHERE t.id = ?
 """
-STANDINGS = f"""
+GROUP_SUMS = f"""
 SELECT c.grp, t.state, count(*), max(c.images), total(
   CASE WHEN t.state = 'done' AND c.images > 1
        THEN coalesce(nullif((SELECT count(*) FROM files f WHERE f.task = t.id), 0), c.images)
@@ -76,7 +76,7 @@ def noted(connection: sqlite3.Connection) -> AcceptRule | None:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupStanding:
+class GroupStatus:
     """A group in numbers of pictures: `accepted` are delivered; `in_flight` may still come, also doubtful
     ones; `rejected` were set aside; `waiting` are tasks that are planned, each of `images` pictures. `values`
     has the columns that make the group."""
@@ -119,11 +119,11 @@ class GroupStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptStanding:
+class AcceptStatus:
     """The groups of a plan, and the part of the pictures so far that was rejected."""
 
     rule: AcceptRule
-    groups: tuple[GroupStanding, ...]
+    groups: tuple[GroupStatus, ...]
     rejections: float
 
     @property
@@ -228,16 +228,16 @@ class Candidates:
         finally:
             cursor.close()
 
-    def standings(self) -> list[GroupStanding]:
+    def statuses(self) -> list[GroupStatus]:
         """How the groups stand, in the plan's order."""
         sums: list[Counter[str]] = [Counter() for _ in self.groups]
         images = [1] * len(self.groups)
-        for group, state, tasks, most, pictures in self._connection.execute(STANDINGS, (self._plan,)):
+        for group, state, tasks, most, pictures in self._connection.execute(GROUP_SUMS, (self._plan,)):
             images[group] = max(images[group], int(most))
             where = _ROLE[State(state)]
             sums[group][where] += int(tasks if where == "waiting" else pictures)
         return [
-            GroupStanding(
+            GroupStatus(
                 dict(zip(self.rule.per, values, strict=True)), self.rule.count, images=most, **numbers
             )
             for values, numbers, most in zip(self.groups, sums, images, strict=True)
@@ -252,31 +252,31 @@ _ROLE = dict.fromkeys(IN_FLIGHT, "in_flight") | {
 }
 
 
-def standings(connection: sqlite3.Connection) -> list[GroupStanding] | None:
+def group_statuses(connection: sqlite3.Connection) -> list[GroupStatus] | None:
     """How the groups of the present plan stand; None: the manifest asks for all that is planned."""
     rule = noted(connection)
     if rule is None:
         return None
-    return Candidates(connection, int(meta(connection, "plan") or 0), rule).standings()
+    return Candidates(connection, int(meta(connection, "plan") or 0), rule).statuses()
 
 
-def standing(connection: sqlite3.Connection) -> AcceptStanding | None:
+def accept_status(connection: sqlite3.Connection) -> AcceptStatus | None:
     """The same with what was asked for. It looks at every task: only for whoever asks once."""
-    rule, groups = noted(connection), standings(connection)
+    rule, groups = noted(connection), group_statuses(connection)
     if rule is None or groups is None:
         return None
-    return AcceptStanding(rule, tuple(groups), rejection_rate(connection))
+    return AcceptStatus(rule, tuple(groups), rejection_rate(connection))
 
 
 def needed(connection: sqlite3.Connection, planned: int, asked: int = 0) -> int:
     """Of so many planned tasks of the present plan, and replacements that are `asked` for, those that a run
     would submit."""
-    groups = standings(connection) if planned or asked else None
+    groups = group_statuses(connection) if planned or asked else None
     wanted = asked if groups is None else min(asked, sum(group.needed for group in groups))
     return to_submit(groups, planned) + wanted
 
 
-def to_submit(groups: Sequence[GroupStanding] | None, planned: int) -> int:
+def to_submit(groups: Sequence[GroupStatus] | None, planned: int) -> int:
     """The same where it is known how the groups stand (None: the manifest asks for all)."""
     return planned if groups is None else sum(group.to_submit for group in groups)
 
@@ -295,7 +295,7 @@ def rejection_rate(connection: sqlite3.Connection) -> float:
 SHOWN = 3
 
 
-def shortage_text(groups: Sequence[GroupStanding], job: str) -> str:
+def shortage_text(groups: Sequence[GroupStatus], job: str) -> str:
     """Groups that their candidates cannot fill, and what helps, in a sentence; empty: there are none."""
     short = [group for group in groups if group.is_short]
     if not short:

@@ -18,7 +18,7 @@ from batcher.ledger import database, picture_checks, replacement_cells
 from batcher.ledger.answer_file import Answer, AnswerFile
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
 from batcher.ledger.group_commit import GroupCommit
-from batcher.ledger.picture_checks import Verdict
+from batcher.ledger.picture_checks import CheckVerdict
 from batcher.ledger.reads import LedgerReads
 from batcher.ledger.reusable_results import ReusableResult
 from batcher.ledger.totals import micro
@@ -205,7 +205,7 @@ class TaskMoves(LedgerReads):
         position: int,
         sha256: str,
         cells: bytes,
-        verdict: Verdict,
+        verdict: CheckVerdict,
         *,
         is_compared: bool,
     ) -> None:

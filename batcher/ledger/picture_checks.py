@@ -61,7 +61,7 @@ WHERE c.warnings IS NOT NULL AND t.plan = ? AND t.state = 'done'
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckVerdict:
     """Of one picture: `warnings` as sentences, each begun with its check's name; `rejected_by` a check, with
     the `reason`, or empty; `duplicate_of` names the task whose picture it is like."""
 
@@ -71,17 +71,17 @@ class Verdict:
     duplicate_of: str | None = None
 
 
-def judged(connection: sqlite3.Connection, task: int, position: int, sha256: str) -> Verdict | None:
+def judged(connection: sqlite3.Connection, task: int, position: int, sha256: str) -> CheckVerdict | None:
     """What was said of this very content before."""
     row = connection.execute(JUDGED, (task, position, sha256)).fetchone()
     if row is None:
         return None
     warnings, rejected_by, reason, duplicate_of = row
-    return Verdict(tuple(json.loads(warnings or "[]")), rejected_by or "", reason or "", duplicate_of)
+    return CheckVerdict(tuple(json.loads(warnings or "[]")), rejected_by or "", reason or "", duplicate_of)
 
 
 def row_of(
-    task: int, position: int, sha256: str, cells: bytes, verdict: Verdict, *, is_compared: bool
+    task: int, position: int, sha256: str, cells: bytes, verdict: CheckVerdict, *, is_compared: bool
 ) -> tuple[object, ...]:
     """The values of `KEEP`; `is_compared`: later pictures are compared with this one."""
     hashed: Sequence[int | None] = look.bands(cells) if is_compared and cells else [None] * look.BANDS

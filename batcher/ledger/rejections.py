@@ -158,8 +158,8 @@ def give_reason(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a task stands for a review: its state, who rejected it (`by` a check or a person), when (Unix s)
+class ReviewStatus:
+    """What a review shows of a task: its state, who rejected it (`by` a check or a person), when (Unix s)
     and why; the number of the replacement that a person asked for (0: of none); of its pictures those that a
     check rejected, by position; and who looked at it last."""
 
@@ -178,21 +178,21 @@ class Standing:
         return self.state, self.reason, self.by, self.at
 
 
-def standing(connection: sqlite3.Connection, task: int) -> Standing | None:
+def review_status(connection: sqlite3.Connection, task: int) -> ReviewStatus | None:
     """How a task stands now; None: there is none of this number."""
     row = connection.execute(STANDS, (task,)).fetchone()
     if row is None:
         return None
     state, reason, by, at, wanted = row
     verdicts = tuple(connection.execute(REJECTED_PICTURES, (task,)).fetchall())
-    return Standing(task, state, reason, by, at, wanted, verdicts, reviews.look_of(connection, task))
+    return ReviewStatus(task, state, reason, by, at, wanted, verdicts, reviews.look_of(connection, task))
 
 
-def restore(connection: sqlite3.Connection, before: Standing, after: Standing) -> bool:
+def restore(connection: sqlite3.Connection, before: ReviewStatus, after: ReviewStatus) -> bool:
     """The task stands as before a decision, if it still stands as that left it (`after`); whether it does."""
     task = before.task
     with _deciding(connection) as changed:
-        if standing(connection, task) != after:
+        if review_status(connection, task) != after:
             return False
         if before.decision != after.decision:
             changed.append(task)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from batcher.ledger import database, picture_checks, rejections
-from batcher.ledger.picture_checks import Verdict
+from batcher.ledger.picture_checks import CheckVerdict
 from batcher.results import report
 from batcher.results.report.page import write_page
 from batcher.storage.destination import open_destination
@@ -161,7 +161,7 @@ def test_rejected_and_warned_pictures_say_why_and_no_text_is_markup(tmp_path: Pa
     with closing(database.open_file(tmp_path / "out" / ".batcher" / "ledger.sqlite")) as ledger:
         rejections.reject(ledger, [3, 4], reason=f"two {hostile}", by="person", at=NOW)
         rejections.end_moves(ledger, open_destination(None, tmp_path / "out"))
-        verdict = Verdict((f"blank: {hostile}",))
+        verdict = CheckVerdict((f"blank: {hostile}",))
         ledger.execute(
             picture_checks.KEEP, picture_checks.row_of(6, 0, "ab" * 32, b"", verdict, is_compared=False)
         )

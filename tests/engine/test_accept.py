@@ -28,7 +28,7 @@ from batcher.engine import plan_outlook
 from batcher.errors import ManifestError, UsageError
 from batcher.job.manifest import Manifest
 from batcher.ledger import group_commit
-from batcher.ledger.acceptance import AcceptRule, AcceptStanding, GroupStanding, may_submit
+from batcher.ledger.acceptance import AcceptRule, AcceptStatus, GroupStatus, may_submit
 from batcher.progress import Event, Finished
 from batcher.progress.closing_text import closing
 from batcher.sandbox import Faults, Sandbox, faults
@@ -92,13 +92,13 @@ def test_how_many_more_may_be_under_way(
 
 
 def test_a_group_is_short_where_its_candidates_do_not_suffice() -> None:
-    assert not GroupStanding({}, 5, accepted=2, in_flight=1, waiting=2).is_short
-    assert GroupStanding({}, 5, accepted=2, in_flight=1, waiting=1).is_short
-    assert GroupStanding({}, 10, accepted=8, waiting=9, images=4).is_short
-    assert GroupStanding({}, 10, waiting=100).expected(0.5, 0) == 20
-    assert GroupStanding({}, 10, waiting=12).expected(0.5, 0) == 12
-    assert GroupStanding({}, 10, waiting=12).expected(0.5, 2) == 20
-    assert GroupStanding({}, 10, accepted=10, waiting=12).expected(0.5, 2) == 0
+    assert not GroupStatus({}, 5, accepted=2, in_flight=1, waiting=2).is_short
+    assert GroupStatus({}, 5, accepted=2, in_flight=1, waiting=1).is_short
+    assert GroupStatus({}, 10, accepted=8, waiting=9, images=4).is_short
+    assert GroupStatus({}, 10, waiting=100).expected(0.5, 0) == 20
+    assert GroupStatus({}, 10, waiting=12).expected(0.5, 0) == 12
+    assert GroupStatus({}, 10, waiting=12).expected(0.5, 2) == 20
+    assert GroupStatus({}, 10, accepted=10, waiting=12).expected(0.5, 2) == 0
 
 
 # --- the manifest
@@ -219,8 +219,8 @@ async def test_status_tells_how_far_each_group_is_in_the_words_of_plan(
 
 
 def test_of_many_groups_those_that_lack_something_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    groups = tuple(GroupStanding({"label": n}, 2, accepted=2 if n < 40 else 1) for n in range(42))
-    text_tables.echo_groups(AcceptStanding(AcceptRule(2, ("label",)), groups, 0.0), 10)
+    groups = tuple(GroupStatus({"label": n}, 2, accepted=2 if n < 40 else 1) for n in range(42))
+    text_tables.echo_groups(AcceptStatus(AcceptRule(2, ("label",)), groups, 0.0), 10)
     out = capsys.readouterr().out
     assert out.count("1 of 2") == 2
     assert out.endswith("and 32 more\n")

@@ -38,7 +38,7 @@ def test_the_first_that_rejects_gives_the_reason_and_the_others_that_warn_are_ke
     assert (both.rejected_by, both.reason) == ("blank", "blank: nearly one colour")
     assert both.warnings == ("size: 64 x 64 pixels, asked for 512 x 512",)
     assert picture_checks.decide(found, Checks()).rejected_by == ""
-    assert picture_checks.decide({}, Checks(blank="reject")) == picture_checks.Verdict()
+    assert picture_checks.decide({}, Checks(blank="reject")) == picture_checks.CheckVerdict()
 
 
 @pytest.mark.parametrize(

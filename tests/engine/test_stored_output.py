@@ -229,7 +229,7 @@ async def test_verify_finds_what_is_missing_or_damaged_and_a_repair_puts_it_back
         mended = await repair(
             stall.harness.output, manifest, warn=print, account=account, now=stall.harness.now
         )
-        assert (mended.exit_code, mended.fetched, mended.aside, server.billed) == (0, 2, 2, 4)
+        assert (mended.exit_code, mended.fetched, mended.set_aside, server.billed) == (0, 2, 2, 4)
     assert content(stall.bucket, PICTURES[1]) == before
     assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
     aside = stall.harness.output / ".batcher" / "aside"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from batcher.ledger import picture_checks
-from batcher.ledger.picture_checks import Verdict
+from batcher.ledger.picture_checks import CheckVerdict
 from batcher.storage import look
 from tests.support.bookkeeping import blank_ledger
 
@@ -30,7 +30,7 @@ def judged(ledger: sqlite3.Connection, task: int, sha256: str, cells: bytes) -> 
         "VALUES (?1, ?2, ?2, ?2, 1, 1, 0, '{}', '{}', '{}')",
         (task, f"task-{task}"),
     )
-    row = picture_checks.row_of(task, 0, sha256, cells, Verdict(), is_compared=True)
+    row = picture_checks.row_of(task, 0, sha256, cells, CheckVerdict(), is_compared=True)
     ledger.execute(picture_checks.KEEP, row)
 
 

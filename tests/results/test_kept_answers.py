@@ -128,7 +128,7 @@ async def test_what_is_the_answer_to_nothing_goes_aside(harness: Harness) -> Non
         leftovers = [f".batcher/answers/{name}" for name in ("1.new", "999.txt", "notes")]
         assert seen(await check_output(harness.output)) == [("leftover", path) for path in leftovers]
         result = await odd.mended()
-        assert (result.exit_code, result.aside, odd.submits) == (0, 3, 2)
+        assert (result.exit_code, result.set_aside, odd.submits) == (0, 3, 2)
         assert [path.name for path in answer.parent.iterdir()] == [answer.name]
 
 

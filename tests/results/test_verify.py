@@ -93,7 +93,7 @@ async def test_after_a_run_all_is_well(harness: Harness, sandbox: MakeSandbox) -
     async with sandbox(service=5) as server:
         await harness.run(server, harness.manifest(5))
     found = await check_output(harness.output)
-    assert (found.checked, found.findings, found.beside) == (5, (), False)
+    assert (found.checked, found.findings, found.is_running) == (5, (), False)
 
 
 async def test_what_is_missing_wrong_or_left_over_is_told_and_nothing_is_written(
@@ -188,7 +188,7 @@ async def test_a_run_beside_is_never_judged_for_what_it_is_about_to_do(
         await harness.run(server, manifest)
         watcher.cancel()
     assert len(looks) > 10
-    assert [found.findings for found in looks if found.beside and found.findings] == []
+    assert [found.findings for found in looks if found.is_running and found.findings] == []
     assert {found.checked for found in looks} > {0, looks[-1].checked}
 
 
@@ -498,7 +498,7 @@ async def test_all_pictures_of_a_repaid_task_come_from_one_submission(
         await asyncio.sleep(100)
         (harness.output / "images" / names[1]).unlink()
         result = await mended(harness, server, manifest, repay=True)
-        assert (result.exit_code, result.repaid, result.aside) == (0, 1, 2)
+        assert (result.exit_code, result.repaid, result.set_aside) == (0, 1, 2)
         assert (harness.pictures(), aside(harness)) == (names, [names[0], names[2]])
         assert len(set(harness.rows("SELECT submission FROM files"))) == 1
         assert (await check_output(harness.output)).findings == ()

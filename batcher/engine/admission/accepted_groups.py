@@ -31,15 +31,15 @@ class AcceptedGroups:
 
     def recount(self) -> None:
         """Another process wrote: what is accepted and in flight is counted anew."""
-        standings = self._candidates.standings()
-        self._images = [group.images for group in standings]
-        self._held = [group.accepted + group.in_flight for group in standings]
-        self._waiting = [group.waiting for group in standings]
+        statuses = self._candidates.statuses()
+        self._images = [group.images for group in statuses]
+        self._held = [group.accepted + group.in_flight for group in statuses]
+        self._waiting = [group.waiting for group in statuses]
         for task, (group, images) in self._claimed.items():
             if task in self._unsent:
                 self._held[group] += images
-        self._after: list[Place] = [BEFORE_ALL] * len(standings)
-        self._open = deque(range(len(standings)))
+        self._after: list[Place] = [BEFORE_ALL] * len(statuses)
+        self._open = deque(range(len(statuses)))
         self._closed = set[int]()
 
     @property

@@ -135,10 +135,12 @@ class ReviewPages:
             return decision
 
     async def _stands(self, decision: Decision) -> web.StreamResponse:
-        task = decision.standing.task
+        task = decision.status.task
         (row,) = await asyncio.to_thread(self._rows, [task])
-        lost, beside = list(decision.lost), decision.beside
-        return answer({"row": row, "reasons": self._session.reasons, "lost": lost, "beside": beside})
+        lost = list(decision.lost)
+        return answer(
+            {"row": row, "reasons": self._session.reasons, "lost": lost, "beside": decision.has_another}
+        )
 
     # --- in a thread
 

@@ -25,7 +25,7 @@ from batcher.ledger import (
     replacement_cells,
     totals,
 )
-from batcher.ledger.acceptance import AcceptStanding
+from batcher.ledger.acceptance import AcceptStatus
 from batcher.ledger.in_flight_note import InFlightNote
 from batcher.storage import layout, lock
 from batcher.task import IN_FLIGHT, State
@@ -86,7 +86,7 @@ class Report:
     replacements: int = 0
     ended_at: float | None = None
     has_ended: bool | None = None
-    accept: AcceptStanding | None = None
+    accept: AcceptStatus | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `run --json` and `status --json`."""
@@ -150,7 +150,7 @@ def of_folder(output: Path, *, now: float, running: bool | None = None) -> Repor
     with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
         connection.execute("BEGIN")
         report = of_ledger(connection, output, now=now, running=running)
-        return replace(report, accept=acceptance.standing(connection))
+        return replace(report, accept=acceptance.accept_status(connection))
 
 
 def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, running: bool) -> Report:

@@ -37,8 +37,8 @@ NAMES_TOLD = 5
 class Decisions:
     """What came of it: `tasks` changed their state; those `skipped` were in another state than the one that
     this is about; `lost` are paths of files that are nowhere. `running`: a run goes on there. For `redo` of
-    the tasks a replacement was asked for; of `beside` that were taken back, a replacement is delivered, or on
-    its way, and they stand beside it."""
+    the tasks a replacement was asked for; `with_another` that were taken back have one that is delivered, or
+    on its way, beside them."""
 
     job: str
     tasks: int
@@ -46,7 +46,7 @@ class Decisions:
     running: bool
     lost: tuple[str, ...] = field(default=())
     redo: int = 0
-    beside: int = 0
+    with_another: int = 0
 
 
 def reject(
@@ -93,8 +93,8 @@ def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> D
                 f"{several.name} was rejected {cells[several.cell]} times: name one of them by its file, "
                 f"{' or '.join(files)}; nothing was changed"
             )
-        beside = sum(rejections.has_another(connection, task) for task in rejected)
-        return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), 0, beside
+        with_another = sum(rejections.has_another(connection, task) for task in rejected)
+        return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), 0, with_another
 
     return _decide(output, entries, {State.REJECTED}, decide, now)
 
@@ -125,7 +125,7 @@ def _decide(
             where = destination.open_destination(database.meta(connection, "destination"), output)
             tasks = _named(connection, entries)
             rejections.end_moves(connection, where)
-            changed, redo, beside = decide(connection, tasks)
+            changed, redo, with_another = decide(connection, tasks)
             lost = rejections.end_moves(connection, where)
             job = database.meta(connection, "job") or output.name
             stale = stale_records.last_unwritten(connection)
@@ -133,7 +133,7 @@ def _decide(
             report.write(report.of_folder(output, now=now(), running=False))
     meant = {task.cell for task in tasks if task.state in states}
     skipped = tuple(task for task in tasks if task.state not in states and task.cell not in meant)
-    return Decisions(job, changed, skipped, running, tuple(lost), redo, beside)
+    return Decisions(job, changed, skipped, running, tuple(lost), redo, with_another)
 
 
 def _named(connection: sqlite3.Connection, entries: Sequence[str]) -> list[NamedTask]:

@@ -19,7 +19,7 @@ from typing import Literal
 from batcher import errors
 from batcher.ledger import database, rejections, reviews, stale_records
 from batcher.ledger.picture_checks import PERSON
-from batcher.ledger.rejections import Standing
+from batcher.ledger.rejections import ReviewStatus
 from batcher.ledger.reviews import Look
 from batcher.results import report
 from batcher.results.report import record_files
@@ -51,12 +51,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What came of one: how the task stands now, and `lost`, files of it that are nowhere. `beside`: it has
-    its picture, and a replacement is delivered too, or on its way."""
+    """What came of one: the `status` of its task now, and `lost`, files of it that are nowhere.
+    `has_another`: it has its picture, and a replacement is delivered too, or on its way."""
 
-    standing: Standing
+    status: ReviewStatus
     lost: tuple[str, ...] = ()
-    beside: bool = False
+    has_another: bool = False
 
 
 class ReviewSession:
@@ -70,7 +70,7 @@ class ReviewSession:
         self._now = now
         self._by = reviewer()
         self._path = layout.ledger_path(output)
-        self._decided: deque[tuple[Standing, Standing]] = deque(maxlen=TAKEN_BACK_AT_MOST)
+        self._decided: deque[tuple[ReviewStatus, ReviewStatus]] = deque(maxlen=TAKEN_BACK_AT_MOST)
         self._page_is_stale = False
         if not self._path.exists():
             raise errors.UsageError(layout.nothing_run_text(output))
@@ -89,7 +89,7 @@ class ReviewSession:
         Raises UsageError where it has no picture, or a replacement would be the same.
         """
         with self._opened() as (connection, where):
-            before = rejections.standing(connection, task)
+            before = rejections.review_status(connection, task)
             if before is None or before.state not in (State.DONE, State.REJECTED):
                 state = "not of this job" if before is None else before.state
                 raise errors.UsageError(f"this task is {state}: there is no picture of it to decide about")
@@ -97,13 +97,15 @@ class ReviewSession:
             self._apply(connection, before, verdict, reason)
             if reason and reason not in self.reasons:
                 self.reasons.append(reason)
-            after = rejections.standing(connection, task)
+            after = rejections.review_status(connection, task)
             assert after is not None
             self._decided.append((before, after))
             self._page_is_stale = True
             return _decision(connection, where, after)
 
-    def _apply(self, connection: sqlite3.Connection, before: Standing, verdict: Verdict, reason: str) -> None:
+    def _apply(
+        self, connection: sqlite3.Connection, before: ReviewStatus, verdict: Verdict, reason: str
+    ) -> None:
         task, look = before.task, Look(self._now(), self._by)
         again = [task] if verdict == "redo" else []
         if again and not can_redo(connection):
@@ -179,10 +181,10 @@ class ReviewSession:
             yield connection
 
 
-def _decision(connection: sqlite3.Connection, where: Destination, stands: Standing) -> Decision:
+def _decision(connection: sqlite3.Connection, where: Destination, status: ReviewStatus) -> Decision:
     lost = rejections.end_moves(connection, where)
-    beside = stands.state == State.DONE and rejections.has_another(connection, stands.task)
-    return Decision(stands, tuple(lost), beside)
+    has_another = status.state == State.DONE and rejections.has_another(connection, status.task)
+    return Decision(status, tuple(lost), has_another)
 
 
 def _line(reason: str) -> str:

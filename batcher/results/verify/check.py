@@ -61,12 +61,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one look saw. `beside` a run: what that may be changing was not judged. `answers` were not
-    understood when they came, and are kept."""
+    """What one look saw. `is_running`: a run went on, and what it may be changing was not judged. `answers`
+    were not understood when they came, and are kept."""
 
     checked: int
     findings: tuple[Finding, ...]
-    beside: bool = False
+    is_running: bool = False
     answers: tuple[KeptAnswer, ...] = ()
 
     def of(self, *kinds: FindingKind) -> list[Finding]:
@@ -105,7 +105,7 @@ async def check_output(
             answers = []
             findings += _records(contradictions(connection, folder.destination))
     known = tuple(answer for answer in answers if isinstance(answer, KeptAnswer))
-    return CheckResult(checked, tuple(findings), beside=not idle, answers=known)
+    return CheckResult(checked, tuple(findings), is_running=not idle, answers=known)
 
 
 def folder_of(connection: sqlite3.Connection, output: Path) -> OutputFolder:
@@ -130,13 +130,13 @@ async def _checked(
     checked = 0
     findings: list[Finding] = []
 
-    async def some(files: Sequence[DeliveredFile]) -> None:
+    async def check_batch(files: Sequence[DeliveredFile]) -> None:
         findings.extend(await workers.run(_wrong_ones, folder.destination.where, files))
 
     for page in repairs.delivered(connection):
         async with anyio.create_task_group() as each:
             for first in range(0, len(page), AT_ONCE):
-                each.start_soon(some, page[first : first + AT_ONCE])
+                each.start_soon(check_batch, page[first : first + AT_ONCE])
         checked += len(page)
     return checked, sorted(findings, key=lambda finding: (finding.task, finding.position))
 

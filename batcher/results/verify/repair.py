@@ -46,15 +46,15 @@ GONE = "its bytes came inside the answer and are not kept; --repay submits it ag
 class RepairResult:
     """What a repair found and what came of it.
 
-    `fetched` files are in their place again, `aside` were moved to .batcher/aside, `repaid` tasks were
-    submitted again for `cost` credits. `remaining` is still wrong. `exit_code`: 0 when nothing is, 3, or the
-    code of what stopped the fetching, which `causes` tell.
+    `check` is what it found. `fetched` files are in their place again, `set_aside` were moved to
+    .batcher/aside, `repaid` tasks were submitted again for `cost` credits. `remaining` is still wrong.
+    `exit_code`: 0 when nothing is, 3, or the code of what stopped the fetching, which `causes` tell.
     """
 
-    found: CheckResult
+    check: CheckResult
     remaining: tuple[Finding, ...]
     fetched: int = 0
-    aside: int = 0
+    set_aside: int = 0
     repaid: int = 0
     cost: float = 0.0
     exit_code: int = 0
@@ -114,10 +114,10 @@ class _Repair:
         stopped = rerun.causes if rerun else ()
         code = 0 if not remaining else rerun.exit_code if rerun and stopped else 3
         return RepairResult(
-            found=check,
+            check=check,
             remaining=remaining,
             fetched=len(lost) - len(lost_still),
-            aside=self._aside,
+            set_aside=self._aside,
             repaid=len(self._repaid),
             cost=self._cost,
             exit_code=code,
@@ -126,38 +126,38 @@ class _Repair:
 
     # --- without a call to anybody
 
-    def _wanted(self, found: CheckResult) -> list[Finding]:
+    def _wanted(self, check: CheckResult) -> list[Finding]:
         """Of what is lost, what a run would fetch. A task that failed, or is to be submitted anyway, may have
         pictures of an earlier submission: of these the ledger is told the truth, and no more; but what lies
         in an answer is to be had."""
-        here = {answer.task for answer in found.answers if answer.has_picture}
+        here = {answer.task for answer in check.answers if answer.has_picture}
         with self._ledger() as connection:
             return [
                 finding
-                for finding in found.of(FindingKind.MISSING, FindingKind.WRONG)
+                for finding in check.of(FindingKind.MISSING, FindingKind.WRONG)
                 if finding.task in here
                 or repairs.state_and_reason(connection, finding.task)[0] in (State.DONE, State.READY)
             ]
 
-    def _rejected(self, found: CheckResult) -> list[Finding]:
+    def _rejected(self, check: CheckResult) -> list[Finding]:
         """What is lost of rejected pictures: nobody waits for it, so it is not fetched."""
         with self._ledger() as connection:
             return [
                 replace(
                     finding, why=f"{finding.why}; it is rejected: `batcher keep`, then --repair fetches it"
                 )
-                for finding in found.of(FindingKind.MISSING, FindingKind.WRONG)
+                for finding in check.of(FindingKind.MISSING, FindingKind.WRONG)
                 if repairs.state_and_reason(connection, finding.task)[0] == State.REJECTED
             ]
 
-    def _set_right(self, found: CheckResult) -> None:
+    def _set_right(self, check: CheckResult) -> None:
         """The folder and the ledger agree when this returns: what is wrong is aside, and not delivered."""
-        astray = found.of(FindingKind.WRONG, FindingKind.LEFTOVER)
-        if not found.of(FindingKind.MISSING, FindingKind.WRONG, FindingKind.LEFTOVER, FindingKind.RECORD):
+        astray = check.of(FindingKind.WRONG, FindingKind.LEFTOVER)
+        if not check.of(FindingKind.MISSING, FindingKind.WRONG, FindingKind.LEFTOVER, FindingKind.RECORD):
             return
         self._set_aside(finding.path for finding in astray)
         with self._ledger() as connection:
-            lost = found.of(FindingKind.MISSING, FindingKind.WRONG)
+            lost = check.of(FindingKind.MISSING, FindingKind.WRONG)
             repairs.withdraw(
                 connection,
                 (
@@ -166,7 +166,7 @@ class _Repair:
                     if repairs.state_and_reason(connection, finding.task)[0] != State.REJECTED
                 ),
             )
-            for answer in found.answers:
+            for answer in check.answers:
                 if answer.has_picture:
                     kept_answers.deliver(connection, self._folder, answer, self._now())
         self._rebuild()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from batcher.job.geometry import Geometry, as_text
 from batcher.ledger import database, picture_checks, rejections
-from batcher.ledger.picture_checks import Verdict
+from batcher.ledger.picture_checks import CheckVerdict
 from batcher.results.report import gallery
 from batcher.results.report.gallery import LONGEST_TEXT, Facets, GalleryRow, linked_from, shares
 from batcher.results.report.thumbnails import ThumbnailSource
@@ -152,7 +152,9 @@ async def test_where_the_original_lies_in_the_picture_is_told(tmp_path: Path) ->
 async def test_a_rejected_picture_has_its_reason_and_a_warned_one_its_warnings(tmp_path: Path) -> None:
     path = tmp_path / ".batcher" / "ledger.sqlite"
     with a_ledger(path, 2) as ledger:
-        for number, verdict in enumerate((Verdict(("blank: <b>one</b> colour", "size: small")), Verdict())):
+        for number, verdict in enumerate(
+            (CheckVerdict(("blank: <b>one</b> colour", "size: small")), CheckVerdict())
+        ):
             entry = ledger.submitted(ledger.submitting(first(ledger), api="v2", reserved=1), ACCEPTED)
             entry = ledger.ready(entry, a_result(), [(o, None) for o in a_result().outputs])
             row = picture_checks.row_of(entry.id, 0, "ef" * 32, b"", verdict, is_compared=False)

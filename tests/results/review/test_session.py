@@ -70,7 +70,7 @@ def test_a_decision_is_in_the_ledger_and_its_file_in_its_place_and_the_records_c
     shelf: Shelf, session: ReviewSession
 ) -> None:
     one, two, *_ = numbers(shelf)
-    assert session.decide(one, "reject", "a  third\narm").standing.reason == "a third arm"
+    assert session.decide(one, "reject", "a  third\narm").status.reason == "a third arm"
     session.decide(two, "keep")
     assert named(shelf, "rejected") == ["p0.png"]
     assert len(told(shelf, "metadata.jsonl")) == 4, "not yet"
@@ -93,9 +93,9 @@ def test_decisions_are_taken_back_one_by_one_to_the_row(shelf: Shelf, session: R
     session.decide(one, "reject", "blurred")
     session.decide(one, "reject")
     assert rows(shelf, "SELECT reason FROM tasks WHERE state = 'rejected'") == [("blurred",)]
-    assert session.take_back().standing.reason == "blurred"
-    assert session.take_back().standing.reason == "dark"
-    assert session.take_back().standing.state == "done"
+    assert session.take_back().status.reason == "blurred"
+    assert session.take_back().status.reason == "dark"
+    assert session.take_back().status.state == "done"
     assert rows(shelf, "SELECT task FROM reviews") == [(one,)]
     session.take_back()
     assert (rows(shelf, everything), rows(shelf, "SELECT * FROM reviews")) == before
@@ -116,7 +116,7 @@ def test_a_replacement_is_asked_for_and_that_is_taken_back(shelf: Shelf, session
     assert rows(shelf, wanted) == [("rejected", "dark", 1)]
     session.take_back()
     assert rows(shelf, wanted) == [("rejected", "dark", 0)]
-    assert session.take_back().beside is False
+    assert session.take_back().has_another is False
 
 
 def test_where_another_would_be_the_same_none_is_asked_for(shelf: Shelf) -> None:
