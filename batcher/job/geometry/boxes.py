@@ -17,6 +17,7 @@ is no box any more. Its class, outline, mask and attributes go with it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -142,9 +143,12 @@ def _of_annotations(cells: Sequence[Mapping[str, Any]]) -> Labels:
             box = rle.bounds(mask)
         boxes.append(_box(box, number))
     attributes = [_attributes(one, number) for number, one in enumerate(cells, 1)]
+    without = [number for number, kind in enumerate(kinds, 1) if kind is None]
+    if without and len(without) < len(kinds):
+        raise LabelError(f"box {without[0]}: it has no class, and others of its picture have one")
     return Labels(
         tuple(boxes),
-        tuple(_class(kind) for kind in kinds) if all(kind is not None for kind in kinds) else None,
+        None if without else tuple(_class(kind) for kind in kinds),
         tuple(outlines) if any(outlines) else None,
         tuple(masks) if any(mask is not None for mask in masks) else None,
         tuple(attributes) if any(attributes) else None,
@@ -270,8 +274,13 @@ def _attributes(value: Any, number: int) -> Mapping[str, Any]:
     return {
         str(name): one
         for name, one in (value or {}).items()
-        if name not in NO_ATTRIBUTES and isinstance(one, str | int | float)
+        if name not in NO_ATTRIBUTES and isinstance(one, str | int | float) and not _is_no_json(one)
     }
+
+
+def _is_no_json(value: str | float) -> bool:
+    """Whether it is NaN or infinite: Python writes these into JSON, and nobody else reads them there."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _as_list(value: Any, what: str) -> Sequence[Any]:

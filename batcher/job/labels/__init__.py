@@ -5,6 +5,7 @@ files is read here.
     label_files.py    the label file that a row names: YOLO, Pascal VOC
     coco_file.py      COCO files, told from other JSON
     voc_file.py       a Pascal VOC annotation
+    picture_size.py   whether a picture has the size that its labels say
     voc_layout.py     the folders of a Pascal VOC data set
     uncarried.py      what looks like labels and is not carried
     mask_colours.py   masks of classes that go as masks of what is painted anew

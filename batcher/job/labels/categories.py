@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batcher.job.geometry import LabelError
+from batcher.job.labels.coco_file import as_id
 
 MOST = 100_000
 """Classes of one data set."""
@@ -44,7 +45,8 @@ def of_coco(value: Any) -> tuple[Category, ...]:
     categories = []
     for number, one in enumerate(value, 1):
         identity, name = (one.get("id"), one.get("name")) if isinstance(one, dict) else (None, None)
-        if type(identity) is not int or not isinstance(name, str) or not name:
+        identity = as_id(identity)
+        if not isinstance(identity, int) or not isinstance(name, str) or not name:
             raise LabelError(f"category {number} has no `id` that is a whole number, or no `name`")
         above = one.get("supercategory")
         categories.append(Category(identity, name, above if isinstance(above, str) and above else None))

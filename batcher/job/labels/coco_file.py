@@ -1,4 +1,4 @@
-"""COCO files of this disk, told from other JSON by their beginning.
+"""COCO files of this disk, told from other JSON by their beginning; and what an id in one is.
 
 Rule: only a beginning is read. Which of several files is meant, whoever asks decides.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 SUFFIX = ".json"
 PEEKED = 1 << 16
@@ -15,6 +16,21 @@ MOST = 20
 """Files of a folder that are looked at; of more, each describes a picture."""
 _IMAGES = re.compile(rb'"images"\s*:\s*\[')
 _ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[')
+
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def as_id(value: Any) -> int | str | None:
+    """An id of a COCO file as it is compared with another: 7, 7.0 and "7" are one, for what was a table in
+    between comes back as any of them. None: it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int | str) else None
 
 
 def is_coco_file(path: str) -> bool:

@@ -15,7 +15,15 @@ from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError, Labels
 from batcher.job.inputs import InputsContext
-from batcher.job.labels.label_files import VOC, annotation_of, label_file, read_label_file, unread_form
+from batcher.job.labels.label_files import (
+    VOC,
+    annotation_of,
+    label_file,
+    read_annotation,
+    read_label_file,
+    unread_form,
+)
+from batcher.job.labels.picture_size import of_another_size
 from batcher.job.labels.uncarried import UncarriedLabels
 from batcher.job.manifest.templates import Template, TemplateError, compile_template
 from batcher.job.row import Row
@@ -157,9 +165,16 @@ def _stray(labels: Labels, picture: str | None, *, voc: bool) -> str | None:
 
 
 def _wrong_file(path: str, picture: str | None) -> str | None:
-    """A label file that is missing or none, or, where it counts in pixels, has a box outside `picture`."""
+    """A label file that is missing or none, or, where it counts in pixels, has a box outside `picture`, or is
+    of one of another size."""
     try:
-        stray = _stray(read_label_file(path, (1, 1)), picture, voc=path.lower().endswith(VOC))
+        if not path.lower().endswith(VOC):
+            read_label_file(path, (1, 1))  # shares of its picture, whatever its size
+            return None
+        found = read_annotation(path)
+        stray = _stray(found.labels, picture, voc=True)
+        if stray is None and picture is not None and found.labels.boxes:
+            stray = of_another_size(picture, *found.size) or None
     except LabelError as error:
         return f"{path}: {error}"
     return None if stray is None else f"{path}: {stray}"

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from batcher.job import geometry
 from batcher.job.geometry import LabelError, Labels, Size
 from batcher.job.labels.voc_layout import ANNOTATIONS, PICTURES
 from batcher.storage import stores
 from batcher.storage.addresses import resolve
+
+if TYPE_CHECKING:
+    from batcher.job.labels.voc_file import VocAnnotation
 
 YOLO, VOC = ".txt", ".xml"
 OTHER = (".json", ".jsonl", ".csv", ".yaml", ".yml", ".npy", ".npz", ".mat", ".pkl", ".parquet")
@@ -56,10 +59,15 @@ def read_label_file(path: str, size: Size, *, points: int = 0) -> Labels:
     """The labels of a picture of `size`, in its pixels; `points` as of `from_yolo`. Raises LabelError."""
     if not path.lower().endswith(VOC):
         return geometry.from_yolo(_text(path), size, points=points)
+    return read_annotation(path).labels
+
+
+def read_annotation(path: str) -> VocAnnotation:
+    """An annotation of Pascal VOC. Raises LabelError."""
     from batcher.job.labels.voc_file import read_voc_file  # `batcher status` needs no XML
 
     try:
-        return read_voc_file(path).labels
+        return read_voc_file(path)
     except OSError as error:
         raise LabelError(error.strerror or str(error)) from None
     except ValueError as error:

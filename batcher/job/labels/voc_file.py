@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from batcher.job import geometry
-from batcher.job.geometry import LabelError, Labels
+from batcher.job.geometry import LabelError, Labels, Size
 from batcher.storage import stores
 
 SUFFIX = ".xml"
@@ -34,12 +34,14 @@ FACTS = ("difficult", "truncated", "occluded", "pose")
 @dataclass(frozen=True, slots=True)
 class VocAnnotation:
     """The objects of a picture, as columns take them; its `filename` as it stands there, `segmented` where it
-    says whether there are masks; `parts`: how many parts of their own its objects have."""
+    says whether there are masks; `parts`: how many parts of their own its objects have; `size` of the
+    picture, 0 x 0 where it does not say."""
 
     labels: Labels
     filename: str
     segmented: int | None
     parts: int
+    size: Size = (0, 0)
 
 
 def read_voc_file(path: str) -> VocAnnotation:
@@ -63,6 +65,7 @@ def read_voc_file(path: str) -> VocAnnotation:
         _text(root, "filename"),
         {"0": 0, "1": 1}.get(_text(root, "segmented")),
         sum(len(one.findall("part")) for one in objects),
+        (_whole(root, "size/width"), _whole(root, "size/height")),
     )
 
 
@@ -102,6 +105,12 @@ def _number(above: Element, tag: str) -> float:
         return float(text)
     except ValueError:
         raise LabelError(f"<{tag}> is {text[:60]!r}, and is to be a number of pixels") from None
+
+
+def _whole(above: Element, tag: str) -> int:
+    """A number of pixels; 0 where none stands there."""
+    text = _text(above, tag)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _text(above: Element, tag: str) -> str:

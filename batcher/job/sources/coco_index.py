@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from batcher.job.labels import categories
 from batcher.job.labels.categories import Category
+from batcher.job.labels.coco_file import as_id
 from batcher.job.sources import json_members
 
 Place = tuple[int, int]
@@ -63,7 +64,7 @@ class CocoIndex:
 
     def annotations(self, image: Any) -> list[tuple[Any, int]]:
         """The annotations of the picture of this id, and where each stands. Raises ValueError, OSError."""
-        places = self._annotations.get(image)
+        places = self._annotations.get(as_id(image))
         if places is None and isinstance(image, str):
             places = self._annotations.get(image.encode(errors="replace").decode("latin-1"))
         return [(json_members.read(self._file, *place), place[0]) for place in _pairs(places or ())]
@@ -76,6 +77,11 @@ class CocoIndex:
         first = min(place for places in self._stray for place in _pairs(places))
         return number, _id(json_members.read(self._file, *first), "id")
 
+    @property
+    def all_stray(self) -> bool:
+        """Whether the file has pictures and annotations, and no annotation is of a picture."""
+        return bool(self._images and self._stray) and len(self._stray) == len(self._annotations)
+
     def line(self, offset: int) -> int:
         """The line of a place."""
         return json_members.line_at(self._file, offset)
@@ -87,5 +93,4 @@ def _pairs(numbers: array[int] | tuple[()]) -> Iterator[Place]:
 
 
 def _id(value: Any, key: str) -> int | str | None:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, int | str) else None
+    return as_id(value.get(key) if isinstance(value, dict) else None)

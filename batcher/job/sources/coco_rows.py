@@ -11,6 +11,7 @@ Form: https://cocodataset.org/#format-data. What else an entry of `images` says 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,18 @@ from typing import IO, Any
 from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError
-from batcher.job.labels.coco_file import coco_files_in
+from batcher.job.labels.coco_file import as_id, coco_files_in
+from batcher.job.labels.picture_size import of_another_size
 from batcher.job.row import Row
 from batcher.job.sources.coco_index import CocoIndex
 from batcher.job.sources.dataset_columns import METADATA, beside_picture, keypoints_left_out, set_of, split_of
 from batcher.job.sources.json_members import NoJson, line_at
-from batcher.job.sources.picture_root import LOOKED_FOR, PictureRoot, is_name, picture_columns
+from batcher.job.sources.picture_root import (
+    LOOKED_FOR,
+    PictureRoot,
+    is_name,
+    picture_columns,
+)
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import PACKED, open_stream
 from batcher.storage import stores
@@ -161,12 +168,16 @@ class _CocoFile:
         strays, first_stray = self._index.strays()
         if strays:
             which = "1 annotation is" if strays == 1 else f"{strays:,} annotations are"
-            self._warn(f"{which} of no picture that it names (first: annotation {first_stray})")
+            told = f"{which} of no picture that it names (first: annotation {first_stray})"
+            if self._index.all_stray:
+                self._source.error(f"{self._shown}: {told}, and no picture has any: all would count as empty")
+                return
+            self._warn(told)
         ids = set()
         for number, (entry, offset) in enumerate(self._entries(), 1):
-            image = entry.get("id") if isinstance(entry, dict) else None
+            image = as_id(entry.get("id")) if isinstance(entry, dict) else None
             name = entry.get("file_name") if isinstance(entry, dict) else None
-            if not isinstance(image, int | str) or not is_name(name):
+            if image is None or not is_name(name):
                 self._wrong(offset, f"image {number} has no `id`, or no `file_name` that names its picture")
             elif image in ids:
                 self._wrong(offset, f"image {number} ({name!r}) has the id {image} of another one")
@@ -177,7 +188,13 @@ class _CocoFile:
                 except ValueError as error:
                     self._wrong(offset, f"image {image}: {error}")
                     continue
-                if (labels := self._labels(image, name)) is not None:
+                labels = self._labels(image, name)
+                if labels is None:
+                    continue
+                sizes = entry.get("width"), entry.get("height")
+                if labels.get("boxes") and (why := of_another_size(path, *sizes)):
+                    self._wrong(offset, f"image {image} ({name!r}): {why}")
+                else:
                     yield self._row(path, name, entry, labels, number)
         if self._posed:
             self._warn(keypoints_left_out(self._posed))
@@ -197,7 +214,7 @@ class _CocoFile:
     def _row(
         self, path: str, name: str, entry: Mapping[str, Any], labels: Mapping[str, Any], number: int
     ) -> Row:
-        facts = {key: value for key, value in entry.items() if key not in NO_FACTS}
+        facts = {key: _finite(value) for key, value in entry.items() if key not in NO_FACTS}
         split = {} if self._set is None else {"split": self._set}
         own = picture_columns(path, os.path.dirname(name))
         columns = {**own, **beside_picture({"image_id": entry["id"], **facts}), **split, **labels}
@@ -237,9 +254,10 @@ class _CocoFile:
         Raises LabelError."""
         if not isinstance(one, dict):
             raise LabelError("is no mapping")
-        number = one.get("category_id")
-        if self._names and number is not None and not (type(number) is int and number in self._names):
-            raise LabelError(f"its `category_id` {str(number)[:60]} is none of the `categories`")
+        named = one.get("category_id")
+        number = as_id(named)
+        if self._names and named is not None and number not in self._names:
+            raise LabelError(f"its `category_id` {str(named)[:60]} is none of the `categories`")
         keypoints = one.get("keypoints")
         self._posed += isinstance(keypoints, list) and any(keypoints)
         further = one.get("attributes")
@@ -247,8 +265,12 @@ class _CocoFile:
             **(further if isinstance(further, dict) else {}),
             # Who reads their number would look for them.
             **{key: value for key, value in one.items() if key != "num_keypoints"},
-            **({"category_id": self._names[number]} if number in self._names else {}),
+            **({} if number is None else {"category_id": self._name(number)}),
         }
+
+    def _name(self, number: int | str) -> int | str:
+        """What the class of this number is called."""
+        return self._names.get(number, number) if isinstance(number, int) else number
 
     def _roots(self, dataset: str) -> list[str]:
         """The folders that names may start from, those that are of this set alone first."""
@@ -270,6 +292,11 @@ class _CocoFile:
 
     def _warn(self, message: str) -> None:
         self._source.diagnostics.warn(f"{self._shown}: {message}")
+
+
+def _finite(value: Any) -> Any:
+    """NaN and the infinities, which Python writes and JSON does not know, are null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_caption(one: Any) -> bool:

@@ -4,7 +4,8 @@
     JPEGImages/1.jpg                the picture
     SegmentationClass/1.png         the class of each pixel (the column `mask`)
     SegmentationObject/1.png        the object of each pixel (`instance_mask`)
-    ImageSets/Main/train.txt        the names of a set: train, val or test (`split`); Segmentation/ as well
+    ImageSets/Main/train.txt        the names of a set: train, val or test (`split`); Segmentation/ as well,
+                                    and what tools call it: Train.txt, valid.txt
     labelmap.txt                    the classes in their order, where a tool wrote them
 
 Form: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, the development kit.
@@ -23,18 +24,20 @@ from batcher.errors import Problem
 from batcher.job import geometry
 from batcher.job.geometry import LabelError
 from batcher.job.labels import categories
+from batcher.job.labels.picture_size import of_another_size
 from batcher.job.labels.voc_file import SUFFIX, VocAnnotation, read_voc_file
 from batcher.job.labels.voc_layout import ANNOTATIONS, CLASS_MASKS, IMAGE_SETS, OBJECT_MASKS, PICTURES
 from batcher.job.row import Row
+from batcher.job.sources.dataset_columns import SPLITS, TRAINING_SETS
 from batcher.job.sources.picture_root import picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.storage.addresses import natural_key
 from batcher.storage.pictures import has_picture_suffix
 
 MASKS = {"mask": CLASS_MASKS, "instance_mask": OBJECT_MASKS}
-LISTS = ("Main", "Segmentation")
-"""Folders of `ImageSets`; what both say, the first says."""
-SETS = ("train", "val", "test")
+LISTS = ("Main", "Segmentation", "")
+"""Folders of `ImageSets`, and itself; what several say, the first says."""
+SETS = (*TRAINING_SETS.values(),)
 CLASS_LIST = "labelmap.txt"
 LARGEST_LIST = 64 << 20
 _LINE = re.compile(r"line ([0-9]+): (.*)", re.DOTALL)
@@ -98,6 +101,10 @@ class _VocFolder:
             picture = self._picture(stem, found)
             if picture is None:
                 continue
+            if found is not None and found.labels.boxes and (why := of_another_size(picture, *found.size)):
+                path = f"{self._folder}/{ANNOTATIONS}/{self._annotations[stem]}"
+                self._source.diagnostics.row(Problem(f"{picture}: {why}", self._shown(path)))
+                continue
             parts += 0 if found is None else found.parts
             split = {"split": self._splits[stem]} if stem in self._splits else {}
             columns = {**picture_columns(picture, PICTURES), **split, **_labels(found), **masks}
@@ -105,6 +112,11 @@ class _VocFolder:
         if parts:
             which = "1 part of an object is" if parts == 1 else f"{parts:,} parts of objects are"
             self._warn(f"{which} not carried, and left out (<part>)")
+        if deeper := _folders_with_pictures(f"{self._folder}/{PICTURES}"):
+            self._warn(
+                f"the folders of {PICTURES} are not entered, and their pictures are no rows "
+                f"(first: {deeper[0]}): put them beside the others"
+            )
         if without:
             these = "1 picture has" if len(without) == 1 else f"{len(without):,} pictures have"
             self._warn(f"{these} neither annotation nor mask, and is no row (first: {without[0]})")
@@ -141,9 +153,9 @@ class _VocFolder:
         differ = 0
         for below in LISTS:
             of_folder: dict[str, str] = {}
-            for name in SETS:
-                for stem in _set(f"{self._folder}/{IMAGE_SETS}/{below}/{name}.txt"):
-                    of_folder.setdefault(stem, name)
+            for name, path in _lists_in(f"{self._folder}/{IMAGE_SETS}/{below}".rstrip("/")):
+                for word in _words(path):
+                    of_folder.setdefault(self._stem(word), name)
             differ += sum(splits.get(stem, name) != name for stem, name in of_folder.items())
             splits = {**of_folder, **splits}
         if differ:
@@ -151,6 +163,13 @@ class _VocFolder:
             self._warn(f"{these} in another set of {LISTS[1]} than of {LISTS[0]}; that of {LISTS[0]} counts")
         self._listed = list(splits)
         return splits
+
+    def _stem(self, word: str) -> str:
+        """The picture that a word of a list names: by its stem, or, as some tools write it, by its file."""
+        if word in self._pictures or word in self._annotations:
+            return word
+        stem = os.path.splitext(os.path.basename(word))[0] if has_picture_suffix(word) else word
+        return stem if stem in self._pictures or stem in self._annotations else word
 
     def _shown(self, path: str) -> str:
         return os.path.relpath(path, self._source.folder)
@@ -176,6 +195,15 @@ def _by_stem(folder: str, takes: Any) -> dict[str, str]:
     return {os.path.splitext(name)[0]: name for name in names if takes(name) and not name.startswith(".")}
 
 
+def _folders_with_pictures(folder: str) -> Sequence[str]:
+    """Those that lie in a folder and have pictures in them."""
+    try:
+        below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        return [name for name in below if any(map(has_picture_suffix, os.listdir(f"{folder}/{name}")))]
+    except OSError:
+        return []
+
+
 def _text(path: str) -> str:
     """A text file of the folder; nothing where there is none."""
     try:
@@ -185,7 +213,18 @@ def _text(path: str) -> str:
         return ""
 
 
-def _set(path: str) -> Iterator[str]:
+def _lists_in(folder: str) -> Sequence[tuple[str, str]]:
+    """The set and the path of each list in a folder, train first; `cat_train.txt` is of a class, and none."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    stems = {name: name[:-4].lower() for name in names if name.lower().endswith(".txt")}
+    found = [(TRAINING_SETS[SPLITS[stem]], f"{folder}/{n}") for n, stem in stems.items() if stem in SPLITS]
+    return sorted(found, key=lambda one: SETS.index(one[0]))
+
+
+def _words(path: str) -> Iterator[str]:
     """The names in the list of a set: the first word of each line."""
     for line in _text(path).splitlines():
         if words := line.split():

@@ -55,7 +55,7 @@ def test_those_of_voc_have_the_numbers_of_its_masks() -> None:
     ("read", "wrong", "why"),
     [
         (of_coco, {"1": "cat"}, "`categories` is no list"),
-        (of_coco, [{"id": "1", "name": "cat"}], "category 1 has no `id`"),
+        (of_coco, [{"id": "one", "name": "cat"}], "category 1 has no `id`"),
         (of_coco, [{"id": True, "name": "cat"}], "category 1 has no `id`"),
         (of_coco, [{"id": 1, "name": "cat"}, 7], "category 2"),
         (of_coco, [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "the class 1 has two names: 'a' and 'b'"),

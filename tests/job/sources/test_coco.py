@@ -214,7 +214,7 @@ def test_a_picture_that_is_missing_is_told_and_never_taken_from_another_set(job:
         ),
         (box(bbox=None), "annotation 1 of 'a.png': null is not [x, y, width, height]"),
         (box(category_id=99), "its `category_id` 99 is none of the `categories`"),
-        (box(category_id="18"), "its `category_id` 18 is none of the `categories`"),
+        (box(category_id="dog"), "its `category_id` dog is none of the `categories`"),
         (box(segmentation=[[1, 2, 3]]), "its outline is not [x1, y1, x2, y2, ...]"),
         (box(segmentation={"size": [12, 16], "counts": [7]}), "its RLE has runs of 7 pixels"),
         (box(segmentation={"size": [10**9, 10**9], "counts": []}), "its RLE has the size"),
@@ -278,6 +278,64 @@ def test_what_is_not_carried_is_told(job: Job) -> None:
         "set/labels.json: 2 annotations are of no picture that it names (first: annotation 5)",
         "set/labels.json: the keypoints of 2 objects are not carried, and left out; boxes and outlines are",
     ]
+
+
+@pytest.mark.parametrize("written", [str, float])
+@pytest.mark.parametrize("where", ["images", "annotations", "classes", "all"])
+def test_an_id_is_the_same_as_a_number_with_a_point_or_as_text(job: Job, written: Any, where: str) -> None:
+    """As pandas and databases give them back: else annotations are of no picture, and all pictures empty."""
+    of_image, of_annotation, of_class = (written if where in (one, "all") else int for one in ID_PLACES)
+    picture_of(job, "set/a.png")
+    images = [{"id": of_image(7), "file_name": "a.png"}]
+    annotations = [box(image=of_annotation(7), category_id=of_class(18))]
+    classes = [{"id": of_class(18) if where == "all" else 18, "name": "dog"}]
+    job.write("set/labels.json", coco(images, annotations, categories=classes))
+    told: list[str] = []
+    (columns,) = job.columns("{dataset: set/labels.json}", warn=told.append)
+    assert (columns["boxes"], columns["box_classes"], told) == ([[1.0, 2.0, 3.5, 4.0]], ["dog"], [])
+
+
+ID_PLACES = ("images", "annotations", "classes")
+
+
+def test_annotations_that_are_all_of_no_picture_are_an_error(job: Job) -> None:
+    a_set(job, [box(5, image=77), box(6, image=78)])
+    (problem,) = job.problems("{dataset: set/labels.json}")
+    assert "2 annotations are of no picture that it names (first: annotation 5)" in problem.message
+    assert "all would count as empty" in problem.message
+
+
+def test_labels_for_a_picture_of_another_size_are_told_and_nothing_is_made_of_them(job: Job) -> None:
+    picture_of(job, "set/a.png", "set/b.png", "set/c.png")
+    sizes = {"a.png": (32, 24), "b.png": (12, 16), "c.png": (32, 24)}
+    images = [
+        {"id": number, "file_name": name, "width": width, "height": height}
+        for number, (name, (width, height)) in enumerate(sizes.items(), 1)
+    ]
+    job.write("set/labels.json", coco(images, [box(1, image=1), box(2, image=2)]))
+    wrong: list[Problem] = []
+    assert job.columns("{dataset: set/labels.json}", "name", sink=wrong.append) == ["c.png"]
+    assert [one.message for one in wrong] == [
+        "image 1 ('a.png'): its labels are of a picture of 32 x 24 pixels, and it has 16 x 12",
+        "image 2 ('b.png'): its labels are of a picture of 12 x 16 pixels, and it has, upright by its EXIF "
+        "orientation, 16 x 12",
+    ]
+
+
+def test_an_object_without_a_class_takes_the_others_no_class_away(job: Job) -> None:
+    a_set(job, [box(1), box(2, category_id=None), box(3, image=9, category_id=None)])
+    wrong: list[Problem] = []
+    (second,) = job.columns("{dataset: set/labels.json}", sink=wrong.append)
+    assert "box_classes" not in second
+    assert "has no class, and others of its picture have one" in wrong[0].message
+
+
+def test_what_is_no_json_number_goes_into_no_record(job: Job) -> None:
+    a_set(job, [box(1, score=float("nan"), area=float("inf"), weight=0.5)])
+    text = (job.folder / "set/labels.json").read_text().replace('"license": 3', '"license": Infinity')
+    job.write("set/labels.json", text)
+    first, _ = job.columns("{dataset: set/labels.json}")
+    assert (first["license"], first["box_attributes"]) == (None, [{"id": 1, "weight": 0.5}])
 
 
 def test_captions_are_a_column(job: Job) -> None:

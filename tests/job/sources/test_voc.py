@@ -13,6 +13,7 @@ from batcher.job.diagnostics import Diagnostics
 from batcher.job.geometry import LabelError
 from batcher.job.inputs import InputsContext
 from batcher.job.inputs import rows as rows_of_job
+from batcher.job.labels import label_checks
 from batcher.job.labels.categories import VOC_CLASSES
 from batcher.job.labels.voc_file import read_voc_file
 from tests.support.job import Job
@@ -206,3 +207,60 @@ def test_a_changed_annotation_mask_or_list_is_planned_anew(job: Job) -> None:
         seen.append(job.fingerprint(INPUTS))
     assert len(set(seen)) == 4
     assert job.fingerprint(INPUTS) == seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "split"),
+    [
+        ("Main/Train.txt", "1", "train"),
+        ("Main/valid.txt", "1", "val"),
+        ("Main/Validation.txt", "1.jpg", "val"),
+        ("Segmentation/test.txt", "JPEGImages/1.jpg", "test"),
+        ("val.txt", "1", "val"),
+        ("Main/cat_train.txt", "1 -1", None),
+        ("Main/trainval.txt", "1", None),
+    ],
+)
+def test_lists_of_sets_are_read_as_tools_call_and_write_them(
+    job: Job, path: str, text: str, split: str | None
+) -> None:
+    job.write("VOC2012/JPEGImages/1.jpg", plain_picture(40, 20, "JPEG"))
+    job.write("VOC2012/Annotations/1.xml", annotation(an_object()))
+    job.write(f"VOC2012/ImageSets/{path}", f"{text}\n")
+    (columns,) = job.columns(INPUTS)
+    assert columns.get("split") == split
+
+
+def test_pictures_in_folders_below_are_told(job: Job) -> None:
+    a_set(job)
+    job.write("VOC2012/JPEGImages/more/5.jpg", plain_picture(40, 20, "JPEG"))
+    told: list[str] = []
+    assert len(job.columns(INPUTS, warn=told.append)) == 3
+    assert (
+        "the folders of JPEGImages are not entered, and their pictures are no rows (first: more)" in told[0]
+    )
+
+
+@pytest.mark.parametrize("form", ["dataset", "companion"])
+def test_boxes_for_a_picture_of_another_size_are_told_and_nothing_is_made_of_them(
+    job: Job, form: str
+) -> None:
+    size = "<size><width>{}</width><height>{}</height><depth>3</depth></size>"
+    sizes = {"1": (80, 40), "2": (0, 0), "3": (40, 20)}
+    for stem, (width, height) in sizes.items():
+        job.write(f"VOC2012/JPEGImages/{stem}.jpg", plain_picture(40, 20, "JPEG"))
+        more = size.format(width, height)
+        job.write(f"VOC2012/Annotations/{stem}.xml", annotation(an_object(), more=more))
+    if form == "dataset":
+        wrong: list[Problem] = []
+        assert job.columns(INPUTS, "stem", sink=wrong.append) == ["2", "3"]
+        assert [one.file for one in wrong] == ["VOC2012/Annotations/1.xml"]
+        assert "its labels are of a picture of 80 x 40 pixels, and it has 40 x 20" in wrong[0].message
+    else:
+        pictures = job.folder / "VOC2012/JPEGImages"
+        said = [
+            label_checks._wrong_file(f"{job.folder}/VOC2012/Annotations/{stem}.xml", f"{pictures}/{stem}.jpg")
+            for stem in sizes
+        ]
+        assert said[1:] == [None, None]
+        assert "of a picture of 80 x 40 pixels" in (said[0] or "")
