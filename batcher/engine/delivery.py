@@ -49,9 +49,10 @@ class Delivery:
         self._never_had: dict[int, set[int]] = {}
 
     async def spool(self, submission: int, outputs: Sequence[Output]) -> list[tuple[Output, str | None]]:
-        """Bytes that came inside an answer go to the spool, on disk before this returns. Raises DiskError."""
+        """Bytes that came inside an answer go to the spool, on disk before this returns, the first one last:
+        where it is, all are. Raises DiskError."""
         named = self.spool_names(submission, outputs)
-        for output, name in named:
+        for output, name in reversed(named):
             if output.data is not None and name is not None:
                 await self._folder.keep(output.data, name)
         return named
@@ -67,10 +68,13 @@ class Delivery:
         """An answer that is not understood, for people to read: its path below the output folder."""
         return await self._folder.keep_answer(answer, submission)
 
-    def left_in_spool(self, submission: int, images: int) -> list[str]:
-        """What an answer of so many pictures left in the spool before a crash, by name; none if not all."""
-        names = [_spool_name(submission, position) for position in range(images)]
-        return names if all((self._folder.spool / name).exists() for name in names) else []
+    def left_in_spool(self, submission: int) -> list[str]:
+        """What an answer left in the spool before a crash, by name: all of it, however many pictures were
+        asked for, or none."""
+        names: list[str] = []
+        while (self._folder.spool / (name := _spool_name(submission, len(names)))).exists():
+            names.append(name)
+        return names
 
     async def deliver(self, entry: TaskEntry) -> TaskEntry:
         """Brings every file of a ready task under its name; the entry, done, or rejected by a check.

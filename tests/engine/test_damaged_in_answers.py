@@ -77,13 +77,13 @@ async def test_where_all_are_damaged_it_fails(harness: Harness, api: str) -> Non
 
 
 async def resumed(
-    harness: Harness, served: Partly, api: str, at: int, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, served: Partly, api: str, at: int, monkeypatch: pytest.MonkeyPatch, *, samples: int = 2
 ) -> Report | None:
     """A run that dies at that point, and the same command; None: it did not come so far."""
     async with Foreign(served) as served.server:
         served.url = served.server.url
         account = Account(Endpoints(served.url, served.url, served.url), KEY)
-        job = harness.manifest(1, **asked(2, api, retry={"doubtful": "hold"}))
+        job = harness.manifest(1, **asked(samples, api, retry={"doubtful": "hold"}))
         points = Points(at)
         with monkeypatch.context() as patch:
             patch.setattr(group_commit, "GroupCommit", mortal(points))
@@ -119,3 +119,27 @@ async def test_a_crash_anywhere_loses_no_whole_picture_and_pays_for_none_again(
             assert len(harness.pictures()) == 1, story
         at += 1
     assert at > 15
+
+
+@pytest.mark.parametrize("asked_for", [1, 3])
+async def test_a_crash_anywhere_loses_none_of_an_answer_with_other_than_was_asked_for(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, asked_for: int
+) -> None:
+    """A v1 answer comes once. Of what lies in the spool none is left there, nor paid for again, because it is
+    more, or less, than was asked for."""
+    at = 0
+    while True:
+        harness.move_to(f"out-{at}")
+        served = Partly(2)
+        report = await resumed(harness, served, "v1", at, monkeypatch, samples=asked_for)
+        if report is None:
+            break
+        story = f"killed at point {at}: {report.counts}"
+        spooled = {path.name for path in (harness.output / ".batcher" / "spool").iterdir()}
+        if report.counts["doubtful"]:
+            assert "1-0.bytes" not in spooled, story
+        else:
+            assert (report.counts["done"], len(harness.pictures()), served.submits) == (1, 2, 1), story
+            assert not spooled, story
+        at += 1
+    assert at > 5

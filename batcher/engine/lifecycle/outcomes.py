@@ -112,8 +112,7 @@ class Outcomes:
     def recover_from_spool(self, entry: TaskEntry) -> TaskEntry | None:
         """A crash came between the bytes of an answer and their record: they are what was paid for. What the
         answer said beside them, as its cost, is not known any more."""
-        submission = current_submission(entry)
-        names = self._delivery.left_in_spool(submission.id, submission.images)
+        names = self._delivery.left_in_spool(current_submission(entry).id)
         if not names:
             return None
         return self._ledger.ready(entry, wire.Result(()), [(wire.Output(), name) for name in names])
