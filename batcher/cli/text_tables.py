@@ -159,7 +159,7 @@ def status_table(report: Report, budgets: Sequence[PeriodLeft] = ()) -> None:
             **({"last end": last} if (last := _last_end_of(report)) else {}),
             "tasks": f"{report.total:,}: {_counted(report.counts) or 'none'}",
             **({"left out": _left_out(report.left_out)} if report.left_out else {}),
-            **({"news": _news(report)} if report.known or report.acked or any(report.news.values()) else {}),
+            **({"news": news} if (news := _news(report)) else {}),
             **({"in flight": in_flight} if (in_flight := _in_flight(report)) else {}),
             **({"set": ", ".join(report.set_limits)} if report.set_limits else {}),
             **({"accept": short} if (short := _shortage(report)) else {}),
@@ -236,9 +236,12 @@ def _in_flight(report: Report) -> str:
 
 
 def _news(report: Report) -> str:
-    """What the last start told of for the first time, beside what was known and what a person has seen."""
+    """What the last start told of for the first time, beside what was known and what a person has seen; empty
+    where there is none of these."""
+    if not (report.known_failures or report.acked or any(report.news.values())):
+        return ""
     parts = [closing_text.news_words(report.news) or "none"]
-    parts += [f"{report.known:,} known before"] if report.known else []
+    parts += [f"{report.known_failures:,} known before"] if report.known_failures else []
     parts += [f"{report.acked:,} acknowledged"] if report.acked else []
     return "; ".join(parts)
 

@@ -23,8 +23,8 @@ from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import last_run, spending
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts, copy_log
-from batcher.ledger.account_look import AccountLook
 from batcher.ledger.account_settlement import job_in, left_by
+from batcher.ledger.account_view import AccountView
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
 from batcher.progress import Message
@@ -196,9 +196,9 @@ class AccountMembership:
     # As `SharedSlots`: the limit of the account's calls.
 
     @property
-    def beside(self) -> int:
-        """As `SharedSlots.beside`."""
-        return 0 if self._file is None else self._state.beside
+    def other_runs(self) -> int:
+        """As `SharedSlots.other_runs`."""
+        return 0 if self._file is None else self._state.other_runs
 
     def state(self) -> SharedState | None:
         """As `SharedSlots.state`."""
@@ -253,11 +253,11 @@ class AccountMembership:
             self._noted = text
             self._ledger.note(last_run.SHARING, text)
 
-    def _look(self, use: Callable[[AccountLook, float], Result]) -> Result | None:
+    def _look(self, use: Callable[[AccountView, float], Result]) -> Result | None:
         """Reads the file where no more can be had; None: not even that."""
         try:
             assert self._path is not None
-            with closing(AccountLook(self._path, self._job)) as look:
+            with closing(AccountView(self._path, self._job)) as look:
                 return use(look, _clock())
         except (AssertionError, errors.AccountFileError):
             return None
@@ -347,7 +347,7 @@ class AccountMembership:
         seen = self._look(lambda look, at: look.running(at))
         # Whoever keeps it busy is there; else what was seen last holds where it cannot even be read.
         self._somebody = isinstance(error, errors.AccountFileBusy) or bool(
-            self._state.beside if seen is None else seen
+            self._state.other_runs if seen is None else seen
         )
         self._next_try = _clock() + self._again
         self._again = min(LONGEST_AGAIN, 2 * self._again)

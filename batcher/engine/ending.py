@@ -33,9 +33,9 @@ class Ending:
     snapshot: Snapshot
     slowest: Mapping[str, float]
     reused: int
-    gone: int
+    results_gone: int
     remedies: tuple[str, ...]
-    spare: int
+    not_needed: int
 
 
 def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Ending:
@@ -60,9 +60,9 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
         snapshot,
         slowest=ledger.read(totals.slowest, ledger.run, context.now() - snapshot.elapsed, SLOWEST),
         reused=ledger.read(reusable_results.images_of_others),
-        gone=parts.delivery.gone,
+        results_gone=parts.delivery.gone,
         remedies=(*(cause.remedy for cause in causes.values() if cause.remedy), *resuming),
-        spare=planned - needed,
+        not_needed=planned - needed,
     )
 
 
@@ -104,13 +104,13 @@ def report_ending(context: RunContext, ending: Ending, transfers: Transfers) -> 
             balance=final.balance,
             left_out=final.left_out,
             news=final.news,
-            known=final.known,
+            known_failures=final.known_failures,
             acked=final.acked,
             reused=ending.reused,
-            gone=ending.gone,
+            results_gone=ending.results_gone,
             remedies=ending.remedies,
             warnings=final.warnings,
-            spare=ending.spare,
+            not_needed=ending.not_needed,
             rejected_images=final.rejected_images,
             is_rehearsal=context.is_sandbox,
         )

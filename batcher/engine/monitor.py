@@ -19,7 +19,7 @@ from batcher.api.time_limit import time_limit
 from batcher.engine.lifecycle.submitting import PendingPosts
 from batcher.engine.stopping import Stopping
 from batcher.engine.wiring import RunParts
-from batcher.ledger import in_flight_note, picture_checks, totals
+from batcher.ledger import check_verdicts, in_flight_note, totals
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import MICRO
 from batcher.progress import Listener, Snapshot
@@ -184,7 +184,7 @@ class RunMonitor:
             failures=ledger.read(totals.failures) if ledger.counts[State.FAILED] else {},
             rejections=ledger.read(totals.rejections) if ledger.counts[State.REJECTED] else {},
             warned=self._count_warned(now),
-            beside=self._pacing.beside,
+            other_jobs=self._pacing.other_runs,
             this_time={} if self._asked is None else self._this_time(self._asked),
         )
 
@@ -209,7 +209,7 @@ class RunMonitor:
         """Counted anew where other pictures are done than at the last count, and that was a while ago."""
         at, done, number = self._warned
         if done != self._ledger.counts[State.DONE] and now - at >= WARNED_SECONDS:
-            number = self._ledger.read(picture_checks.warned)
+            number = self._ledger.read(check_verdicts.warned)
             self._warned = (now, self._ledger.counts[State.DONE], number)
         return number
 

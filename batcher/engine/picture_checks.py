@@ -21,10 +21,10 @@ from batcher.job import geometry
 from batcher.job.geometry import Geometry, Size
 from batcher.job.manifest import Manifest
 from batcher.job.manifest.grammar import Checks
-from batcher.ledger import picture_checks, records
+from batcher.ledger import check_verdicts, records
+from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.ledger.entries import OutputFile, TaskEntry
 from batcher.ledger.ledger import Ledger
-from batcher.ledger.picture_checks import CheckVerdict
 from batcher.ledger.plan_models import present_geometry
 from batcher.storage import look, stores
 from batcher.storage.destination import IMAGES
@@ -74,7 +74,7 @@ class PictureChecks:
 
     def rejection(self, entry: TaskEntry) -> tuple[str, str] | None:
         """The check that rejected a picture of this task, and why; None: none did."""
-        return self._ledger.read(picture_checks.rejection, entry.id) if self.can_reject else None
+        return self._ledger.read(check_verdicts.rejection, entry.id) if self.can_reject else None
 
     async def judge(self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile, name: str) -> None:
         """Judges a picture that is about to be called `name`; the verdict is in the ledger when this returns.
@@ -82,7 +82,7 @@ class PictureChecks:
         Raises CheckFailed when the program that judges fails itself.
         """
         place = (entry.id, file.position, verified.sha256)
-        if not self._is_on or self._ledger.read(picture_checks.judged, *place) is not None:
+        if not self._is_on or self._ledger.read(check_verdicts.judged, *place) is not None:
             return
         found = await self._found(entry, verified)
         reason = None
@@ -92,7 +92,7 @@ class PictureChecks:
         cells, twin = verified.picture.look, None
         is_compared = self._checks.duplicate != "off" and bool(cells)
         if is_compared and "blank" not in found:
-            twin = self._ledger.read(picture_checks.like, *place, cells)
+            twin = self._ledger.read(check_verdicts.like, *place, cells)
             if twin is not None:
                 found["duplicate"] = DUPLICATE
         verdict = decide(found, self._checks, twin)

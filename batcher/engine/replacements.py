@@ -20,7 +20,7 @@ from batcher.job.manifest import Manifest
 from batcher.job.manifest.draws import draws
 from batcher.job.plan import PlanContext
 from batcher.job.plan.redraw import CannotRedraw, Redraw
-from batcher.ledger import replacements
+from batcher.ledger import plan_replacements
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache
@@ -44,7 +44,7 @@ class Redraws:
         self.possible = draws(manifest.params, self._model, seeded=manifest.seed is not None)
 
     def __call__(self, first: Task, rejected: Sequence[Task], redo: int) -> Task | None:
-        """As `ledger.replacements.Redraw` says."""
+        """As `ledger.plan_replacements.Redraw` says."""
         if (first.key, redo) in self._impossible:
             return None  # its cell asks again at every look
         try:
@@ -75,8 +75,8 @@ def look(
 ) -> None:
     """What is due in the plan of this number is planned, inside the transaction that is open; what was sent
     for earlier ones belongs to the plan as their cells do."""
-    replacements.follow_plan(connection, plan)
-    replacements.replace(connection, plan, manifest.redo, Redraws(manifest, connection, warn), anew=anew)
+    plan_replacements.follow_plan(connection, plan)
+    plan_replacements.replace(connection, plan, manifest.redo, Redraws(manifest, connection, warn), anew=anew)
 
 
 class Replacements:

@@ -81,7 +81,7 @@ class RunParts:
         self.membership.rpm = self.pacing.own_rpm
         await self.budget.refresh()
         self.pacing.listen()
-        self.membership.note_sharing(summary.sharing(self.pacing.rate, self.pacing.beside))
+        self.membership.note_sharing(summary.sharing(self.pacing.rate, self.pacing.other_runs))
 
     def task_moved(self, before: TaskEntry, after: TaskEntry, reason: str) -> None:
         """Wakes whoever may wait for this move, and passes it on to records and listeners."""

@@ -27,19 +27,19 @@
     other_ledgers.py  what those of other folders have paid for
     reusable_results.py  results in other ledgers that a task may take over
     retry_failed.py   failed and held tasks are planned again
-    picture_checks.py  what the checks said of each picture
+    check_verdicts.py  what the checks said of each picture
     rejections.py     delivered pictures are set aside, and taken back
     reviews.py        what a person has looked at
     stale_records.py  whether the records tell of the last decision
     acceptance.py     what the groups of `accept` have, and what is next in each
-    replacements.py   what takes the place of rejected ones
+    plan_replacements.py  what takes the place of rejected ones
     replacement_cells.py  which cells are due for one
     adoption.py       a billed job whose answer was lost becomes its task's result
     repairs.py        what `batcher verify` asks and corrects
     totals.py         what it adds up to, also for readers beside a run
     spending.py       what it adds up to by day, for the budgets of a day and a month
     account_file.py   the file of an account: its jobs, who runs, and what each spent by day
-    account_look.py   what it says, for whoever only reads
+    account_view.py   what it says, for whoever only reads
     account_settlement.py  what a run that is not heard of any more has left
     account_schema.py  that file itself: made, and what is wrong with it
     last_run.py       how the last run ended

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 from batcher import errors
 from batcher.api.pacing.shared_slots import SharedState, Slot, next_slot
-from batcher.ledger.account_look import ALIVE, ALIVE_SECONDS, NEVER, Others, read_limit, read_others
 from batcher.ledger.account_schema import (
     APPLICATION_ID,
     VERSION,
@@ -27,6 +26,14 @@ from batcher.ledger.account_schema import (
     identity,
     make,
     update,
+)
+from batcher.ledger.account_view import (
+    ALIVE,
+    ALIVE_SECONDS,
+    NEVER,
+    OtherSpending,
+    other_spending,
+    read_limit,
 )
 
 JOB_NOTE = "account_job"
@@ -192,21 +199,21 @@ class AccountFile:
         today: int,
         month: int,
         at: float,
-        own: Callable[[Others], Mapping[int, Amounts]],
+        own: Callable[[OtherSpending], Mapping[int, Amounts]],
         since: int | None = None,
-    ) -> Others:
+    ) -> OtherSpending:
         """What the other jobs have committed on the day `today`, and since the day `month` began; `own` hears
         it and says, by day, what this job has (on every day from `since` on, where that is given): both in
         one transaction, so that no two runs take the same room."""
         with self._transaction() as connection:
-            others = read_others(connection, job, today, month, at)
+            others = other_spending(connection, job, today, month, at)
             _replace(connection, job, own(others), since)
         return others
 
-    def others(self, job: str, *, today: int, month: int, at: float) -> Others:
+    def others(self, job: str, *, today: int, month: int, at: float) -> OtherSpending:
         """The same for whoever only looks."""
         with account_errors(self.path):
-            return read_others(self._connection, job, today, month, at)
+            return other_spending(self._connection, job, today, month, at)
 
     def by_job(self, job: str) -> dict[str, Amounts]:
         """What each other job than `job` has of all its days."""
@@ -225,7 +232,7 @@ class AccountFile:
         """The next slot, as `SharedSlots.take`."""
         with self._transaction() as connection:
             free, state = read_limit(connection, job, at)
-            if spaced and not state.beside:
+            if spaced and not state.other_runs:
                 free, late = NEVER, 0.0
             slot, until = next_slot(free, at, pace=pace, late=late, blocked=state.blocked)
             connection.execute(

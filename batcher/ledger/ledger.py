@@ -26,9 +26,9 @@ from batcher.ledger import (
     notices,
     plan_growth,
     plan_models,
+    plan_replacements,
     plan_writer,
     rejections,
-    replacements,
     source_facts,
     totals,
 )
@@ -37,8 +37,8 @@ from batcher.ledger.call_counter import CallCounter
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.last_run import LastRun
 from batcher.ledger.moves import TaskMoves
+from batcher.ledger.plan_replacements import Redraw
 from batcher.ledger.plan_writer import PlanResult
-from batcher.ledger.replacements import Redraw
 from batcher.ledger.retry_failed import retry
 from batcher.ledger.totals import micro
 from batcher.shard import Shard
@@ -329,17 +329,17 @@ class Ledger(TaskMoves):
     # --- replacements of what is rejected
 
     def replace_rejected(self, most: int, redraw: Redraw) -> list[int]:
-        """What is due for rejected tasks of the present plan is planned (see `replacements.replace`), on disk
-        when this returns; the tasks that are planned now, by id."""
+        """What is due for rejected tasks of the present plan is planned (see `plan_replacements.replace`), on
+        disk when this returns; the tasks that are planned now, by id."""
         with self._at_once() as connection:
-            planned = replacements.replace(connection, self.plan_number, most, redraw)
+            planned = plan_replacements.replace(connection, self.plan_number, most, redraw)
         self.counts = self.read(totals.counts)
         return planned
 
     def replace_one(self, rejected: TaskEntry, most: int, redraw: Redraw) -> list[int]:
         """What is due for a task that has just been rejected is planned in the same group."""
         planned = self.read(
-            replacements.replace_one, self.plan_number, rejected.id, most, redraw, self.group.write
+            plan_replacements.replace_one, self.plan_number, rejected.id, most, redraw, self.group.write
         )
         self.counts[State.PLANNED] += len(planned)
         return planned

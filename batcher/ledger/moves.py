@@ -14,11 +14,11 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.wire import Accepted, Output, Result
-from batcher.ledger import database, picture_checks, replacement_cells
+from batcher.ledger import check_verdicts, database, replacement_cells
 from batcher.ledger.answer_file import Answer, AnswerFile
+from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
 from batcher.ledger.group_commit import GroupCommit
-from batcher.ledger.picture_checks import CheckVerdict
 from batcher.ledger.reads import LedgerReads
 from batcher.ledger.reusable_results import ReusableResult
 from batcher.ledger.totals import micro
@@ -210,8 +210,8 @@ class TaskMoves(LedgerReads):
         is_compared: bool,
     ) -> None:
         """What the checks say of a picture, before it has a name; `cells` is its look."""
-        row = picture_checks.row_of(entry.id, position, sha256, cells, verdict, is_compared=is_compared)
-        self.group.write(picture_checks.KEEP, row)
+        row = check_verdicts.row_of(entry.id, position, sha256, cells, verdict, is_compared=is_compared)
+        self.group.write(check_verdicts.KEEP, row)
 
     def named(self, entry: TaskEntry, position: int, name: str, sha256: str, *, folder: str = IMAGES) -> None:
         """What a file is about to be called, and in which folder, before it is: a crash after the rename

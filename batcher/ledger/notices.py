@@ -57,11 +57,6 @@ class Troubles(NamedTuple):
         return sum(self.unseen.values()) - self.unseen["rejected"]
 
     @property
-    def known(self) -> int:
-        """Of those, what an earlier run has told of."""
-        return self.failures - (sum(self.news.values()) - self.news["rejected"])
-
-    @property
     def acked(self) -> int:
         """Acknowledged by a person."""
         return sum(self.all.values()) - sum(self.unseen.values())

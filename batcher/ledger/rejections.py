@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from batcher import errors
 from batcher.job.plan import name_key
-from batcher.ledger import picture_checks, reviews, stale_records
+from batcher.ledger import check_verdicts, reviews, stale_records
 from batcher.ledger.database import folder_of_files, transaction
 from batcher.ledger.reviews import Look
 from batcher.storage.destination import IMAGES, REJECTED, Destination
@@ -137,7 +137,7 @@ def keep(connection: sqlite3.Connection, tasks: Iterable[int], *, look: Look | N
 def _keep(connection: sqlite3.Connection, task: int) -> bool:
     changed = connection.execute(TAKEN_BACK, (task,)).rowcount
     if changed:
-        connection.execute(picture_checks.FORGIVEN, (task,))
+        connection.execute(check_verdicts.FORGIVEN, (task,))
         connection.execute(WITHDRAWN, (task,))
         _to_move(connection, task, IMAGES)
     return bool(changed)

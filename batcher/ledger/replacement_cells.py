@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from batcher.ledger.check_verdicts import PERSON
 from batcher.ledger.database import columns, meta
-from batcher.ledger.picture_checks import PERSON
 
 DRAWS = "draws"
 """The ledger's note whether the job draws anything anew for another try: 1 or 0."""

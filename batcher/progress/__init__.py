@@ -78,7 +78,7 @@ class Snapshot:
     pace that is held (None: unpaced), `rpm_configured` the manifest's rpm; `eta_low` and `eta_high` bracket
     the remaining seconds (None: not to be said yet). `unsure` counts the images behind the doubtful and lost
     credits, whose value may not be known; `paused`: `batcher pause` holds the submits. `warned`
-    counts the delivered pictures that a check marks, as of some seconds ago; `beside` other jobs of the
+    counts the delivered pictures that a check marks, as of some seconds ago; `other_jobs` of the
     account share the limit. `this_time` are the counts of the tasks that a run with `--limit` or `--sample`
     is about; empty: all there are.
     """
@@ -109,7 +109,7 @@ class Snapshot:
     in_flight_limit: int = 0
     in_flight_configured: int | None = None
     warned: int = 0
-    beside: int = 0
+    other_jobs: int = 0
     this_time: Mapping[State, int] = field(default_factory=dict)
 
 
@@ -119,12 +119,12 @@ class Finished:
 
     `slowest` names the tasks of this start that took longest at the provider, in seconds; `balance` is the
     account's, in credits: opening, spent, closing, difference (None: not known); `left_out` counts the rows
-    that the plan left out, `reused` the images that were taken over from other folders, `gone` the paid
-    results whose files nobody has any more; `remedies` say what to do about the causes before the same
+    that the plan left out, `reused` the images that were taken over from other folders, `results_gone` the
+    paid results whose files nobody has any more; `remedies` say what to do about the causes before the same
     command goes on, where it is known. `news` counts what failed, was left out, is doubtful or was rejected
-    in this start alone; `known` is what an earlier one told of, `acked` what a person has acknowledged.
-    `warnings` counts the delivered pictures that a check marks; `spare` the planned tasks that no group of
-    `accept` needs; `rejected_images` those of the snapshot's images that are set aside; `is_rehearsal`: it
+    in this start alone; `known_failures` an earlier one told of, `acked` what a person has acknowledged.
+    `warnings` counts the delivered pictures that a check marks; `not_needed` the planned tasks that no group
+    of `accept` needs; `rejected_images` those of the snapshot's images that are set aside; `is_rehearsal`: it
     ran in the embedded sandbox, and nothing was paid for.
     """
 
@@ -135,13 +135,13 @@ class Finished:
     balance: Mapping[str, float] | None = None
     left_out: int = 0
     reused: int = 0
-    gone: int = 0
+    results_gone: int = 0
     remedies: tuple[str, ...] = ()
     news: Mapping[str, int] = field(default_factory=dict)
-    known: int = 0
+    known_failures: int = 0
     acked: int = 0
     warnings: Mapping[str, int] = field(default_factory=dict)
-    spare: int = 0
+    not_needed: int = 0
     rejected_images: int = 0
     is_rehearsal: bool = False
 

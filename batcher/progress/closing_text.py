@@ -63,7 +63,7 @@ def closing(
         _headline(finished),
         *_causes(finished),
         *_tasks(finished),
-        *_spare(finished.spare),
+        *_not_needed(finished.not_needed),
         *_failures(finished, output, job),
         *_rejections(snapshot, output),
         *_by_reason("warned", finished.warnings, Tone.CAUTION),
@@ -109,7 +109,7 @@ def _as_a_whole(snapshot: Snapshot) -> Snapshot:
 def _headline(finished: Finished) -> Line:
     snapshot, code = finished.snapshot, finished.exit_code
     at = stages(snapshot)
-    open_tasks = snapshot.total - settled(snapshot) - finished.spare
+    open_tasks = snapshot.total - settled(snapshot) - finished.not_needed
     rejected = at.get("rejected", 0)
     of_all = f"{at['done']:,} of {several(snapshot.total, 'task', 'tasks')} done"
     if code == 0 and not snapshot.total:
@@ -117,7 +117,7 @@ def _headline(finished: Finished) -> Line:
     elif code == 0 and finished.acked and open_tasks <= at.get("doubtful", 0):
         nothing = "" if snapshot.delivered else "nothing new, "
         said, tone = f"{nothing}{of_all}, the rest is acknowledged", Tone.GOOD
-    elif code == 0 and not open_tasks and finished.spare:
+    elif code == 0 and not open_tasks and finished.not_needed:
         begun = "all that `accept` asks for" if snapshot.delivered else "nothing new"
         said, tone = f"{begun}, {of_all}", Tone.GOOD
     elif code == 0 and not open_tasks and rejected:
@@ -145,7 +145,7 @@ def _ending(finished: Finished, open_tasks: int) -> str:
         ending = f"finished, some {'requests are held' if held else 'rows are left out'}"
         if not held and not finished.left_out and not open_tasks:
             ending = "finished, fewer pictures are accepted than were asked for"
-    elif code == 5 and finished.gone == open_tasks and not finished.causes:
+    elif code == 5 and finished.results_gone == open_tasks and not finished.causes:
         ending = "finished, some paid files are gone"
     elif code == 5 and finished.remedies:
         ending = "stopped, there is something to do first"
@@ -188,7 +188,7 @@ def _tasks(finished: Finished) -> Iterator[Line]:
     yield Line("tasks", f"{', '.join(parts)}; {images(snapshot.images, finished.rejected_images)}{others}")
 
 
-def _spare(spare: int) -> Iterator[Line]:
+def _not_needed(spare: int) -> Iterator[Line]:
     if spare:
         yield Line("", f"{several(spare, 'candidate is', 'candidates are')} not needed, and not paid for")
 
@@ -213,12 +213,12 @@ def news_words(news: Mapping[str, int]) -> str:
 
 def _news(finished: Finished, job: str) -> Iterator[Line]:
     """What came up in this start, beside what an earlier one told of already."""
-    if not (finished.known or finished.acked):
+    if not (finished.known_failures or finished.acked):
         return
     new = news_words(finished.news)
     text = f"in this run: {new}" if new else "nothing of this came up in this run"
-    if finished.known:
-        text += f"; {finished.known:,} {'was' if finished.known == 1 else 'were'} told of before"
+    if known := finished.known_failures:
+        text += f"; {known:,} {'was' if known == 1 else 'were'} told of before"
         text += f", and `batcher ack {job}` takes what you have seen out of the exit code"
     if finished.acked:
         text += f"; {finished.acked:,} acknowledged"
@@ -288,7 +288,8 @@ def _next(finished: Finished, command: str, repair: str, job: str) -> Iterator[L
     failed = counts.get(State.FAILED, 0)
     held = counts.get(State.DOUBTFUL, 0) if code in HELD_AFTER else 0
     acked = code == 0 and finished.acked
-    to_do = finished.snapshot.total - settled(finished.snapshot) - held - finished.gone - finished.spare
+    unsettled = finished.snapshot.total - settled(finished.snapshot)
+    to_do = unsettled - held - finished.results_gone - finished.not_needed
     again = " ".join(word for word in command.split(" ") if word != RETRY_FLAG)
     part = _PART.search(again) if code in HELD_AFTER else None
     unlimited = _PART.sub("", again) if part else again
@@ -297,8 +298,8 @@ def _next(finished: Finished, command: str, repair: str, job: str) -> Iterator[L
         advice.append((_going_on(finished, to_do, part=part[1] if part else ""), unlimited))
     if held and not acked:
         advice.append((_holding(held, job), again))
-    if finished.gone:
-        advice.append((_paying_again(finished.gone), repair))
+    if finished.results_gone:
+        advice.append((_paying_again(finished.results_gone), repair))
     if failed and not acked:
         these = "the failed task" if failed == 1 else f"the {failed:,} failed tasks"
         advice.append((f"once the cause is mended, try {these} again:", f"{again} {RETRY_FLAG}"))
@@ -330,7 +331,7 @@ def _going_on(finished: Finished, to_do: int, *, part: str) -> str:
         text += "nothing is paid twice"
     if flying := counts.get(State.SUBMITTED, 0):
         text += f". {_flying(flying, is_rehearsal=finished.is_rehearsal)}"
-    elif ready := counts.get(State.READY, 0) - finished.gone:
+    elif ready := counts.get(State.READY, 0) - finished.results_gone:
         text += f". The files of {several(ready, 'paid result', 'paid results')} wait for 7 days"
     return f"{text}:"
 

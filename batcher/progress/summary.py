@@ -158,11 +158,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {second} s" if minutes else f"{second} s"
 
 
-def sharing(rate: float | None, beside: int) -> str:
+def sharing(rate: float | None, other_jobs: int) -> str:
     """Who runs beside whom: `shares 60 calls a minute with 2 other jobs`; empty where nobody does."""
-    if rate is None or not beside:
+    if rate is None or not other_jobs:
         return ""
-    return f"shares {_plain(rate)} calls a minute with {several(beside, 'other job', 'other jobs')}"
+    return f"shares {_plain(rate)} calls a minute with {several(other_jobs, 'other job', 'other jobs')}"
 
 
 def _limit(snapshot: Snapshot) -> str:
@@ -174,8 +174,8 @@ def _limit(snapshot: Snapshot) -> str:
         and abs(snapshot.rate - snapshot.rpm_configured) > 0.01 * snapshot.rpm_configured
     ):
         configured = f" (the manifest says {_plain(snapshot.rpm_configured)})"
-    if snapshot.beside:
-        return f"{sharing(snapshot.rate, snapshot.beside)}{configured}"
+    if snapshot.other_jobs:
+        return f"{sharing(snapshot.rate, snapshot.other_jobs)}{configured}"
     return f"limit {_plain(snapshot.rate)} a minute{configured}"
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from batcher import errors
 from batcher.ledger import controls, database, spending
 from batcher.ledger.account_file import JOB_NOTE, Amounts
-from batcher.ledger.account_look import AccountLook, Others
 from batcher.ledger.account_settlement import left_by
+from batcher.ledger.account_view import AccountView, OtherSpending
 from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import credits
 from batcher.storage.user_state import account_paths
@@ -68,7 +68,7 @@ def left_of(
     month = month_of(today)
     own = spending.of_ledger(ledger, month) if ledger.exists() else {}
     others = None if account is None else _others(account, ledger, today, month)
-    of_others = others or Others()
+    of_others = others or OtherSpending()
     found = []
     spans: Mapping[Period, tuple[range, int]] = {
         "day": (range(today, today + 1), of_others.day),
@@ -106,7 +106,7 @@ def _account_of(job: str | None) -> Path | None:
     seen: list[tuple[float, Path]] = []
     for path in account_paths():
         try:
-            with closing(AccountLook(path, job)) as look:
+            with closing(AccountView(path, job)) as look:
                 if (at := look.seen_at()) is not None:
                     seen.append((at, path))
         except errors.AccountFileError:
@@ -114,13 +114,13 @@ def _account_of(job: str | None) -> Path | None:
     return max(seen)[1] if seen else None
 
 
-def _others(path: Path, ledger: Path, today: int, month: int) -> Others | None:
+def _others(path: Path, ledger: Path, today: int, month: int) -> OtherSpending | None:
     """What the account's other jobs have committed; None where their file cannot be read."""
     if not path.exists():
-        return Others()
+        return OtherSpending()
     job = database.read_meta(ledger, JOB_NOTE) or ""
     try:
-        with closing(AccountLook(path, job)) as look:
+        with closing(AccountView(path, job)) as look:
             others = look.others(today=today, month=month, at=0.0)
             silent = look.silent(today=today, month=month, at=time.monotonic())
     except errors.AccountFileError:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from batcher.ledger import database, picture_checks, rejections
-from batcher.ledger.picture_checks import CheckVerdict
+from batcher.ledger import check_verdicts, database, rejections
+from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.results import report
 from batcher.results.report.page import write_page
 from batcher.storage.destination import open_destination
@@ -163,7 +163,7 @@ def test_rejected_and_warned_pictures_say_why_and_no_text_is_markup(tmp_path: Pa
         rejections.end_moves(ledger, open_destination(None, tmp_path / "out"))
         verdict = CheckVerdict((f"blank: {hostile}",))
         ledger.execute(
-            picture_checks.KEEP, picture_checks.row_of(6, 0, "ab" * 32, b"", verdict, is_compared=False)
+            check_verdicts.KEEP, check_verdicts.row_of(6, 0, "ab" * 32, b"", verdict, is_compared=False)
         )
     write_page(report.of_folder(tmp_path / "out", now=NOW), page)
     window.open(page.as_uri())

@@ -17,7 +17,7 @@ from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.cli import ended
 from batcher.engine import run
-from batcher.ledger.account_file import AccountFile, Amounts, Others
+from batcher.ledger.account_file import AccountFile, Amounts, OtherSpending
 from batcher.ledger.spending import day_of
 from batcher.sandbox import Sandbox
 from batcher.storage import user_state
@@ -229,11 +229,13 @@ async def test_what_a_killed_run_left_is_settled_by_its_ledger_once_the_next_run
             file.enter(job, folder=killed.output, name="killed", manifest="", at=at, now=now())
             own = {today: Amounts(20_000, 10_000)}
             file.exchange(job, today=today, month=today, at=at, own=lambda others: own)
-            assert file.others("another", today=today, month=today, at=at) == Others(30_000, 30_000, 10_000)
+            assert file.others("another", today=today, month=today, at=at) == OtherSpending(
+                30_000, 30_000, 10_000
+            )
             await anyio.sleep(60)
             assert file.others("another", today=today, month=today, at=anyio.current_time()).open == 0
             await jobs.ran(server, "next", 1)
-            assert file.others("another", today=today, month=today, at=at) == Others(30_000, 30_000, 0)
+            assert file.others("another", today=today, month=today, at=at) == OtherSpending(30_000, 30_000, 0)
             assert file.jobs(today=today, month=today)[1].pid is None
 
 

@@ -20,7 +20,7 @@ from batcher.engine import Outlook, outlook
 from batcher.engine.admission.period_budget import Own, PeriodBudget, PeriodLimits
 from batcher.ledger import spending
 from batcher.ledger.account_file import AccountFile, Amounts
-from batcher.ledger.account_look import Others
+from batcher.ledger.account_view import OtherSpending
 from batcher.ledger.ledger import Ledger
 from batcher.results import account_jobs, run_control
 from batcher.results.dashboard.feed import LedgerFeed
@@ -269,10 +269,10 @@ def test_a_run_that_was_killed_before_its_first_post_of_a_day_has_nothing_reserv
         file.exchange(
             "a", today=20_000, month=19_990, at=100.0, own=lambda _: {19_999: before, 20_000: today}
         )
-        assert file.others("b", today=20_000, month=19_990, at=200.0) == Others(50, 90, 0)
+        assert file.others("b", today=20_000, month=19_990, at=200.0) == OtherSpending(50, 90, 0)
         ((job, _, beat),) = file.silent(200.0)
         file.settle(job, beat, {19_999: before}, since=19_990)
-        assert file.others("b", today=20_000, month=19_990, at=200.0) == Others(0, 40, 0)
+        assert file.others("b", today=20_000, month=19_990, at=200.0) == OtherSpending(0, 40, 0)
 
 
 async def test_what_was_set_aside_before_midnight_and_not_sent_is_not_counted_on_that_day(
@@ -298,7 +298,7 @@ async def test_what_was_set_aside_before_midnight_and_not_sent_is_not_counted_on
         at += DAY
         assert await budget.reserve(1, 50)
         await budget.refresh()
-        assert file.others("b", today=today + 1, month=month, at=0.0) == Others(50, 50, 0)
+        assert file.others("b", today=today + 1, month=month, at=0.0) == OtherSpending(50, 50, 0)
 
 
 async def test_a_clock_that_was_a_month_ahead_and_is_set_back_hides_no_spending(
@@ -406,7 +406,7 @@ async def test_the_money_of_each_day_is_a_count_over_the_rows_at_every_moment(
         made(ledger, *args, **more)
         ledgers.append(ledger)
 
-    def look(file: AccountFile, job: str, **more: Any) -> Others:
+    def look(file: AccountFile, job: str, **more: Any) -> OtherSpending:
         nonlocal looks
         daily = ledgers[-1].daily
         assert daily is not None

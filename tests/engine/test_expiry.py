@@ -96,15 +96,15 @@ async def test_files_that_no_host_has_any_more_are_told_with_what_brings_them_an
         manifest = harness.manifest(3, retry={"attempts": 2})
         report = await harness.run(server, manifest, told.append)
         assert (report.exit_code, report.counts["ready"]) == (5, 3)
-        assert [event.gone for event in told if isinstance(event, Finished)] == [0]
+        assert [event.results_gone for event in told if isinstance(event, Finished)] == [0]
         await anyio.sleep(8 * 86_400)
         report = await harness.run(server, harness.manifest(4, retry={"attempts": 2}), told.append)
         harness.check(report)
         assert (report.exit_code, report.counts["ready"], report.counts["done"]) == (5, 3, 1)
-        assert [event.gone for event in told if isinstance(event, Finished)] == [0, 3]
+        assert [event.results_gone for event in told if isinstance(event, Finished)] == [0, 3]
         # What left the manifest is owed by nobody's run.
         report = await harness.run(server, harness.manifest(2, retry={"attempts": 2}), told.append)
-        assert [event.gone for event in told if isinstance(event, Finished)] == [0, 3, 2]
+        assert [event.results_gone for event in told if isinstance(event, Finished)] == [0, 3, 2]
 
 
 async def test_truncated_empty_and_foreign_bytes_are_never_delivered(

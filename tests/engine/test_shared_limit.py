@@ -85,9 +85,9 @@ async def test_who_runs_beside_is_shown_while_it_does_and_no_longer(
         await short.run(server, short.manifest(10, limits=limits), pay_again=True)
         ended = anyio.current_time()
         await anyio.sleep(10)
-        assert heard[-1].beside == 0
+        assert heard[-1].other_jobs == 0
         assert anyio.current_time() > ended
-    assert {snapshot.beside for snapshot in heard} == {0, 1}
+    assert {snapshot.other_jobs for snapshot in heard} == {0, 1}
     said = {part for snapshot in heard for part in summary.pace(snapshot)}
     assert "shares 60 calls a minute with 1 other job" in said
     assert "limit 60 a minute" in said

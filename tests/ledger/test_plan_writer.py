@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher import errors
-from batcher.ledger import plan_writer, replacements
+from batcher.ledger import plan_replacements, plan_writer
 from batcher.ledger.entries import TaskEntry
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
@@ -218,7 +218,7 @@ async def test_occurrences_are_counted_however_sure_the_filter_is(
 
 
 async def test_which_replacements_follow_a_plan_is_not_asked_of_every_task(ledger: Ledger) -> None:
-    steps = ledger.connection.execute(f"EXPLAIN QUERY PLAN {replacements.FOLLOWING}", (1,)).fetchall()
+    steps = ledger.connection.execute(f"EXPLAIN QUERY PLAN {plan_replacements.FOLLOWING}", (1,)).fetchall()
     assert [text for *_, text in steps if "SCAN" in text] == []
 
 

@@ -163,7 +163,7 @@ def test_paid_files_that_wait_are_told_with_their_days() -> None:
 
 
 def test_paid_files_that_are_gone_are_told_with_the_command_that_pays_again() -> None:
-    finished = replace(ended(5, counts=counts(done=998, ready=2), images=998), gone=2)
+    finished = replace(ended(5, counts=counts(done=998, ready=2), images=998), results_gone=2)
     text = told(finished)
     assert "finished, some paid files are gone" in text
     assert "running again" not in text
@@ -173,7 +173,7 @@ def test_paid_files_that_are_gone_are_told_with_the_command_that_pays_again() ->
 
 
 def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> None:
-    finished = replace(ended(5, counts=counts(done=996, ready=4), images=996), gone=1)
+    finished = replace(ended(5, counts=counts(done=996, ready=4), images=996), results_gone=1)
     text = told(finished)
     assert "goes on with them, and nothing is paid twice. The files of 3 paid results wait" in text
     assert "the file of 1 paid result is gone" in text
@@ -181,7 +181,7 @@ def test_paid_files_that_are_gone_beside_others_that_wait_are_told_apart() -> No
 
 
 def test_the_hints_name_the_job_as_a_command_line_takes_it() -> None:
-    finished = replace(ended(3, counts=counts(done=997, failed=1, doubtful=2)), known=1)
+    finished = replace(ended(3, counts=counts(done=997, failed=1, doubtful=2)), known_failures=1)
     lines = closing_text.closing(finished, command=COMMAND, job="'my job.yaml'")
     text = " ".join(line.text for line in lines)
     for command in ("ack 'my job.yaml'", "audit 'my job.yaml'", "retry 'my job.yaml' --doubtful"):
@@ -333,7 +333,7 @@ def test_a_name_with_a_comma_stays_one_fact() -> None:
 
 
 def test_candidates_that_no_group_needs_are_told_and_not_left_to_do() -> None:
-    finished = replace(ended(0, counts=counts(done=4, planned=996), images=4), spare=996)
+    finished = replace(ended(0, counts=counts(done=4, planned=996), images=4), not_needed=996)
     lines = closing_text.closing(finished, command="batcher run a.yaml")
     assert "all that `accept` asks for, 4 of 1,000 tasks done" in lines[0].text
     assert "996 candidates are not needed, and not paid for" in [line.text for line in lines]
@@ -383,4 +383,4 @@ def test_what_is_left_out_is_taken_in_by_the_same_command_once_it_is_mended() ->
     finished = replace(ended(3), left_out=1, news={"left_out": 1})
     assert "once what is left out can be used, the same command takes it in:" in told(finished)
     assert commands(finished) == [COMMAND]
-    assert commands(replace(ended(3), left_out=1, known=1)) == []
+    assert commands(replace(ended(3), left_out=1, known_failures=1)) == []

@@ -32,8 +32,8 @@ class FileSlots:
         self.file.close()
 
     @property
-    def beside(self) -> int:
-        return self._state.beside
+    def other_runs(self) -> int:
+        return self._state.other_runs
 
     def state(self) -> SharedState:
         self._state = self.file.state(self.job, _clock())

@@ -136,10 +136,10 @@ class Pacing:
     def sure_rate(self) -> float | None:
         """The part of the rate that this run has for itself, whatever the runs beside it do."""
         rate = self.rate
-        return None if rate is None else rate / (1 + self.beside)
+        return None if rate is None else rate / (1 + self.other_runs)
 
     @property
-    def beside(self) -> int:
+    def other_runs(self) -> int:
         """How many other runs share the limit."""
         return self._others.number
 

@@ -26,7 +26,7 @@ class OtherRuns:
     @property
     def number(self) -> int:
         """How many there are, as far as was heard last."""
-        return 0 if self._shared is None else self._shared.beside
+        return 0 if self._shared is None else self._shared.other_runs
 
     def state(self) -> SharedState | None:
         """What is known in common at this moment; None where nothing is shared, or it cannot be had."""

@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 class SharedState(NamedTuple):
     """What is known in common. Times are seconds of the machine's steady clock.
 
-    `beside` other runs are going on, the lowest of whose limits is `rpm` (None: none has any), in the job
+    `other_runs` are going on, the lowest of whose limits is `rpm` (None: none has any), in the job
     `slowest`; `calls` and `refused` count what all have sent and was refused; nothing that counts leaves
     before `blocked`, `reset` is the reset that this waits for (-inf: none); `all_metered`: a 429 proved that
     every call counts.
     """
 
-    beside: int = 0
+    other_runs: int = 0
     rpm: float | None = None
     slowest: str = ""
     calls: int = 0
@@ -49,7 +49,7 @@ class SharedSlots(Protocol):
     """The slots of the account, as a gate sees them. None of it raises."""
 
     @property
-    def beside(self) -> int:
+    def other_runs(self) -> int:
         """How many other runs go on, as far as was heard last; 0 where nothing is shared."""
 
     def state(self) -> SharedState | None:

@@ -15,13 +15,13 @@ from typing import NamedTuple, Protocol
 from batcher import errors
 from batcher.ledger import spending
 from batcher.ledger.account_file import Amounts
-from batcher.ledger.account_look import Others
+from batcher.ledger.account_view import OtherSpending
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import Money, credits, micro
 from batcher.progress import summary
 
-Own = Callable[[Others | None], Mapping[int, Amounts]]
+Own = Callable[[OtherSpending | None], Mapping[int, Amounts]]
 
 OTHERS_SECONDS = 300.0
 """So long without any change, what other runs have reserved is not waited for any more, nor are those that
@@ -78,7 +78,7 @@ class PeriodBudget:
         self._now = now
         self._clock = clock
         self._taken: dict[int, tuple[int, int]] = {}
-        self._others, self._heard_on, self._changed_at = Others(), 0, clock()
+        self._others, self._heard_on, self._changed_at = OtherSpending(), 0, clock()
         self._heard_at = clock()
 
     def configure(self, period: Period, limit: int | None) -> None:
@@ -118,7 +118,7 @@ class PeriodBudget:
         self._count()
         fits = False
 
-        def own(others: Others | None) -> Mapping[int, Amounts]:
+        def own(others: OtherSpending | None) -> Mapping[int, Amounts]:
             nonlocal fits
             self._hear(others, today)
             self._taken.pop(task, None)
@@ -155,7 +155,7 @@ class PeriodBudget:
         today = day_of(self._now())
         self._count()
 
-        def own(others: Others | None) -> Mapping[int, Amounts]:
+        def own(others: OtherSpending | None) -> Mapping[int, Amounts]:
             self._hear(others, today)
             days = {today, *self._days, *(day for day, _ in self._taken.values())}
             return {day: self._own(day) for day in sorted(days)}
@@ -206,7 +206,7 @@ class PeriodBudget:
             lefts.append(("day", self._limits.day - sum(self._own_of("day", today)) - others))
         return lefts
 
-    def _hear(self, others: Others | None, today: int) -> None:
+    def _hear(self, others: OtherSpending | None, today: int) -> None:
         if others is None:
             return
         self._heard_at = self._clock()

@@ -1,6 +1,6 @@
 """The ledger's delivered pictures as a dataset that loads in one line.
 
-    options.py      what is asked for, and what came of it
+    export_options.py  what is asked for, and what came of it
     exporter.py     the way between
     splits.py, own_splits.py    which split a source picture belongs to: drawn, or as its row says
     exclusion.py    the pictures that a person has rejected
@@ -16,7 +16,7 @@
     imagefolder.py, webdataset.py, parquet.py    the forms of columns
     metadata_files.py, metadata_table.py, unique_stems.py    what several forms write, and how they name
     coco.py, yolo.py, voc.py, voc_masks.py    the forms of objects, in which detectors are trained
-    objects.py, object_names.py, object_files.py, class_table.py    what these share
+    placed_objects.py, object_names.py, object_files.py, class_table.py    what these share
     first_reading.py, leading.py    what is learned before anything is written; which row a split begins with
     row_counts.py   what the rows hold, counted as they leave
     card.py         README.md, the card of the dataset
@@ -27,8 +27,8 @@ of the ledger, beside whatever run may go on.
 
 from __future__ import annotations
 
+from batcher.results.export.export_options import Exported, ExportOptions
 from batcher.results.export.exporter import export
-from batcher.results.export.options import Exported, ExportOptions
 from batcher.results.export.splits import Splits
 from batcher.results.export.writer import ExportFormat
 

@@ -28,12 +28,12 @@ from batcher.results.export.coco import Coco
 from batcher.results.export.columns import Columns
 from batcher.results.export.dataset_labels import DatasetLabels
 from batcher.results.export.exclusion import Exclusion
+from batcher.results.export.export_options import Exported, ExportOptions, refuse_names
 from batcher.results.export.first_reading import FirstReading
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
 from batcher.results.export.loading import LoadingOptions
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
-from batcher.results.export.options import Exported, ExportOptions, refuse_names
 from batcher.results.export.parquet import Parquet
 from batcher.results.export.row_counts import RowCounts
 from batcher.results.export.splits import Splits

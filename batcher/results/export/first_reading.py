@@ -9,7 +9,7 @@ from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
 from batcher.results.export.leading import Leading
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
-from batcher.results.export.objects import ObjectFacts
+from batcher.results.export.placed_objects import ObjectFacts
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from batcher.job.geometry import polygons
 from batcher.results.export.imagefolder import put, write
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.objects import PlacedObject, objects_of
+from batcher.results.export.placed_objects import PlacedObject, objects_of
 
 RESERVED = frozenset({"annotations", "images", "instance_masks", "labels", "masks"})
 """Folders of these forms, which no split can be called."""

@@ -34,7 +34,7 @@ from batcher.results.export.loading import LoadedItem
 from batcher.results.export.metadata_files import MetadataFiles, MetadataLines
 from batcher.results.export.object_files import put_picture, seen_objects, size_of
 from batcher.results.export.object_names import ObjectNames
-from batcher.results.export.objects import PlacedObject
+from batcher.results.export.placed_objects import PlacedObject
 
 CROWDS, OTHER_SUFFIX, BLACK_AND_WHITE = "crowds", "other suffix", "black and white"
 FLAGS = ("truncated", "difficult", "occluded")

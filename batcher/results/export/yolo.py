@@ -33,7 +33,7 @@ from batcher.results.export.loading import LoadedItem
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK, METADATA, MetadataFiles, MetadataLines
 from batcher.results.export.object_files import put_masks, put_picture, seen_objects, size_of
 from batcher.results.export.object_names import ObjectNames
-from batcher.results.export.objects import PlacedObject
+from batcher.results.export.placed_objects import PlacedObject
 
 DATA = "data.yaml"
 VALIDATION = ("val", "validation", "valid", "dev")

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from batcher import errors
 from batcher.ledger import (
     acceptance,
+    check_verdicts,
     controls,
     database,
     in_flight_note,
     last_run,
     notices,
-    picture_checks,
     replacement_cells,
     totals,
 )
@@ -43,8 +43,8 @@ class Report:
     the mean of those that were paid, else the price; `left_out` counts the rows that the plan left out.
 
     `news` counts the troubles that came up since a run last came to its end and told of them, by kind
-    (`notices.KINDS`); `known` are older ones, `acked` those that a person has seen, `unseen` all others.
-    `images` are all that came, `rejected_images` those of them that are set aside.
+    (`notices.KINDS`); `known_failures` are older ones, `acked` those that a person has seen,
+    `unseen` all others. `images` are all that came, `rejected_images` those of them that are set aside.
     `warned` pictures have a warning, and `warnings` counts each text.
     Until `record_ends_at` (Unix s) the oldest request in flight can be fetched. `sharing` says with whom a
     run that goes on shares the limit; empty: with nobody. `in_flight` is how many may be, as that run
@@ -73,7 +73,7 @@ class Report:
     per_image: float = 0.0
     left_out: int = 0
     news: Mapping[str, int] = field(default_factory=dict)
-    known: int = 0
+    known_failures: int = 0
     acked: int = 0
     unseen: int = 0
     record_ends_at: float | None = None
@@ -183,12 +183,12 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         per_image=totals.credits(money.per_image(price)),
         left_out=totals.left_out(connection),
         news=news,
-        known=max(0, troubles.failures - sum(news.values()) + news.get("rejected", 0)),
+        known_failures=max(0, troubles.failures - sum(news.values()) + news.get("rejected", 0)),
         acked=troubles.acked,
         record_ends_at=_record_ends_at(connection),
         unseen=troubles.failures,
-        warnings=picture_checks.warnings(connection),
-        warned=picture_checks.warned(connection),
+        warnings=check_verdicts.warnings(connection),
+        warned=check_verdicts.warned(connection),
         sharing=(database.meta(connection, last_run.SHARING) or "") if running else "",
         in_flight=in_flight_note.read(connection) if running else None,
         set_limits=tuple(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from batcher import errors
 from batcher.ledger import database, rejections, replacement_cells, stale_records
-from batcher.ledger.picture_checks import PERSON
+from batcher.ledger.check_verdicts import PERSON
 from batcher.ledger.rejections import NamedTask
 from batcher.ledger.reviews import Look
 from batcher.results import report

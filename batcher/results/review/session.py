@@ -18,7 +18,7 @@ from typing import Literal
 
 from batcher import errors
 from batcher.ledger import database, rejections, reviews, stale_records
-from batcher.ledger.picture_checks import PERSON
+from batcher.ledger.check_verdicts import PERSON
 from batcher.ledger.rejections import ReviewStatus
 from batcher.ledger.reviews import Look
 from batcher.results import report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 
-from batcher.ledger.picture_checks import PERSON
+from batcher.ledger.check_verdicts import PERSON
 
 
 def reviewer() -> str:

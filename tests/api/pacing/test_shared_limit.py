@@ -123,7 +123,7 @@ def test_what_an_earlier_boot_of_the_machine_left_holds_nobody(tmp_path: Path) -
     file.pause("one", until=93_000, reset=93_000, at=90_000)
     slot = file.take("two", at=100, pace=1, late=0, spaced=False)
     file.close()
-    assert (slot.at, slot.state.beside) == (100, 0)
+    assert (slot.at, slot.state.other_runs) == (100, 0)
 
 
 async def test_a_slot_that_nobody_used_is_the_next_ones(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from batcher.errors import UsageError
 from batcher.results.export import Exported, ExportOptions, Splits, export
-from batcher.results.export.objects import ObjectFacts
+from batcher.results.export.placed_objects import ObjectFacts
 from batcher.results.export.writer import OF_OBJECTS, ExportFormat
 from tests.support.drawn import FRAME, Drawn, frame_of, lattice
 from tests.support.shelf import Shelf

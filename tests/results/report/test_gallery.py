@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from batcher.job.geometry import Geometry, as_text
-from batcher.ledger import database, picture_checks, rejections
-from batcher.ledger.picture_checks import CheckVerdict
+from batcher.ledger import check_verdicts, database, rejections
+from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.results.report import gallery
 from batcher.results.report.gallery import LONGEST_TEXT, Facets, GalleryRow, linked_from, shares
 from batcher.results.report.thumbnails import ThumbnailSource
@@ -157,18 +157,18 @@ async def test_a_rejected_picture_has_its_reason_and_a_warned_one_its_warnings(t
         ):
             entry = ledger.submitted(ledger.submitting(first(ledger), api="v2", reserved=1), ACCEPTED)
             entry = ledger.ready(entry, a_result(), [(o, None) for o in a_result().outputs])
-            row = picture_checks.row_of(entry.id, 0, "ef" * 32, b"", verdict, is_compared=False)
+            row = check_verdicts.row_of(entry.id, 0, "ef" * 32, b"", verdict, is_compared=False)
             ledger.named(entry, 0, f"n{number}.png", f"{number:064x}")
             ledger.delivered(entry, 0, size=10, width=4, height=3)
             ledger.done(entry)
             ledger.group.commit()
             with closing(database.open_file(path)) as beside:
-                beside.execute(picture_checks.KEEP, row)
+                beside.execute(check_verdicts.KEEP, row)
     with closing(database.open_file(path)) as connection:
         rejections.reject(connection, [2], reason="two tails", by="person", at=1.0)
         counts = {"done": 1, "rejected": 1}
         warned, rejected = gallery.rows(connection, open_destination(None, tmp_path), counts)
-        assert picture_checks.warned(connection) == 1
+        assert check_verdicts.warned(connection) == 1
     assert warned.as_json(linked_from(tmp_path))["warnings"] == ["blank: <b>one</b> colour", "size: small"]
     assert (warned.reason, warned.rejected_by) == (None, None)
     told = rejected.as_json(linked_from(tmp_path))

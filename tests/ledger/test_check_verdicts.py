@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from batcher.ledger import picture_checks
-from batcher.ledger.picture_checks import CheckVerdict
+from batcher.ledger import check_verdicts
+from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.storage import look
 from tests.support.bookkeeping import blank_ledger
 
@@ -30,8 +30,8 @@ def judged(ledger: sqlite3.Connection, task: int, sha256: str, cells: bytes) -> 
         "VALUES (?1, ?2, ?2, ?2, 1, 1, 0, '{}', '{}', '{}')",
         (task, f"task-{task}"),
     )
-    row = picture_checks.row_of(task, 0, sha256, cells, CheckVerdict(), is_compared=True)
-    ledger.execute(picture_checks.KEEP, row)
+    row = check_verdicts.row_of(task, 0, sha256, cells, CheckVerdict(), is_compared=True)
+    ledger.execute(check_verdicts.KEEP, row)
 
 
 def steps(ledger: sqlite3.Connection, task: int, sha256: str, cells: bytes) -> int:
@@ -44,7 +44,7 @@ def steps(ledger: sqlite3.Connection, task: int, sha256: str, cells: bytes) -> i
         return 0
 
     ledger.set_progress_handler(step, 1)
-    picture_checks.like(ledger, task, 0, sha256, cells)
+    check_verdicts.like(ledger, task, 0, sha256, cells)
     ledger.set_progress_handler(None, 0)
     return taken
 
@@ -58,11 +58,11 @@ def test_the_first_of_equal_pictures_is_named_and_never_the_picture_itself(
 ) -> None:
     cells = noisy()
     judged(ledger, 1, "one", cells)
-    assert picture_checks.like(ledger, 1, 0, "one", cells) is None
+    assert check_verdicts.like(ledger, 1, 0, "one", cells) is None
     judged(ledger, 2, "one", cells)
     judged(ledger, 3, "other", noisy())
-    assert picture_checks.like(ledger, 9, 0, "one", cells) == "task-1"
-    assert picture_checks.like(ledger, 1, 0, "one", cells) == "task-2"
+    assert check_verdicts.like(ledger, 9, 0, "one", cells) == "task-1"
+    assert check_verdicts.like(ledger, 1, 0, "one", cells) == "task-2"
 
 
 def test_a_nearly_equal_picture_is_found_among_others(ledger: sqlite3.Connection) -> None:
@@ -70,8 +70,8 @@ def test_a_nearly_equal_picture_is_found_among_others(ledger: sqlite3.Connection
     judged(ledger, 1, "one", noisy())
     judged(ledger, 2, "two", cells)
     nearly = bytes(min(255, value + 1) for value in cells)
-    assert picture_checks.like(ledger, 9, 0, "nine", nearly) == "task-2"
-    assert picture_checks.like(ledger, 9, 0, "nine", noisy()) is None
+    assert check_verdicts.like(ledger, 9, 0, "nine", nearly) == "task-2"
+    assert check_verdicts.like(ledger, 9, 0, "nine", noisy()) is None
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["one content", "contents that look alike"])

@@ -18,7 +18,7 @@ UNSETTLED_SECONDS = 10.0
 """So long after its last sign of life, what a run has reserved may come back: somebody reads its ledger."""
 
 
-class Others(NamedTuple):
+class OtherSpending(NamedTuple):
     """What the account's other jobs have committed (spent, reserved or unsure) today and this month, in
     micro-credits, and how much of that runs have `open` which go on, or did a moment ago: some of it may come
     back."""
@@ -28,7 +28,7 @@ class Others(NamedTuple):
     open: int = 0
 
 
-class AccountLook:
+class AccountView:
     """The file, open for reading; `job` is whose others are meant. Raises AccountFileError, as all that
     follows. Times called `at` are seconds of the machine's steady clock."""
 
@@ -45,12 +45,12 @@ class AccountLook:
     def running(self, at: float) -> int:
         """How many other runs go on."""
         with account_errors(self._path):
-            return read_limit(self._connection, self._job, at)[1].beside
+            return read_limit(self._connection, self._job, at)[1].other_runs
 
-    def others(self, *, today: int, month: int, at: float) -> Others:
+    def others(self, *, today: int, month: int, at: float) -> OtherSpending:
         """What the other jobs have committed on the day `today`, and since the day `month` began."""
         with account_errors(self._path):
-            return read_others(self._connection, self._job, today, month, at)
+            return other_spending(self._connection, self._job, today, month, at)
 
     def silent(self, *, today: int, month: int, at: float) -> list[tuple[str, Path, int, int]]:
         """Other jobs whose run gave no sign of life for long: id, folder, and what each has committed today
@@ -101,11 +101,15 @@ def read_limit(connection: sqlite3.Connection, job: str, at: float) -> tuple[flo
     free, blocked, reset, written, calls, refused, all_metered = connection.execute(LIMIT).fetchone()
     if written > at + 1:
         free = blocked = reset = NEVER
-    beside, rpm, slowest = connection.execute(BESIDE, (at, ALIVE_SECONDS, job)).fetchone()
-    return free, SharedState(beside, rpm, slowest or "", calls, refused, blocked, reset, bool(all_metered))
+    other_runs, rpm, slowest = connection.execute(BESIDE, (at, ALIVE_SECONDS, job)).fetchone()
+    return free, SharedState(
+        other_runs, rpm, slowest or "", calls, refused, blocked, reset, bool(all_metered)
+    )
 
 
-def read_others(connection: sqlite3.Connection, job: str, today: int, month: int, at: float) -> Others:
+def other_spending(
+    connection: sqlite3.Connection, job: str, today: int, month: int, at: float
+) -> OtherSpending:
     """What the other jobs than `job` have committed."""
     row = connection.execute(OTHERS, (today, month, job, at, UNSETTLED_SECONDS)).fetchone()
-    return Others(*(int(value) for value in row))
+    return OtherSpending(*(int(value) for value in row))
