@@ -12,8 +12,9 @@ from batcher.job.geometry import polygons
 from batcher.job.geometry.boxes import Box, Class, LabelError, Labels
 from batcher.job.geometry.placement import Size
 
-NORMALISED = 1.001
-"""YOLO's numbers are shares of the picture; some writers round above 1."""
+LEAST, MOST = -0.01, 1.01
+"""YOLO's numbers are shares of the picture; some writers round below 0 or above 1, and ultralytics takes so
+much of that."""
 
 
 def from_yolo(text: str, size: Size, *, points: int = 0) -> Labels:
@@ -40,8 +41,12 @@ def from_yolo(text: str, size: Size, *, points: int = 0) -> Labels:
         if not kind.is_integer():  # numpy writes whole numbers as 1.0
             raise LabelError(f"line {number}: the class {words[0][:60]} is no whole number")
         is_box = len(words) < 7
-        if not all(0 <= value <= NORMALISED for value in (values[:4] if is_box else values)):
-            raise LabelError(f"line {number}: YOLO's numbers are shares of the picture, from 0 to 1")
+        shares = values[:4] if is_box else values
+        wrong = [value for value in shares if not LEAST <= value <= MOST]
+        wrong += [side for side in shares[2:] if is_box and side < 0]
+        if wrong:
+            share = "YOLO's numbers are shares of the picture, from 0 to 1"
+            raise LabelError(f"line {number}: {share}, and {wrong[0]:g} is not")
         if is_box:
             x, y, width, height = values[:4]
             left, top = (x - width / 2) * size[0], (y - height / 2) * size[1]

@@ -8,13 +8,15 @@
 Form: ultralytics, `check_det_dataset` and `img2label_paths`: the last folder `images` of a picture's path
 becomes `labels`, its suffix `.txt`; where there is none, the label file lies beside the picture.
 
-Rule: a picture without a label file, or with an empty one, has no objects; one that two sets name comes once.
+Rule: a picture without a label file, or with an empty one, has no objects, and how many have none is told: a
+folder `labels` in another place would make all pictures empty. One that two sets name comes once.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,7 +28,7 @@ from batcher.job.diagnostics import silent
 from batcher.job.geometry import LabelError, Labels
 from batcher.job.labels import categories, read_label_file
 from batcher.job.row import Row
-from batcher.job.sources.dataset_columns import TRAINING_SETS, keypoints_left_out
+from batcher.job.sources.dataset_columns import TRAINING_SETS, keypoints_left_out, split_of
 from batcher.job.sources.globs import files_below
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.sources.picture_root import is_name, is_there, picture_columns
@@ -118,6 +120,9 @@ class _DataSet:
         self._names: dict[int, str] = {}
         self._points = _points(data.get("kpt_shape"))
         self._data = data
+        self._pictures_of: Counter[str] = Counter()
+        self._without: Counter[str] = Counter()
+        self._first_without = ""
 
     def rows(self) -> Iterator[Row]:
         try:
@@ -127,9 +132,11 @@ class _DataSet:
             return
         self._names = {one.id: one.name for one in classes}
         self._source.categories.add(classes, self._shown)
+        self._tell_other_sets()
         posed = 0
         for name, picture in self._pictures():
-            labels = self._labels(picture)
+            self._pictures_of[name] += 1
+            labels = self._labels(picture, name)
             if labels is not None:
                 posed += len(labels["boxes"]) if self._points else 0
                 folder = os.path.relpath(os.path.dirname(picture), self._root)
@@ -137,6 +144,26 @@ class _DataSet:
                 yield Row({**own, "split": name, **labels}, picture, folder=self._source.folder)
         if posed:
             self._warn(keypoints_left_out(posed))
+        if number := self._without.total():
+            sets = ", ".join(
+                f"{some} of {self._pictures_of[of]} of {of}" for of, some in self._without.items()
+            )
+            have = "1 picture has" if number == 1 else f"{number:,} pictures have"
+            them = "it is" if number == 1 else "they are"
+            self._warn(
+                f"{have} no label file, and {them} taken to show no object: {sets} (first: there is no "
+                f"{self._first_without})"
+            )
+
+    def _tell_other_sets(self) -> None:
+        """That a set by another name is none: its pictures would be missed in silence."""
+        for name, value in self._data.items():
+            read = name in SETS or (name == "validation" and not self._data.get("val"))
+            entries = value if isinstance(value, list) else [value]
+            if read or split_of(str(name)) is None or not entries or not all(map(is_name, entries)):
+                continue
+            if all(_exists(_in(self._root, one)) for one in entries) and not is_stored(self._path):
+                self._warn(f"`{name}` is not read: ultralytics calls its sets {', '.join(SETS)}")
 
     def stamps(self) -> Iterator[str]:
         for _, entry in self._places():
@@ -228,11 +255,17 @@ class _DataSet:
             else:
                 yield picture
 
-    def _labels(self, picture: str) -> dict[str, Any] | None:
-        """The columns of a picture's objects; None where they cannot be read, and why is told."""
+    def _labels(self, picture: str, of: str) -> dict[str, Any] | None:
+        """The columns of the objects of a picture of a set; None where they cannot be read, and why is
+        told."""
         path = label_path(picture)
         if not is_there(path):
-            return {"boxes": [], "box_classes": []}
+            found = self._source.near_files.find(path)
+            if found is None:
+                self._without[of] += 1
+                self._first_without = self._first_without or path
+                return {"boxes": [], "box_classes": []}
+            path = found
         shown = path if is_stored(path) else os.path.relpath(path, self._source.folder)
         try:
             with stores.open_address(picture) as file:
@@ -264,10 +297,10 @@ class _DataSet:
 
 def _in(root: str, entry: str) -> str:
     """A folder or file of a set; `../train/images` is meant from within where it is not there above."""
-    path = resolve(root, entry)
-    if not _exists(path) and entry.startswith("../"):
-        return resolve(root, entry.removeprefix("../"))
-    return path
+    inner = entry.removeprefix("../")
+    ways = [entry, *(way.replace("\\", "/") for way in (entry, inner)), inner]  # written on another system
+    paths = [resolve(root, way) for way in ways]
+    return next(filter(_exists, paths), paths[-1])
 
 
 def _is_folder(path: str) -> bool:

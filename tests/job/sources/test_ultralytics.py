@@ -36,6 +36,7 @@ def a_set(job: Job, data: str = PLAIN) -> None:
     picture_of(job, "images/train/1.png", "images/train/deep/2.png", "images/val/3.jpg")
     job.write("pets/labels/train/1.txt", "2 0.5 0.5 0.25 0.5\n0 0.1 0.2 0.2 0.4\n")
     job.write("pets/labels/train/deep/2.txt", "")
+    job.write("pets/labels/val/3.txt", "")
     job.write("pets/data.yaml", data)
 
 
@@ -155,6 +156,7 @@ def test_a_test_set_that_is_not_there_is_told_another_is_an_error(job: Job) -> N
         ("cat 0.5 0.5 0.5 0.5", 1, "is not made of numbers"),
         ("0.5 0.5 0.5 0.5 0.5", 1, "the class 0.5 is no whole number"),
         ("0 nan 0.5 0.5 0.5", 1, "YOLO's numbers"),
+        ("0 0.5 0.5 -0.005 0.5", 1, "from 0 to 1, and -0.005 is not"),
         ("\xff 0 0 1 1", 1, "is not made of numbers"),
     ],
 )
@@ -174,6 +176,46 @@ def test_a_picture_whose_size_cannot_be_read_is_left_out_where_it_has_labels(job
     wrong: list[Problem] = []
     assert job.columns(INPUTS, "name", sink=wrong.append) == ["2.png", "3.jpg"]
     assert "its labels are shares of its size" in wrong[0].message
+
+
+def test_pictures_without_a_label_file_are_told_by_their_sets(job: Job) -> None:
+    """A folder `labels` in another place makes all pictures of a set empty."""
+    a_set(job)
+    for gone in ("train/deep/2.txt", "val/3.txt"):
+        (job.folder / "pets/labels" / gone).unlink()
+    told: list[str] = []
+    assert job.columns(INPUTS, "boxes", warn=told.append)[1:] == [[], []]
+    assert told == [
+        "pets/data.yaml: 2 pictures have no label file, and they are taken to show no object: "
+        f"1 of 2 of train, 1 of 1 of val (first: there is no {job.folder}/pets/labels/train/deep/2.txt)"
+    ]
+
+
+def test_a_label_file_is_found_by_a_name_that_looks_alike(job: Job) -> None:
+    picture_of(job, "images/train/caf\N{LATIN SMALL LETTER E WITH ACUTE}.png")
+    job.write("pets/labels/train/cafe\N{COMBINING ACUTE ACCENT}.txt", "2 0.5 0.5 0.25 0.5\n")
+    job.write("pets/data.yaml", f"train: images/train\n{NAMES}")
+    assert job.columns(INPUTS, "box_classes") == [["dog"]]
+
+
+@pytest.mark.parametrize("name", ["valid", "training", "my-test"])
+def test_a_set_by_another_name_is_told(job: Job, name: str) -> None:
+    a_set(job, f"train: images/train\n{name}: images/val\nval_loss: 0.2\n{NAMES}")
+    told: list[str] = []
+    assert job.columns(INPUTS, "name", warn=told.append) == ["1.png", "2.png"]
+    assert told == [f"pets/data.yaml: `{name}` is not read: ultralytics calls its sets train, val, test"]
+
+
+def test_folders_written_on_another_system_are_found(job: Job) -> None:
+    a_set(job, PLAIN.replace("/", "\\"))
+    assert job.columns(INPUTS, "name") == ["1.png", "2.png", "3.jpg"]
+
+
+@pytest.mark.parametrize("row", ["0 -0.00001 0.5 0.5 0.5", "0 1.008 0.5 0.5 0.5", "0 -0.01 0 1.01 0 1 1"])
+def test_numbers_a_little_outside_are_taken_as_ultralytics_takes_them(job: Job, row: str) -> None:
+    a_set(job)
+    job.write("pets/labels/train/1.txt", row)
+    assert len(job.columns(INPUTS, "boxes")[0]) == 1
 
 
 def test_rows_of_poses_lose_their_keypoints_and_it_is_told(job: Job) -> None:
