@@ -1,17 +1,20 @@
 """Rows of an imagefolder, on this disk or in a store: of its metadata, or of its folders.
 
-Rule: a folder with metadata is what its metadata say, with all that is below it.
+Rule: a folder with metadata is what its metadata say, with all that is below it. Pictures that they do not
+name are no rows, and told.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from batcher.job.diagnostics import silent
 from batcher.job.row import Row
 from batcher.job.sources.dataset_columns import (
+    BESIDE_SPLITS,
     METADATA,
     beside_picture,
     folder_labels,
@@ -19,12 +22,14 @@ from batcher.job.sources.dataset_columns import (
     splits_among,
 )
 from batcher.job.sources.folders import DirEntry, is_output, list_folder
+from batcher.job.sources.globs import files_below
 from batcher.job.sources.picture_files import PictureFiles
 from batcher.job.sources.picture_root import is_name, is_there, picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.stored_dataset import parquet_rows
 from batcher.job.sources.tables import TableContext, table_rows
 from batcher.storage.addresses import is_stored, resolve
+from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import parquet_cells
 
 FILE_NAME = "file_name"
@@ -78,14 +83,18 @@ def _described(place: _Place, metadata: DirEntry, source: SourceContext) -> Iter
     folder, relative = place.path, place.relative
     shown = metadata.path if is_stored(metadata.path) else os.path.relpath(metadata.path, source.folder)
     table = TableContext(shown, metadata.path, folder, source.diagnostics, source.error)
+    named: set[str] = set()
     for row in table_rows(table):
         name = row.columns.get(FILE_NAME)
+        others = (cell for cell in row.columns.values() if isinstance(cell, str) and has_picture_suffix(cell))
+        named.update(os.path.normpath(cell.replace("\\", "/")) for cell in others)
         if not is_name(name):
             table.row(row.line, f"row {row.number} has no `{FILE_NAME}` that names its picture")
             continue
         path = resolve(folder, name)
         if not is_there(path):
             path = source.near_files.find(path) or path
+            named.add(os.path.relpath(path, folder))
         if not f"{path}/".startswith(f"{folder}/"):
             table.row(row.line, f"row {row.number}: {name!r} lies outside the dataset")
         elif not is_there(path):
@@ -97,6 +106,22 @@ def _described(place: _Place, metadata: DirEntry, source: SourceContext) -> Iter
             columns = {**picture.columns, **_split(place, name), **beside_picture(labels)}
             text = frozenset(beside_picture({name: name for name in row.text}))
             yield row._replace(columns=columns, text=text & columns.keys())
+    _tell_unnamed(folder, shown, named, source)
+
+
+def _tell_unnamed(folder: str, shown: str, named: Container[str], source: SourceContext) -> None:
+    """That pictures of the folder stand in no line of its metadata; those of masks and the like need not."""
+    if is_stored(folder):
+        return
+    number, first = 0, ""
+    for file in files_below(folder, silent):
+        name = os.path.relpath(file.path, folder)
+        beside = BESIDE_SPLITS.intersection(name.lower().split("/")[:-1])
+        if has_picture_suffix(name) and name not in named and not beside:
+            number, first = number + 1, first or name
+    if number:
+        have = "1 picture beside it is" if number == 1 else f"{number:,} pictures beside it are"
+        source.diagnostics.warn(f"{shown}: {have} in no line of it, and no row (first: {first})")
 
 
 def _picture(path: str, folder: str, source: SourceContext) -> Row:

@@ -123,6 +123,18 @@ def test_labels_that_have_the_name_of_another_column_are_kept(job: Job) -> None:
     )
 
 
+def test_pictures_that_no_line_of_the_metadata_names_are_told(job: Job) -> None:
+    for name in ("a.png", "b.png", "deep/c.png", "deep/d.png", "shown/e.png", "masks/a.png"):
+        job.write(f"set/{name}", plain_picture())
+    lines = [{"file_name": "./a.png", "mask": "shown/e.png"}, {"file_name": "deep/c.png"}]
+    job.write("set/metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    told: list[str] = []
+    assert job.columns("{dataset: set}", "name", warn=told.append) == ["a.png", "c.png"]
+    assert told == [
+        "set/metadata.jsonl: 2 pictures beside it are in no line of it, and no row (first: b.png)"
+    ]
+
+
 def test_metadata_that_do_not_match_their_pictures_are_told_by_row(job: Job) -> None:
     job.write("pets/1.png", plain_picture())
     job.write("outside.png", plain_picture())

@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from batcher.errors import Problem
 from batcher.job.row import Row
 from batcher.job.sources import streams
 from batcher.job.sources.cell_locator import CellLocator
@@ -78,6 +79,53 @@ def test_a_list_of_lines_is_a_table_with_the_column_text(job: Job) -> None:
         ({"text": "a red car"}, 1, 1),
         ({"text": "a blue car"}, 3, 2),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\nfile,prompt\na.png,red\n",
+        ",,,\n ,\nfile,prompt\na.png,red\n",
+        "sep=;\nfile;prompt\na.png;red\n",
+        "sep=\t\r\nfile\tprompt\r\na.png\tred\r\n",
+        '"sep=|"\nfile|prompt\na.png|red\n',
+    ],
+)
+def test_lines_in_which_nothing_stands_and_excels_separator_are_no_header(job: Job, text: str) -> None:
+    job.write("t.csv", text)
+    (row,) = job.rows("{table: t.csv}")
+    assert row.columns == {"file": "a.png", "prompt": "red"}
+    assert row.line == len(text.splitlines())
+
+
+def test_a_column_without_a_name_is_told_with_the_ways_on(job: Job) -> None:
+    job.write("t.csv", "\n,file,prompt\n0,a.png,red\n")
+    (problem,) = job.problems("{table: t.csv}")
+    assert problem.line == 2
+    assert "column 1 has no name; name it, or leave it out (pandas: `to_csv(index=False)`)" in problem.message
+
+
+def test_json_lines_that_call_themselves_json_are_read(job: Job) -> None:
+    """As `datasets` and pandas write them."""
+    job.write("t.json", '\n{"p": "red", "n": 1}\n{"p": "a\u2028b"}\n\nno json\n')
+    wrong: list[Problem] = []
+    found = job.rows("{table: t.json}", sink=wrong.append)
+    assert [(row.columns["p"], row.line) for row in found] == [("red", 2), ("a\u2028b", 3)]
+    assert [one.line for one in wrong] == [5]
+
+
+def test_a_list_that_calls_itself_json_lines_is_one_sentence(job: Job) -> None:
+    job.write("t.jsonl", '[{"p": "red"},\n{"p": "blue"},\n{"p": "green"}]\n')
+    (problem,) = job.problems("{table: t.jsonl}")
+    assert "is one list of rows, as .json has them, and not a row a line" in problem.message
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_a_key_that_stands_twice_is_told(job: Job, name: str) -> None:
+    row = '{"p": "red", "p": "blue"}'
+    job.write(name, row if name.endswith("l") else f"[{row}]")
+    (problem,) = job.problems(f"{{table: {name}}}")
+    assert "it has the key 'p' twice" in problem.message
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Rule: a quote that is opened and not closed where a cell ends (a typographic ” for a ", as word processors
 make it) must not swallow the rows behind it. The row that opens it is wrong; the lines after it are read
-again, as rows of their own.
+again, as rows of their own. Lines in which nothing stands, and Excel's `sep=;`, are no header.
 """
 
 from __future__ import annotations
@@ -61,9 +61,14 @@ class _Records:
         self._waiting: deque[str] = deque()
         self._line = 0
         self._taken: list[str] = []
-        first = lines.readline()
+        said, first = "", lines.readline()
+        while first and (not first.strip(' ,;\t\r\n"') or _SEPARATOR.fullmatch(first)):
+            separator = _SEPARATOR.fullmatch(first)
+            said = separator[1] if separator else said
+            self._line += 1
+            first = lines.readline()
         self._waiting.append(first)
-        self.delimiter = _delimiter(first)
+        self.delimiter = said or _delimiter(first)
         self._reader = self._new_reader()
 
     def __iter__(self) -> Iterator[_Record]:
@@ -104,7 +109,7 @@ def _rows(records: _Records, table: TableContext) -> Iterator[Row]:
         table.error(first.line, f"is not CSV: {first.error}")
         return
     header = [name.strip() for name in first.cells]
-    if not _good_header(header, table):
+    if not _good_header(header, first.line, table):
         return
     names, width, number, unclosed = frozenset(header), len(header), 0, 0
     long, first_long = 0, ""
@@ -169,21 +174,25 @@ def _are_rows(lines: Sequence[Sequence[str]], width: int) -> bool:
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
+_SEPARATOR = re.compile(r'"?sep=(.)"?[\s,;]*', re.IGNORECASE)
+
+
 def _delimiter(line: str) -> str:
     """What separates the first line's names, looked for outside quotes."""
     outside = "".join(line.split('"')[::2])
     return max(",;\t", key=lambda one: (outside.count(one), one == ","))
 
 
-def _good_header(header: Sequence[str], table: TableContext) -> bool:
+def _good_header(header: Sequence[str], line: int, table: TableContext) -> bool:
     if not header:
-        table.error(1, "is empty; the first line names the columns")
+        table.error(line, "is empty; the first line names the columns")
     for name, times in sorted(Counter(header).items()):
         if name and times > 1:
-            table.error(1, f"{'two' if times == 2 else times} columns are named `{name}`; rename one")
+            table.error(line, f"{'two' if times == 2 else times} columns are named `{name}`; rename one")
     nameless = [number for number, name in enumerate(header, 1) if not name]
+    ways = "; name it, or leave it out" + (" (pandas: `to_csv(index=False)`)" if 1 in nameless else "")
     if len(nameless) == 1:
-        table.error(1, f"column {nameless[0]} has no name")
+        table.error(line, f"column {nameless[0]} has no name{ways}")
     elif nameless:
-        table.error(1, f"{len(nameless):,} columns have no name, the first of them column {nameless[0]}")
+        table.error(line, f"{len(nameless):,} columns have no name, the first of them column {nameless[0]}")
     return bool(header) and all(header) and len(set(header)) == len(header)
