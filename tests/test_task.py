@@ -270,7 +270,7 @@ async def _walk(path: Path, chance: random.Random, tasks: int, images: int) -> N
             if before is not None:
                 assert (ledger.money, ledger.images) == before, "reopened, it must know the same"
             equals_its_rows(ledger)
-            ledger.doubt_the_interrupted()
+            ledger.mark_interrupted()
             entries = [ledger.entry(n) for n in range(1, tasks + 1)]
             for _ in range(25):
                 which = chance.randrange(tasks)

@@ -50,7 +50,7 @@ class AcceptOutlook(AcceptStatus):
         return {"expected": self.tasks, **AcceptStatus.as_json(self)}
 
 
-def look(
+def accept_outlook(
     connection: sqlite3.Connection, manifest: Manifest, plan: int, own: sqlite3.Connection | None
 ) -> AcceptOutlook | None:
     """How the groups stand in the plan of this number; None: the manifest has no `accept`. `own` is the job's

@@ -23,7 +23,7 @@ from batcher.engine.admission.period_budget import Own
 from batcher.engine.preparation import RunContext
 from batcher.ledger import last_run, spending
 from batcher.ledger.account_file import JOB_NOTE, AccountFile, Amounts, copy_log
-from batcher.ledger.account_settlement import job_in, left_by
+from batcher.ledger.account_settlement import job_in, job_spending
 from batcher.ledger.account_view import AccountView
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.spending import day_of, month_of
@@ -174,9 +174,11 @@ class AccountMembership:
 
     async def _settle(self, job: str, folder: Path, beat: float) -> None:
         month = month_of(day_of(self._context.now()))
-        left = await asyncio.to_thread(left_by, job, folder, month)
-        if left is not None:
-            await self._attempt(lambda file: file.settle(job, beat, left.days, since=month, over=left.over))
+        spent = await asyncio.to_thread(job_spending, job, folder, month)
+        if spent is not None:
+            await self._attempt(
+                lambda file: file.settle(job, beat, spent.days, since=month, over=spent.is_over)
+            )
 
     async def exchange(self, today: int, month: int, own: Own, since: int | None = None) -> None:
         """As `SharedSpending.exchange`."""

@@ -90,5 +90,5 @@ def _unwrapped(body: Mapping[str, Any] | None, wrapper: str | None) -> Mapping[s
     return parsed_body(body.get(wrapper))
 
 
-def _holds(told: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    return all(key in told and same_value(told[key], value) for key, value in body.items())
+def _holds(shown: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    return all(key in shown and same_value(shown[key], value) for key, value in body.items())

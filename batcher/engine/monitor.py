@@ -98,7 +98,7 @@ class RunMonitor:
             try:
                 if self._ledger.changed_outside():
                     self._control.look()
-                    self._replacements.look()
+                    self._replacements.plan_requested()
                     self._scheduler.rescan()
             except (errors.DiskError, errors.LedgerError) as error:
                 # Submits end; answers that are in the air are still awaited, and paid for.

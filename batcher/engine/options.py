@@ -164,7 +164,7 @@ def refuse_without_ledger(output: Path) -> None:
 
 
 @contextmanager
-def opened(folder: OutputFolder) -> Iterator[None]:
+def output_created(folder: OutputFolder) -> Iterator[None]:
     """The output folder is there; when the very first plan is refused, it is as it was.
 
     Raises UsageError where no folder can be, DiskError.

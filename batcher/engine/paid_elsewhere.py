@@ -42,7 +42,7 @@ class PaidOutput:
         return self.paid.done + self.paid.under_way, self.group.whole
 
 
-def look(
+def find_paid_output(
     connection: sqlite3.Connection,
     plan: int,
     manifest: Manifest,
@@ -74,7 +74,11 @@ def candidates(manifest: Manifest, output: Path, account: Account | None = None)
     and those of the account's other jobs on this machine."""
     seen = set()
     far = [] if account is None else folders_of(account_path(account.name))
-    groups = [layout.beside(output), layout.beside(manifest.output.dir), map(_whole, far)]
+    groups = [
+        layout.neighbour_outputs(output),
+        layout.neighbour_outputs(manifest.output.dir),
+        map(_whole, far),
+    ]
     for found in groups:
         for group in found:
             others = tuple(one for one in group.outputs if one != output)
@@ -143,7 +147,9 @@ def refuse(
     account: Account | None = None,
 ) -> None:
     """Raises PaidElsewhere where a run here would pay again for what another folder has."""
-    found = look(connection, plan, manifest, output, origin=origin, reused=reused, account=account)
+    found = find_paid_output(
+        connection, plan, manifest, output, origin=origin, reused=reused, account=account
+    )
     if found is not None:
         lines = refusal(found, manifest, shard=shard, sandbox=sandbox)
         raise errors.PaidElsewhere(*lines, "nothing was submitted")

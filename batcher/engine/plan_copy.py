@@ -59,7 +59,7 @@ def _copied(path: Path, made: Path, shard: Shard | None, now: Callable[[], float
     ledger = Ledger(made / kept_plans.LEDGER, now=now, checked=copied)
     for pragma in ("journal_mode=DELETE", "synchronous=OFF"):  # one file, which no power cut need spare
         ledger.connection.execute(f"PRAGMA {pragma}")
-    if ledger.meta("fingerprint") and ledger.meta(planning.TOLD) is None:
+    if ledger.meta("fingerprint") and ledger.meta(planning.WARNINGS_NOTE) is None:
         # Of an earlier version: what there is to tell of its plan is learned by planning.
         database.set_meta(ledger.connection, "fingerprint", "")
     return ledger
@@ -81,11 +81,11 @@ def _plan(
     )
     if planned is not None:
         return
-    for sentence in planning.told_of(ledger):
+    for sentence in planning.noted_warnings(ledger):
         warn(sentence)
     labels = CorrectedLabels()
     with database.disk_errors(ledger.path), database.transaction(ledger.connection):
-        replacements.look(ledger.connection, manifest, ledger.plan_number, warn, anew=False)
+        replacements.plan_due(ledger.connection, manifest, ledger.plan_number, warn, anew=False)
         planning.correct_labels(ledger.connection, manifest, ledger.plan_number, labels)
     ledger.recount()
     if sentence := labels.sentence():

@@ -135,7 +135,7 @@ def outlook(
         warnings.append(f"{lost_ledger_text(output)}; `run` refuses that")
     path = layout.ledger_path(output)
     with ExitStack() as stack:
-        folders = reuse.opened(stack, manifest, output, origin=origin, sandbox=sandbox)
+        folders = reuse.open_folders(stack, manifest, output, origin=origin, sandbox=sandbox)
         try:
             copy = stack.enter_context(
                 planned_copy(
@@ -146,7 +146,7 @@ def outlook(
             raise errors.ManifestError(error.problems, warnings) from error
         connection, plan = copy.connection, copy.plan_number
         if origin and not pay_again:
-            elsewhere = paid_elsewhere.look(
+            elsewhere = paid_elsewhere.find_paid_output(
                 connection,
                 plan,
                 manifest,
@@ -162,12 +162,12 @@ def outlook(
         chosen = None if sample is None else plan_sample.drawn(connection, plan, sample, axes)
         shown = _sample(connection, plan, chosen)
         share, limits, set_limits = _as_set(manifest, shard, copy)
-        reused = reuse.look(connection, plan, folders)
+        reused = reuse.preview(connection, plan, folders)
         warnings += reused.sentences()
         with database.disk_errors(path):
             budgets = _budgets(share.limits, path, None if shard or sandbox else account, now())
             prices = plan_counts.prices(path, price_of(manifest, model_of(manifest)), share.limits.max_cost)
-            groups = accept.look(connection, manifest, plan, connection)
+            groups = accept.accept_outlook(connection, manifest, plan, connection)
             counts = plan_counts.count(
                 connection,
                 plan,

@@ -48,7 +48,7 @@ from batcher.task import State
 UNPAID = (State.PLANNED, State.FAILED)
 NAMED_BY = "output_name"
 """The ledger's note of what its tasks were named by."""
-TOLD = "plan_warnings"
+WARNINGS_NOTE = "plan_warnings"
 """Its note of what there was to tell of the present plan's sources, as JSON: sentences, in their alphabet."""
 
 
@@ -130,9 +130,9 @@ def name_of_kept(manifest: Manifest, fingerprint: str) -> str:
     return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-def told_of(ledger: Ledger) -> list[str]:
-    """The sentences of its note."""
-    return list(json.loads(ledger.meta(TOLD) or "[]"))
+def noted_warnings(ledger: Ledger) -> list[str]:
+    """What the present plan warned of."""
+    return list(json.loads(ledger.meta(WARNINGS_NOTE) or "[]"))
 
 
 def _note_masks(connection: sqlite3.Connection, manifest: Manifest) -> None:
@@ -143,12 +143,12 @@ def _note_masks(connection: sqlite3.Connection, manifest: Manifest) -> None:
         set_meta(connection, mask_outside.NOTE, text)
 
 
-def _note(connection: sqlite3.Connection, manifest: Manifest, told: Sequence[str]) -> None:
+def _note(connection: sqlite3.Connection, manifest: Manifest, warnings: Sequence[str]) -> None:
     """What a ledger notes of the manifest that its plan is of."""
     _note_masks(connection, manifest)
     set_meta(connection, NAMED_BY, manifest.output.name or "")
     set_meta(connection, prompt_templates.NOTE, prompt_templates.as_text(manifest.params))
-    set_meta(connection, TOLD, json.dumps(sorted(told)[:MOST_WARNINGS], ensure_ascii=False))
+    set_meta(connection, WARNINGS_NOTE, json.dumps(sorted(warnings)[:MOST_WARNINGS], ensure_ascii=False))
 
 
 class _Planning:
@@ -193,7 +193,7 @@ class _Planning:
         if not taken:
             return None
         plans.taken(name)
-        for warning in told_of(ledger):
+        for warning in noted_warnings(ledger):
             warn(warning)
         total = sum(ledger.counts.values())
         return PlanResult(total, total)
@@ -218,7 +218,7 @@ class _Planning:
         def at_end(connection: sqlite3.Connection, number: int) -> None:
             if composed.any_noted or categories.categories:
                 raise NotGrown
-            replacements.look(connection, self._manifest, number, of_replacements.append)
+            replacements.plan_due(connection, self._manifest, number, of_replacements.append)
             files.take_over(warnings)
             self._check(connection, number)
             correct_labels(connection, self._manifest, number, self._labels)
@@ -250,7 +250,7 @@ class _Planning:
         duplicates = files.noted(DuplicateCounter(ledger.connection))
         categories, warnings, named_by = CategoryTable(), list[str](), ledger.meta(NAMED_BY)
 
-        def told(sentence: str) -> None:
+        def note_warning(sentence: str) -> None:
             warnings.append(sentence)
             warn(sentence)
 
@@ -271,13 +271,15 @@ class _Planning:
             try:
                 planned = ledger.plan(
                     OnlyNew(manifest, ledger.connection).tasks(
-                        expanded(manifest, asked, told, self._sink), told
+                        expanded(manifest, asked, note_warning, self._sink), note_warning
                     ),
                     self._found.whole,
                     shard=shard,
                     progress=self._progress,
                     settled=settled,
-                    replace=lambda connection, number: replacements.look(connection, manifest, number, warn),
+                    replace=lambda connection, number: replacements.plan_due(
+                        connection, manifest, number, warn
+                    ),
                     check=at_end,
                 )
             except errors.ManifestError as error:

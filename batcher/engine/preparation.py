@@ -120,7 +120,7 @@ def prepare(context: RunContext, ledger: Ledger, transitions: Transitions) -> Pr
     with ExitStack() as stack:
         reused: Sequence[ReusableFolder] = ()
         if context.options.replan:
-            reused = reuse.opened(
+            reused = reuse.open_folders(
                 stack, context.job, context.folder.path, origin=context.origin, sandbox=context.is_sandbox
             )
         _plan(context, ledger, reused)
@@ -169,7 +169,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
             check=check,
             kept=KeptPlans(user_state.kept_plans(), context.now, once=not context.is_sandbox),
         )
-    replacements.begin(job, ledger, context.warn)
+    replacements.plan_at_start(job, ledger, context.warn)
     rule = accept.rule_of(job)
     ledger.set_meta(acceptance.NOTE, "" if rule is None else rule.as_text())
     left_out, first = ledger.read(plan_writer.left_out, 1)
@@ -194,7 +194,7 @@ def _start(
     if recovered:
         answers = "1 answer" if recovered == 1 else f"{recovered} answers"
         context.warn(f"{answers} that the ledger could not take last time: recorded now, and not paid again")
-    interrupted = ledger.doubt_the_interrupted()
+    interrupted = ledger.mark_interrupted()
     if interrupted:
         tasks = "1 task was" if interrupted == 1 else f"{interrupted:,} tasks were"
         context.warn(f"{tasks} cut off before the answer came: perhaps paid, now in doubt")
@@ -228,7 +228,7 @@ def _tell_edit(context: RunContext, ledger: Ledger, per_image: float | None) -> 
 def _to_submit(context: RunContext, ledger: Ledger, sample: frozenset[int] | None) -> int:
     """How many planned tasks this run is likely to submit, were there money for all."""
     limit, planned = context.options.limit, ledger.planned_tasks(sample)
-    wanted = ledger.read(accept.look, context.job, ledger.plan_number, ledger.connection)
+    wanted = ledger.read(accept.accept_outlook, context.job, ledger.plan_number, ledger.connection)
     planned = planned if wanted is None else min(planned, wanted.tasks)
     return planned if limit is None else min(planned, limit)
 

@@ -70,7 +70,7 @@ class Redraws:
         return Redraw(self._manifest, self._model, plan_context)
 
 
-def look(
+def plan_due(
     connection: sqlite3.Connection, manifest: Manifest, plan: int, warn: Warn, *, anew: bool = True
 ) -> None:
     """What is due in the plan of this number is planned, inside the transaction that is open; what was sent
@@ -96,13 +96,13 @@ class Replacements:
         if self._most and (tasks := self._ledger.replace_one(rejected, self._most, self._redraws)):
             self._planned(tasks)
 
-    def look(self) -> None:
+    def plan_requested(self) -> None:
         """Another process wrote: what a person asked for is planned."""
         if tasks := self._ledger.replace_rejected(self._most, self._redraws):
             self._planned(tasks)
 
 
-def begin(manifest: Manifest, ledger: Ledger, warn: Warn) -> None:
+def plan_at_start(manifest: Manifest, ledger: Ledger, warn: Warn) -> None:
     """At a run's start: what is due is planned, whatever kept an earlier process from it."""
     redraws = Redraws(manifest, ledger.connection, warn)
     ledger.set_meta(DRAWS, "1" if redraws.possible else "0")

@@ -71,7 +71,7 @@ class Reuse:
             yield f"{these} cannot be taken over, and will be paid for: {shown}{more}"
 
 
-def opened(
+def open_folders(
     stack: ExitStack, manifest: Manifest, output: Path, *, origin: str | None, sandbox: bool
 ) -> list[ReusableFolder]:
     """The folders that `reuse` names, those of the sandbox for the sandbox, open until `stack` closes;
@@ -92,7 +92,7 @@ def opened(
             problems.append(problem(f"{asked} is no output folder of batcher: it has no .batcher in it"))
         for path in paths:
             try:
-                folder = _opened(stack, path, named)
+                folder = _open_folder(stack, path, named)
             except errors.BatcherError as error:
                 problems.append(problem(str(error)))
                 continue
@@ -114,7 +114,7 @@ def _outputs(folder: Path, *, sandbox: bool) -> list[Path]:
     return [path for one in candidates for path in layout.outputs_in(one)]
 
 
-def _opened(stack: ExitStack, path: Path, named: str) -> ReusableFolder:
+def _open_folder(stack: ExitStack, path: Path, named: str) -> ReusableFolder:
     ledger_path = layout.ledger_path(path)
     ledger = stack.enter_context(closing(database.open_for_reading(ledger_path)))
     with database.disk_errors(ledger_path):
@@ -122,7 +122,7 @@ def _opened(stack: ExitStack, path: Path, named: str) -> ReusableFolder:
     return ReusableFolder(path, named, ledger, destination.open_destination(where, path))
 
 
-def look(connection: sqlite3.Connection, plan: int, folders: Sequence[ReusableFolder]) -> Reuse:
+def preview(connection: sqlite3.Connection, plan: int, folders: Sequence[ReusableFolder]) -> Reuse:
     """What a run would take over for the planned tasks of `connection`, as far as names and sizes tell; what
     lies in a store is believed to be there."""
     found = Reuse()

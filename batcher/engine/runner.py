@@ -31,7 +31,7 @@ from batcher.engine.options import (
     account_for,
     embedded_sandbox,
     open_transfers,
-    opened,
+    output_created,
     refuse_checks_elsewhere,
     refuse_without_ledger,
 )
@@ -126,7 +126,7 @@ async def run(
             refuse_without_ledger(path)
         folder = OutputFolder(path, destination.open_destination(store, path))
         began = datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds")
-        stack.enter_context(opened(folder))
+        stack.enter_context(output_created(folder))
         job_lock = stack.enter_context(lock.hold(layout.lock_path(path), since=began))
         log = stack.enter_context(closing(Log(folder.state / "log.jsonl", now=now)))
         job = keep_rows(job, path)

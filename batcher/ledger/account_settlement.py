@@ -15,14 +15,14 @@ from batcher.ledger.account_file import JOB_NOTE, Amounts
 from batcher.storage import layout, lock
 
 
-class Left(NamedTuple):
-    """What a job has spent and reserved by day; `over`: no run of it goes on."""
+class JobSpending(NamedTuple):
+    """What a job has spent and reserved by day; `is_over`: no run of it goes on."""
 
     days: Mapping[int, Amounts]
-    over: bool
+    is_over: bool
 
 
-def left_by(job: str, folder: Path, since: int) -> Left | None:
+def job_spending(job: str, folder: Path, since: int) -> JobSpending | None:
     """What the job of this id, which was last run in `folder`, has of each day from `since` on; None: nobody
     knows, as where another job's ledger lies there now. A run that goes on may be one that cannot use the
     account's file: what it spends counts all the same."""
@@ -31,7 +31,7 @@ def left_by(job: str, folder: Path, since: int) -> Left | None:
         return None
     try:
         over = lock.holder(layout.lock_path(folder)) is None
-        return Left(spending.of_ledger(path, since), over)
+        return JobSpending(spending.of_ledger(path, since), over)
     except errors.BatcherError:
         return None
 

@@ -65,7 +65,7 @@ class CorrectedLabels:
         return changed_text(self.changed, "the label files")
 
 
-def found(
+def corrected_facts(
     connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels
 ) -> Iterator[tuple[int, str]]:
     """The tasks of the plan of this number whose label file says something else now than the ledger knows,
@@ -78,7 +78,7 @@ def found(
 
 def correct(connection: sqlite3.Connection, plan: int, parameter: str, labels: CorrectedLabels) -> None:
     """Writes them down, inside the transaction that is open."""
-    connection.executemany(source_facts.KEEP, list(found(connection, plan, parameter, labels)))
+    connection.executemany(source_facts.KEEP, list(corrected_facts(connection, plan, parameter, labels)))
 
 
 def _labels(path: str, size: Size) -> dict[str, Any] | None:

@@ -23,13 +23,13 @@ UPDATE tasks SET state = 'planned', submission = NULL WHERE state IN ('doubtful'
 """
 
 
-def doubt(connection: sqlite3.Connection) -> int:
+def mark_doubtful(connection: sqlite3.Connection) -> int:
     """Every POST that was in the air is in doubt; how many."""
     connection.execute(DOUBT_SUBMISSIONS)
     return connection.execute(DOUBT_TASKS).rowcount
 
 
-def forget(connection: sqlite3.Connection, why: str) -> int:
+def plan_again(connection: sqlite3.Connection, why: str) -> int:
     """All that was under way at an API that is gone is planned again; how many tasks."""
     connection.execute(LOSE_SUBMISSIONS, (why,))
     planned = connection.execute(PLAN_TASKS).rowcount

@@ -47,8 +47,8 @@ def last(connection: sqlite3.Connection) -> LastRun:
     return LastRun(end["exit_code"], tuple(end["causes"]), balance, end.get("news"), end.get("ended_at"))
 
 
-def told(connection: sqlite3.Connection) -> bool | None:
-    """Whether the last run told how it ended: not yet, or never will, where it goes on or was killed; None:
+def has_ended(connection: sqlite3.Connection) -> bool | None:
+    """Whether the last run ended and noted how: not yet, or never will, where it goes on or was killed; None:
     nothing was run."""
     text = meta(connection, KEY)
     return None if text is None else text != STILL_RUNNING

@@ -294,19 +294,19 @@ class Ledger(TaskMoves):
             return False
         return True
 
-    def doubt_the_interrupted(self) -> int:
+    def mark_interrupted(self) -> int:
         """At start-up: every POST that was in the air when the last process died is in doubt."""
         with self._at_once() as connection:
-            doubted = interrupted.doubt(connection)
+            interrupted_tasks = interrupted.mark_doubtful(connection)
         self.recount()
-        return doubted
+        return interrupted_tasks
 
     def forget_in_flight(self, why: str) -> int:
         """At start-up, where the API itself is known to be gone (an embedded sandbox that ended)."""
         with self._at_once() as connection:
-            forgotten = interrupted.forget(connection, why)
+            planned = interrupted.plan_again(connection, why)
         self.recount()
-        return forgotten
+        return planned
 
     def end_moves(self, where: Destination) -> list[str]:
         """Ends the moves of files that an earlier process began, as `rejections.end_moves`."""

@@ -39,7 +39,7 @@ class NotGrown(Exception):
     """More has changed than that there are new files: everything is to be planned."""
 
 
-class Noted(NamedTuple):
+class PlanNote(NamedTuple):
     """What the ledger knows of the file: its hash, the bytes of its lines, the hash of all else that the plan
     hangs on, and what the plan told."""
 
@@ -226,7 +226,7 @@ class PlannedFiles:
         self._end_lines()
         assert self._new is not None
         self._new.write(bytes(self._tasks))
-        noted = Noted(self._new.digest, self._listed, rest, list(warnings))
+        noted = PlanNote(self._new.digest, self._listed, rest, list(warnings))
         self._new.publish()
         set_meta(self._connection, NOTE, json.dumps(noted._asdict(), ensure_ascii=False))
 
@@ -327,13 +327,13 @@ class _Writer:
             self._unfinished.unlink(missing_ok=True)
 
 
-def _noted(connection: sqlite3.Connection) -> Noted | None:
+def _noted(connection: sqlite3.Connection) -> PlanNote | None:
     text = meta(connection, NOTE)
     if not text:
         return None
     try:
         found: dict[str, Any] = json.loads(text)
-        return Noted(**found)
+        return PlanNote(**found)
     except (TypeError, ValueError):
         return None  # of another version
 

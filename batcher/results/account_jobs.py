@@ -158,7 +158,7 @@ def _from_ledger(job: AccountJob, now: float) -> AccountJob:
             return job
         counts = totals.counts(connection)
         state = job_state(connection, counts, running=running)
-        told = last_run.told(connection)
+        has_ended = last_run.has_ended(connection)
         last = last_run.last(connection)
         return replace(
             job,
@@ -167,8 +167,8 @@ def _from_ledger(job: AccountJob, now: float) -> AccountJob:
             running=running,
             total=sum(counts.values()),
             done=counts[State.DONE],
-            exit_code=last.exit_code if told else None,
-            causes=last.causes if told else (),
+            exit_code=last.exit_code if has_ended else None,
+            causes=last.causes if has_ended else (),
             spent=credits(totals.money(connection).spent),
             budgets=run_control.budgets(job.output, now),
         )

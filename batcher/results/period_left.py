@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from batcher import errors
 from batcher.ledger import controls, database, spending
 from batcher.ledger.account_file import JOB_NOTE, Amounts
-from batcher.ledger.account_settlement import left_by
+from batcher.ledger.account_settlement import job_spending
 from batcher.ledger.account_view import AccountView, OtherSpending
 from batcher.ledger.spending import Period, day_of, goes_on, month_of, next_month_of
 from batcher.ledger.totals import credits
@@ -127,9 +127,9 @@ def _others(path: Path, ledger: Path, today: int, month: int) -> OtherSpending |
         return None
     for one, folder, day, whole in silent:
         # What a killed run had set aside and never sent is as free as the next run will find it.
-        left = left_by(one, folder, month)
-        if left is not None and left.over:
-            mine = sum(left.days.get(today, Amounts()))
-            all_of_it = sum(map(sum, left.days.values()))
+        spent = job_spending(one, folder, month)
+        if spent is not None and spent.is_over:
+            mine = sum(spent.days.get(today, Amounts()))
+            all_of_it = sum(map(sum, spent.days.values()))
             others = others._replace(day=others.day - day + mine, month=others.month - whole + all_of_it)
     return others

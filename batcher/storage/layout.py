@@ -96,7 +96,7 @@ class OutputGroup:
     whole: bool
 
 
-def beside(output: Path) -> Iterator[OutputGroup]:
+def neighbour_outputs(output: Path) -> Iterator[OutputGroup]:
     """The output folders directly beside `output`, and itself, or beside the folder whose share it is; those
     of shares by what they are shares of. Folders that may not be read are passed over."""
     whole = output.parent if names_share(output.name) else output

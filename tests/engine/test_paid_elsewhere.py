@@ -202,5 +202,5 @@ def test_an_output_folders_neighbours(tmp_path: Path) -> None:
         ledger.touch()
     expected = [("a", ["a"]), ("b", ["shard-1-of-2", "shard-2-of-2"]), ("b", ["shard-1-of-3"])]
     for output in ("new", "a", "b/shard-1-of-2", "b"):
-        found = layout.beside(tmp_path / output)
+        found = layout.neighbour_outputs(tmp_path / output)
         assert [(one.folder.name, [each.name for each in one.outputs]) for one in found] == expected

@@ -365,6 +365,6 @@ async def test_a_killed_process_leaves_a_ledger_that_opens(path: Path, tmp_path:
         shutil.copytree(path.parent, tmp_path / "as killed")
     with a_ledger(tmp_path / "as killed" / path.name) as ledger:
         assert ledger.money.reserved == 7
-        assert ledger.doubt_the_interrupted() == 1
+        assert ledger.mark_interrupted() == 1
         assert ledger.money.doubtful_images == 1
         assert ledger.money.reserved == 0

@@ -192,11 +192,11 @@ async def test_what_was_in_the_air_is_in_doubt_after_a_crash(path: Path) -> None
         submitted(ledger, 2)
     with a_ledger(path) as ledger:
         assert ledger.money.open == 2
-        assert ledger.doubt_the_interrupted() == 1
+        assert ledger.mark_interrupted() == 1
         assert states(ledger) == {State.DOUBTFUL: 1, State.SUBMITTED: 1, State.PLANNED: 1}
         assert (ledger.money.open, ledger.money.doubtful_images) == (1, 1)
         equals_its_rows(ledger)
-        assert ledger.doubt_the_interrupted() == 0
+        assert ledger.mark_interrupted() == 0
 
 
 async def test_what_was_in_flight_at_an_api_that_is_gone_is_planned_again(ledger: Ledger) -> None:

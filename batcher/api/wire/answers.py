@@ -98,7 +98,7 @@ def accepted(body: bytes, base: str, *, may_follow: Callable[[str], bool] = lamb
     request_id, answer = identified
     built = record_of(request_id, base)
 
-    def told(url: Any, otherwise: str) -> str:
+    def trusted(url: Any, otherwise: str) -> str:
         try:
             location = absolute(url, base)
         except Unreadable:
@@ -107,8 +107,8 @@ def accepted(body: bytes, base: str, *, may_follow: Callable[[str], bool] = lamb
 
     return Accepted(
         request_id,
-        told(answer.get("status_url") or answer.get("poll_url"), built.status_url),
-        told(answer.get("response_url"), built.response_url),
+        trusted(answer.get("status_url") or answer.get("poll_url"), built.status_url),
+        trusted(answer.get("response_url"), built.response_url),
     )
 
 

@@ -177,6 +177,6 @@ def _with_companions(rows: Iterable[Row], context: InputsContext, index: int) ->
         return
     companions = Companions(context, index)
     for row in rows:
-        if (whole := companions.beside(row)) is not None:
+        if (whole := companions.with_companions(row)) is not None:
             yield whole
     companions.finish()

@@ -43,13 +43,13 @@ class Companions:
         }
         self._diagnostics = context.diagnostics
         self._near_files = context.near_files
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._rows = 0
         self._skipped = 0
         self._first_skipped = ""
         self._without: dict[str, tuple[int, str]] = {}
 
-    def beside(self, row: Row) -> Row | None:
+    def with_companions(self, row: Row) -> Row | None:
         """The row with its companions as columns; None where it cannot be used."""
         self._rows += 1
         columns = dict(row.columns)
@@ -155,6 +155,6 @@ class Companions:
         return self._manifest.problem(("inputs", self._index, "companions", name), message)
 
     def _error(self, name: str, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._reported:
+            self._reported.add(message)
             self._diagnostics.error(self._problem(name, message))

@@ -159,9 +159,9 @@ class Body:
         """Fills in what needs the seed; gives its text. `seeded` is what the pickers hang on."""
         texts = []
         for param in self.seeded:
-            beside = Picker(seeded, param.name).beside(values) if param.picks else values
+            variables = Picker(seeded, param.name).added_to(values) if param.picks else values
             try:
-                texts.append(self._put(param, beside, row, params, media))
+                texts.append(self._put(param, variables, row, params, media))
             except BadValue as error:
                 wrong.append(error)
         return ",".join(texts)

@@ -24,7 +24,7 @@ class Picker:
         self._seeded = f"{seeded}\n{parameter}"
         self._draws = 0
 
-    def beside(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def added_to(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The variables of a template with the pickers among them."""
         return {**values, "choice": self.choice, "uniform": self.uniform, "randint": self.randint}
 

@@ -43,7 +43,7 @@ class LabelledForm(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Coco:
+class CocoForm:
     """COCO files, one for each set."""
 
     files: Sequence[str]
@@ -58,7 +58,7 @@ class Coco:
 
 
 @dataclass(frozen=True, slots=True)
-class Ultralytics:
+class UltralyticsForm:
     """A data.yaml."""
 
     file: str
@@ -71,7 +71,7 @@ class Ultralytics:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredVoc:
+class StoredVocForm:
     """A Pascal VOC folder in an object store: each plan would ask for every annotation, twice, one by one."""
 
     folder: str
@@ -89,7 +89,7 @@ class StoredVoc:
 
 
 @dataclass(frozen=True, slots=True)
-class Voc:
+class VocForm:
     """A Pascal VOC folder."""
 
     folder: str
@@ -105,17 +105,17 @@ def labelled_form(path: str) -> LabelledForm | None:
     """The form of the dataset at an absolute path or an address; None: it is none of these. Raises OSError,
     MissingExtra."""
     if path.endswith(coco_rows.SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
-        return Coco([path])
+        return CocoForm([path])
     if path.lower().endswith(SUFFIXES) and (is_stored(path) or not os.path.isdir(path)):
-        return Ultralytics(path)
+        return UltralyticsForm(path)
     if is_stored(path):
         return _stored_form(path)
     if is_voc_folder(path):
-        return Voc(path)
+        return VocForm(path)
     if (data_file := data_file_of(path)) is not None:
-        return Ultralytics(data_file)
+        return UltralyticsForm(data_file)
     if files := coco_rows.coco_files(path):
-        return Coco(files)
+        return CocoForm(files)
     return None
 
 
@@ -127,14 +127,14 @@ def _stored_form(folder: str) -> LabelledForm | None:
     folders = {one.name for one in entries if one.is_folder}
     files = {one.name for one in entries if not one.is_folder}
     if PICTURES in folders and not folders.isdisjoint((ANNOTATIONS, *MASKS.values())):
-        return StoredVoc(folder)
+        return StoredVocForm(folder)
     if (name := next((name for name in DATA_FILES if name in files), None)) is not None:
-        return Ultralytics(f"{folder}/{name}")
+        return UltralyticsForm(f"{folder}/{name}")
     if coco_rows.BESIDE_PICTURES in files:
-        return Coco([f"{folder}/{coco_rows.BESIDE_PICTURES}"])
+        return CocoForm([f"{folder}/{coco_rows.BESIDE_PICTURES}"])
     below = list_folder(f"{folder}/{coco_rows.OF_SETS}") if coco_rows.OF_SETS in folders else []
     of_sets = [one.path for one in below if coco_rows.is_of_set(one.name)]
-    return Coco(of_sets) if of_sets else None
+    return CocoForm(of_sets) if of_sets else None
 
 
 def _stamps_below(folder: str, *suffixes: str) -> Iterator[str]:

@@ -180,7 +180,7 @@ class LedgerFeed:
     def _judged_since(self, connection: sqlite3.Connection, pictures: Destination) -> list[GalleryRow]:
         """The tasks that the page shows and that were rejected, or taken back, since they were told."""
         states = [[task, shown.state] for task, (_, shown) in self._shown.items()]
-        return gallery.some(
+        return gallery.rows_of(
             connection, pictures, (task for (task,) in connection.execute(JUDGED, (json.dumps(states),)))
         )
 

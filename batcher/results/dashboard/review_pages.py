@@ -149,7 +149,7 @@ class ReviewPages:
         with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
             connection.execute("BEGIN")
             where = destination.open_destination(database.meta(connection, "destination"), self._output)
-            found = gallery.some(connection, where, tasks)
+            found = gallery.rows_of(connection, where, tasks)
             looks = {row.id: reviews.look_of(connection, row.id) for row in found}
         rows = []
         for row in found:
@@ -170,7 +170,7 @@ class ReviewPages:
         try:
             with database.disk_errors(path), closing(database.open_for_reading(path)) as connection:
                 where = destination.open_destination(database.meta(connection, "destination"), self._output)
-                rows = gallery.some(connection, where, [task])
+                rows = gallery.rows_of(connection, where, [task])
         except errors.BatcherError:
             return None
         return next((one for row in rows for one in row.sources if one.digest == digest), None)

@@ -47,7 +47,7 @@ class Columns:
 
     def __init__(self) -> None:
         self._kinds: dict[str, ColumnType] = {}
-        self._told: dict[str, set[str]] = {}
+        self._typed: dict[str, set[str]] = {}
         self._hollow: dict[str, dict[str, ColumnType]] = {}
         self._dated: dict[str, set[str]] = {}
         self._seen: set[str] = set()
@@ -62,13 +62,13 @@ class Columns:
                 self._seen.add(name)
             known = self._kinds.get(name)
             self._kinds[name] = joined(KNOWN.get(name, NULL) if known is None else known, type_of(value))
-            told, dated = self._told.setdefault(name, set()), self._dated.setdefault(name, set())
+            typed, dated = self._typed.setdefault(name, set()), self._dated.setdefault(name, set())
             if isinstance(value, str) and _DATE.fullmatch(value):
                 dated.add(split)
-            elif split not in told and tells(value):
-                told.add(split)
+            elif split not in typed and tells(value):
+                typed.add(split)
                 news = True
-            elif split not in told:
+            elif split not in typed:
                 hollow = self._hollow.setdefault(name, {})
                 hollow[split] = joined(hollow.get(split, NULL), type_of(value))
         return news
@@ -77,7 +77,7 @@ class Columns:
         """Each column's type; columns without any value are left out."""
         return {name: settled(kind) for name, kind in self._kinds.items() if name in self._seen}
 
-    def untold(self) -> list[str]:
+    def untyped(self) -> list[str]:
         """Columns of which some split among several has no value that says their type: none, or empty."""
         if len(self._splits) < 2:
             return []
@@ -92,8 +92,8 @@ class Columns:
         take dates for times."""
         return [
             name
-            for name, told in self._told.items()
-            if told and self._dated[name] - told and self._met_in(name) == self._splits
+            for name, typed in self._typed.items()
+            if typed and self._dated[name] - typed and self._met_in(name) == self._splits
         ]
 
     def _hollow_alike(self, name: str) -> bool:
@@ -103,7 +103,7 @@ class Columns:
 
     def _met_in(self, name: str) -> set[str]:
         """The splits in which the column has a value."""
-        return self._told[name] | self._dated[name]
+        return self._typed[name] | self._dated[name]
 
 
 def type_of(value: Any, depth: int = 0) -> ColumnType:

@@ -47,7 +47,7 @@ class MetadataLines:
         kinds = columns.kinds()
         if typed:
             return cls(kinds, frozenset(), frozenset())
-        as_text = frozenset({*columns.untold(), *(name for name in also_text if name in kinds)})
+        as_text = frozenset({*columns.untyped(), *(name for name in also_text if name in kinds)})
         return cls(kinds, as_text, frozenset(columns.dated()))
 
     def of(self, item: ExportItem, place: str, mask: str | None, instance_mask: str | None) -> str:

@@ -35,7 +35,7 @@ class MetadataTable:
     @classmethod
     def wanted(cls, columns: Columns) -> MetadataTable | None:
         """None: lines of JSON say every type, or pyarrow, an extra, is not installed."""
-        unsaid = sorted({*columns.untold(), *columns.dated()})
+        unsaid = sorted({*columns.untyped(), *columns.dated()})
         if not unsaid or find_spec("pyarrow") is None:
             return None
         return cls(columns.kinds(), unsaid)

@@ -52,7 +52,7 @@ class VocPicture:
     stem: str
     line: str
     masked: bool
-    told: Mapping[str, int]
+    noted: Mapping[str, int]
 
 
 class Voc:
@@ -74,20 +74,20 @@ class Voc:
         self.write = partial(_files, target, lines, classes)
         self._metadata = MetadataFiles(lambda split: target / _metadata(split), showing)
         self._lists: dict[str, IO[str]] = {}
-        self._told: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
         self._patterns: set[str] = set()
 
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
         notes = [*self._notes]
-        if number := self._told[CROWDS]:
+        if number := self._noted[CROWDS]:
             are = "1 crowd is" if number == 1 else f"{number:,} crowds are"
             notes.append(f"{are} marked as difficult: VOC has no word for them")
-        if number := self._told[OTHER_SUFFIX]:
+        if number := self._noted[OTHER_SUFFIX]:
             files = several(number, "picture", "pictures")
             notes.append(f"{files} in {PICTURES} with another suffix than .jpg, which some readers expect")
-        if number := self._told[BLACK_AND_WHITE]:
+        if number := self._noted[BLACK_AND_WHITE]:
             masks = "1 mask is" if number == 1 else f"{number:,} masks are"
             notes.append(f"{masks} black and white (0 and 255): in VOC, 255 is no class but void")
         return notes
@@ -105,7 +105,7 @@ class Voc:
         for picture in written:
             self._metadata.add(split, picture.file if picture.variant else "", picture.line)
             self._patterns.add(f"{PICTURES}/*{_suffix(picture.file)}")
-            self._told.update(picture.told)
+            self._noted.update(picture.noted)
             self._list(f"Main/{split}").write(f"{picture.stem}\n")
             if picture.masked:
                 self._list(f"Segmentation/{split}").write(f"{picture.stem}\n")
@@ -145,24 +145,24 @@ def _files(
     """A handful of pictures under their names, with their objects and masks."""
     written = []
     for picture in pictures:
-        item, told = picture.item, Counter[str]()
+        item, noted = picture.item, Counter[str]()
         name = put_picture(picture, target / PICTURES, _suffix(item.name))
-        told[OTHER_SUFFIX] += _suffix(item.name) != ".jpg"
+        noted[OTHER_SUFFIX] += _suffix(item.name) != ".jpg"
         places: dict[str, str] = {}
         for folder, mask in ((CLASS_MASKS, picture.mask), (OBJECT_MASKS, picture.instance_mask)):
             if mask is not None:
                 found = voc_masks.with_palette(mask[1])
-                told[BLACK_AND_WHITE] += found.black_and_white and folder == CLASS_MASKS
+                noted[BLACK_AND_WHITE] += found.black_and_white and folder == CLASS_MASKS
                 places[folder] = f"{folder}/{item.key}.png"
                 write(target / places[folder], found.content)
         objects = list(seen_objects(picture))
-        told[CROWDS] += sum(one.crowd for one in objects)
+        noted[CROWDS] += sum(one.crowd for one in objects)
         document = annotation(picture, name, objects, classes, segmented=CLASS_MASKS in places)
         write(target / ANNOTATIONS / f"{item.key}.xml", document)
         place = f"{PICTURES}/{name}"
         line = lines.of(item, place, places.get(CLASS_MASKS), places.get(OBJECT_MASKS))
         written.append(
-            VocPicture(item.folder == "images", item.name, item.key, line, CLASS_MASKS in places, +told)
+            VocPicture(item.folder == "images", item.name, item.key, line, CLASS_MASKS in places, +noted)
         )
     return written
 

@@ -51,7 +51,7 @@ class YoloPicture:
     variant: bool
     file: str
     line: str
-    told: Mapping[str, int]
+    noted: Mapping[str, int]
 
 
 class Yolo:
@@ -81,16 +81,16 @@ class Yolo:
         self._notes = lines.notes
         self.write = partial(_files, target, lines, classes.indices(), outlined)
         self._metadata = MetadataFiles(lambda split: target / "images" / split / METADATA, showing)
-        self._told: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
         self._patterns: dict[str, set[str]] = {}
 
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
         notes = [*self._notes]
-        if number := self._told[CROWDS]:
+        if number := self._noted[CROWDS]:
             notes.append(f"{several(number, 'crowd', 'crowds')} left out: YOLO has no word for them")
-        if number := self._told[BOXED]:
+        if number := self._noted[BOXED]:
             objects = "1 object has" if number == 1 else f"{number:,} objects have"
             notes.append(f"{objects} no outline: the box's corners stand for it, as rows are of one kind")
         for key, splits in self._in_place().items():
@@ -111,7 +111,7 @@ class Yolo:
         for picture in written:
             self._patterns.setdefault(split, set()).add(f"*{Path(picture.file).suffix}")
             self._metadata.add(split, picture.file if picture.variant else "", picture.line)
-            self._told.update(picture.told)
+            self._noted.update(picture.noted)
 
     def files(self, split: str) -> list[str]:
         """By suffix, beside their metadata."""
@@ -171,9 +171,9 @@ def _files(
         item = picture.item
         name = put_picture(picture, target / "images" / split)
         masks = put_masks(picture, target, split)
-        rows, told = rows_of(picture, indices, outlined=outlined)
+        rows, noted = rows_of(picture, indices, outlined=outlined)
         write(target / "labels" / split / f"{item.key}.txt", "".join(f"{row}\n" for row in rows).encode())
-        written.append(YoloPicture(item.folder == "images", item.name, lines.of(item, name, *masks), told))
+        written.append(YoloPicture(item.folder == "images", item.name, lines.of(item, name, *masks), noted))
     return written
 
 
@@ -182,23 +182,23 @@ def rows_of(
 ) -> tuple[list[str], Counter[str]]:
     """The rows of one picture, and how many of its objects are told of."""
     rows: list[str] = []
-    told: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     size = size_of(picture)
     for one in seen_objects(picture):
         if one.crowd:
-            told[CROWDS] += 1
+            noted[CROWDS] += 1
             continue
         shape: tuple[float, ...]
         if outlined:
             outline = _outline(one)
-            told[BOXED] += outline is None
+            noted[BOXED] += outline is None
             shape = _corners(one) if outline is None else outline
         else:
             x, y, width, height = one.box
             shape = (x + width / 2, y + height / 2, width, height)
         shares = (min(1.0, max(0.0, value / size[place % 2])) for place, value in enumerate(shape))
         rows.append(" ".join([str(indices[one.kind]), *map(_share, shares)]))
-    return rows, +told
+    return rows, +noted
 
 
 def _outline(one: PlacedObject) -> Polygon | None:

@@ -142,10 +142,10 @@ def shares(counts: Mapping[str, int], most: int = MOST) -> dict[str, int]:
 
 def newest(connection: sqlite3.Connection, pictures: Destination, most: int) -> list[GalleryRow]:
     """The tasks that were delivered last, latest first."""
-    return some(connection, pictures, (task for (task,) in connection.execute(NEWEST, (most,))))
+    return rows_of(connection, pictures, (task for (task,) in connection.execute(NEWEST, (most,))))
 
 
-def some(connection: sqlite3.Connection, pictures: Destination, tasks: Iterable[int]) -> list[GalleryRow]:
+def rows_of(connection: sqlite3.Connection, pictures: Destination, tasks: Iterable[int]) -> list[GalleryRow]:
     """These tasks, each once, in this order."""
     wanted = dict.fromkeys(tasks)
     reader = _Reader(connection, pictures)

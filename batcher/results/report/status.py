@@ -198,7 +198,7 @@ def of_ledger(connection: sqlite3.Connection, output: Path, *, now: float, runni
         ),
         replacements=replacement_cells.asked_for(connection),
         ended_at=last.ended_at,
-        has_ended=None if running else last_run.told(connection),
+        has_ended=None if running else last_run.has_ended(connection),
     )
 
 
