@@ -206,6 +206,14 @@ def test_an_entry_that_names_a_picture_which_is_set_aside_names_one(shelf: Shelf
         '\ufeffwhy,"file_name"\n"blurred, dark","images/b.png"\n\n',
         "why;name\nblurred;b\n",
         "name\twhy\r\nb\tblurred\r\n",
+        "file_name\nb.png\n",
+        '["b"]',
+        '[\n  "images/b.png"\n]\n',
+        '[{"file_name": "b.png", "why": "blurred"}]',
+        "train/b.png",
+        "./images/b.png",
+        "/home/me/out/j/images/b.png",
+        "images\\b.png",
     ],
 )
 def test_a_table_of_pictures_is_read_by_its_column(shelf: Shelf, text: str) -> None:
@@ -218,8 +226,17 @@ def test_a_table_of_pictures_is_read_by_its_column(shelf: Shelf, text: str) -> N
     assert (told.pictures, told.excluded, told.notes) == (2, 1, ())
 
 
+def test_a_path_in_rejected_leaves_out_no_picture_that_took_its_name(shelf: Shelf) -> None:
+    three(shelf)
+    rejected = shelf.folder / "rejected.txt"
+    rejected.write_text("rejected/b.png\n")
+    with pytest.raises(UsageError, match="1 entry names no picture"):
+        export(shelf.output, ExportOptions(to="imagefolder", into=shelf.folder / "export", exclude=rejected))
+
+
 @pytest.mark.parametrize(
-    ("text", "sentence"), [(b'{"x": 1}', "1: has no file_name"), (b"\xff\xfe\x00", "UTF-8")]
+    ("text", "sentence"),
+    [(b'{"x": 1}', "1: has no file_name"), (b"\xff\xfe\x00", "UTF-8"), (b"[7]", "1: has no")],
 )
 def test_a_file_of_rejected_pictures_that_cannot_be_read_is_told(
     shelf: Shelf, text: bytes, sentence: str
