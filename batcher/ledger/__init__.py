@@ -7,6 +7,7 @@
     ledger.py         Ledger, for the one run that holds the lock: its notes, plans and runs
     reads.py          its reading half
     moves.py          the moves of its tasks (compare-and-set)
+    file_moves.py     what becomes of their files
     answer_file.py    answers that it could not take, beside it
     group_commit.py   many writers, one transaction, one sync of the disk
     call_counter.py   how many API calls were made, written a little later

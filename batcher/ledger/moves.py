@@ -8,21 +8,18 @@ outside the present plan, which a replacement leaves that goes back to planned a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from batcher import errors
 from batcher.api.wire import Accepted, Output, Result
-from batcher.ledger import check_verdicts, database, replacement_cells
+from batcher.ledger import database, replacement_cells
 from batcher.ledger.answer_file import Answer, AnswerFile
-from batcher.ledger.check_verdicts import CheckVerdict
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
-from batcher.ledger.group_commit import GroupCommit
-from batcher.ledger.reads import LedgerReads
+from batcher.ledger.file_moves import FileMoves
 from batcher.ledger.reusable_results import ReusableResult
 from batcher.ledger.totals import micro
-from batcher.storage.destination import IMAGES
 from batcher.task import TRANSITIONS, State
 
 MOVE = """
@@ -42,12 +39,10 @@ STILL = "EXISTS (SELECT 1 FROM tasks WHERE id = ? AND state = ?)"
 STILL_IN_PLAN = "EXISTS (SELECT 1 FROM tasks WHERE plan = ? AND id = ? AND state = ?)"
 
 
-class TaskMoves(LedgerReads):
+class TaskMoves(FileMoves):
     """Every way in which a task of the ledger moves. What is written is on disk with its group's commit."""
 
     answers: AnswerFile
-    group: GroupCommit
-    now: Callable[[], float]
     _moved: Callable[[TaskEntry, TaskEntry, str], None]
 
     # --- a task's moves, in the order of its life
@@ -125,11 +120,7 @@ class TaskMoves(LedgerReads):
             self._check_unmoved(entry)
         gone = self.group.write("DELETE FROM files WHERE task = ? RETURNING delivered_at", (entry.id,))
         self.images -= sum(delivered_at is not None for (delivered_at,) in gone.fetchall())
-        for position, (output, spool) in enumerate(outputs):
-            self.group.write(
-                "INSERT INTO files (task, position, submission, url, spool) VALUES (?, ?, ?, ?, ?)",
-                (entry.id, position, submission.id, output.url, spool),
-            )
+        self.list_files(entry, submission.id, outputs)
         request_id = submission.request_id or result.request_id
         submission = replace(submission, outcome="completed", request_id=request_id)
         return self._move(entry, State.READY, submission)
@@ -177,61 +168,6 @@ class TaskMoves(LedgerReads):
             ),
         )
         self._count_money(submission, "completed", cost)
-
-    def relinked(self, entry: TaskEntry, links: Mapping[int, str]) -> None:
-        """Fresh links for files of a ready task, by position; one that has a link needs no bytes of the
-        spool."""
-        for position, url in links.items():
-            self.group.write(
-                "UPDATE files SET url = ?, spool = NULL WHERE task = ? AND position = ?",
-                (url, entry.id, position),
-            )
-
-    def spooled(self, entry: TaskEntry, position: int, name: str) -> None:
-        """The bytes of one file of a ready task lie in the spool, under this name."""
-        self.group.write(
-            "UPDATE files SET spool = ? WHERE task = ? AND position = ?", (name, entry.id, position)
-        )
-
-    def without(self, entry: TaskEntry, positions: Sequence[int]) -> None:
-        """The result of a ready task has no pictures at these positions: what came there is none."""
-        for position in positions:
-            query = "DELETE FROM files WHERE task = ? AND position = ? AND delivered_at IS NULL"
-            self.group.write(query, (entry.id, position))
-
-    def judged(
-        self,
-        entry: TaskEntry,
-        position: int,
-        sha256: str,
-        cells: bytes,
-        verdict: CheckVerdict,
-        *,
-        is_compared: bool,
-    ) -> None:
-        """What the checks say of a picture, before it has a name; `cells` is its look."""
-        row = check_verdicts.row_of(entry.id, position, sha256, cells, verdict, is_compared=is_compared)
-        self.group.write(check_verdicts.KEEP, row)
-
-    def named(self, entry: TaskEntry, position: int, name: str, sha256: str, *, folder: str = IMAGES) -> None:
-        """What a file is about to be called, and in which folder, before it is: a crash after the rename
-        finds its own file again. Raises ValueError when another task's file has the name."""
-        try:
-            self.group.write(
-                "UPDATE files SET name = ?, sha256 = ?, folder = ? WHERE task = ? AND position = ?",
-                (name, sha256, folder, entry.id, position),
-            )
-        except sqlite3.IntegrityError as error:
-            raise ValueError(name) from error
-
-    def delivered(self, entry: TaskEntry, position: int, *, size: int, width: int, height: int) -> None:
-        """One file stands under its final name; said twice, it counts once."""
-        updated = self.group.write(
-            "UPDATE files SET bytes = ?, width = ?, height = ?, delivered_at = ? "
-            "WHERE task = ? AND position = ? AND delivered_at IS NULL",
-            (size, width, height, self.now(), entry.id, position),
-        )
-        self.images += updated.rowcount
 
     def note_detail(self, entry: TaskEntry, detail: str) -> None:
         """What there is to say of its submission in force, as why a file of it could not be fetched now: kept

@@ -12,7 +12,7 @@ import pytest
 from batcher.api.wire import Output
 from batcher.engine.lifecycle.relinking import by_name, in_result
 from batcher.ledger.entries import OutputFile
-from tests.engine.test_files_partly_had import GOOD, REJECTS, WARNS, Links, asked, spooled
+from tests.engine.test_files_partly_had import GONE, GOOD, REJECTS, WARNS, Links, asked, spooled
 from tests.support.harness import Harness
 from tests.support.scripted_api import Whole
 
@@ -111,6 +111,25 @@ async def test_what_came_inside_the_result_shifts_no_link_of_the_others(
 
 
 @CHECKS
+async def test_where_a_result_names_none_of_what_the_history_does_it_is_what_the_history_names(
+    harness: Harness, checks: dict[str, Any]
+) -> None:
+    class Joined(LinkedByHistory):
+        def told(self, path: str) -> Any:
+            links = "\n".join(f"{self.url}/files/1-{n}.png" for n in range(3))
+            answer = super().told(path)
+            return answer | {"output": links} if "output" in answer else answer
+
+        def file(self, path: str) -> Any:
+            return super().file(path) if path.count(".png") == 1 else GONE
+
+    served = Joined()
+    (report,) = await served.serve(harness, 1, **asked(**checks))
+    assert (report.exit_code, report.images, served.submits) == (0, 3, 1)
+    assert sorted(delivered(harness).values()) == sorted(GOOD)
+
+
+@CHECKS
 async def test_where_one_is_gone_for_good_the_others_are_the_result(
     harness: Harness, checks: dict[str, Any]
 ) -> None:
@@ -158,6 +177,7 @@ def files(*urls: str | None) -> list[OutputFile]:
         (("h/1.png", "h/1.png"), ("n/1.png",), {0: "n/1.png", 1: "n/1.png"}),
         (("h/1.png", None), ("n/1.png", "n/2.png"), {0: "n/1.png"}),
         (("h/get?1", "h/get?2"), ("n/get?1", "n/get?2"), {}),
+        (("[h/1.png", "h/2.png"), ("[n/1.png", "n/2.png"), {1: "n/2.png"}),
         ((), ("n/1.png",), {}),
     ],
 )

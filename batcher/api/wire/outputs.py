@@ -36,7 +36,16 @@ PICTURE = re.compile(
 INSIDE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xdb\xe0\xe1\xe2\xee]|RIFF.{4}WEBPVP8", re.DOTALL)
 """The same where something else comes before, as the head of a part. What follows a picture does no harm."""
 LONGEST_HEAD = 16_384
-PICTURE_KEYS = ("output", "images", "image", "image_url", "image_urls", "url", "urls", "data", "result")
+PICTURE_KEYS = (
+    ("output", "images"),
+    ("images", "image"),
+    ("image_urls", "image_url"),
+    ("urls", "url"),
+    ("data",),
+    ("result",),
+)
+"""Where pictures are looked for, in this order. Keys of one group may tell the same pictures twice: the one
+that tells more is taken, for all are paid."""
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 BLANKS = re.compile(r"\s+")
 LOCAL = re.compile(
@@ -51,16 +60,12 @@ def outputs_of(answer: Any, base: str = "") -> tuple[Output, ...]:
     """The pictures of a result: a URL, a list of URLs, `images[]`, base64, lists of base64. `base` is the
     URL that answered: those without a host of their own are taken from there.
 
-    `output` and `images` may tell the same pictures twice: the one that tells more is taken, for all are
-    paid. Where neither holds any, the first other key that does; then bytes that are a picture, wherever.
+    Where none of the PICTURE_KEYS holds any, bytes that are a picture, wherever.
     """
-    if not isinstance(answer, dict):
-        return tuple(_walk(answer, base, 0))
-    candidates = [tuple(_walk(answer.get(key), base, 0)) for key in ("output", "images")]
-    if most := max(candidates, key=len):
-        return most
-    others = (tuple(_walk(answer.get(key), base, 0)) for key in PICTURE_KEYS)
-    return next(filter(None, others), None) or tuple(_bytes_anywhere(answer, 0))
+    outputs = tuple(_walk(answer, base, 0))
+    if outputs or not isinstance(answer, dict):
+        return outputs
+    return tuple(_bytes_anywhere(answer, 0))
 
 
 def _walk(value: Any, base: str, depth: int) -> Iterator[Output]:
@@ -74,9 +79,9 @@ def _walk(value: Any, base: str, depth: int) -> Iterator[Output]:
         for item in value:
             yield from _walk(item, base, depth + 1)
     elif isinstance(value, dict):
-        for key in PICTURE_KEYS:
-            outputs = list(_walk(value.get(key), base, depth + 1))
-            if outputs:
+        for keys in PICTURE_KEYS:
+            told = [list(_walk(value.get(key), base, depth + 1)) for key in keys if key in value]
+            if outputs := max(told, key=len, default=None):
                 yield from outputs
                 return
 

@@ -32,35 +32,53 @@ class Relinking:
         dead = {file.position: file.url for file in files if not self._delivery.is_kept(file)}
         links: Mapping[int, str] = in_result(files, await ask())
         if all(links.get(position, url) == url for position, url in dead.items()):
-            links = await self._in_history(entry, files)
+            outputs = await self._expired.links(entry)
+            links = _in_history(entry, files, outputs)
+            if self._is_relisted(files, outputs, links):
+                self._ledger.relisted(entry, outputs[: max(len(files), entry.task.images)])
+                await self._ledger.committed()
+                return
         await self._relinked(entry, {at: url for at, url in links.items() if at in dead})
+
+    def _is_relisted(
+        self, files: Sequence[OutputFile], outputs: Sequence[Output], links: Mapping[int, str]
+    ) -> bool:
+        """Whether a result is what the history names, in whichever order: it names more, or nothing that is
+        known again, and nothing of it was ever here."""
+        if any(file.sha256 is not None or self._delivery.is_kept(file) for file in files):
+            return False
+        left_out = [file.position for file in files] != [*range(len(files))]
+        missing = not {file.position for file in files} <= links.keys()
+        return len(outputs) >= len(files) and (missing or (len(outputs) > len(files) and not left_out))
 
     async def link_damaged(self, entry: TaskEntry) -> bool:
         """Whether the history names files for pictures that came damaged inside the answer. They take the
         place of all that came there and is not delivered: in which order it names them is not known."""
         files = self._ledger.files(entry)
-        links = await self._in_history(entry, files)
+        links = _in_history(entry, files, await self._expired.links(entry))
         wanted = {file.position for file in files if file.delivered_at is None}
         if not wanted <= links.keys():
             return False
         await self._relinked(entry, {at: url for at, url in links.items() if at in wanted})
         return True
 
-    async def _in_history(self, entry: TaskEntry, files: Sequence[OutputFile]) -> Mapping[int, str]:
-        outputs = await self._expired.links(entry)
-        places = [file.position for file in files]
-        if all(file.url is None for file in files):
-            # All came inside the answer: they are the request's outputs, in their order, or not known.
-            whole = places == [*range(len(outputs))] or len(outputs) == entry.task.images
-            return in_result(files, outputs) if whole else {}
-        if places == [0] and len(outputs) == 1 and outputs[0].url is not None:
-            return {0: outputs[0].url}
-        return by_name(files, [output.url for output in outputs if output.url is not None])
-
     async def _relinked(self, entry: TaskEntry, links: Mapping[int, str]) -> None:
         if links:
             self._ledger.relinked(entry, links)
             await self._ledger.committed()
+
+
+def _in_history(
+    entry: TaskEntry, files: Sequence[OutputFile], outputs: Sequence[Output]
+) -> Mapping[int, str]:
+    places = [file.position for file in files]
+    if all(file.url is None for file in files):
+        # All came inside the answer: they are the request's outputs, in their order, or not known.
+        whole = places == [*range(len(outputs))] or len(outputs) == entry.task.images
+        return in_result(files, outputs) if whole else {}
+    if places == [0] and len(outputs) == 1 and outputs[0].url is not None:
+        return {0: outputs[0].url}
+    return by_name(files, [output.url for output in outputs if output.url is not None])
 
 
 def in_result(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
@@ -94,7 +112,11 @@ def by_name(files: Sequence[OutputFile], urls: Iterable[str]) -> dict[int, str]:
 
 
 def _path(url: str) -> str:
-    return urlsplit(url).path
+    """Empty where it is no URL: what an answer names may be anything."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _file_name(url: str) -> str:
