@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batcher.job.geometry import LABEL_COLUMNS, are_objects
-from batcher.job.labels.coco_file import coco_files_in
+from batcher.job.labels.coco_file import PEEKED, coco_files_in, is_coco_file
 from batcher.job.labels.label_files import OTHER, VOC
 from batcher.job.row import IMAGE_COLUMNS
 from batcher.storage.addresses import is_url
@@ -35,6 +35,9 @@ OF_PICTURES = re.compile(
 )
 """Words in the name of a column whose picture shows the same scene, pixel by pixel."""
 YOLO_ROWS = re.compile(r"\s*[0-9]+(?:[ \t]+[01]?\.[0-9]+){4,}\s*(?:\n|$)")
+JSON_LABELS = re.compile(
+    rb'"(?:shapes|objects|bbox|boundingBox|bounding_box|points|polygons?|segmentation)"\s*:\s*[\[{]'
+)
 NUMBERS = re.compile(r"[-+0-9.,;eE \t]+")
 ROWS = 200
 """Rows that are looked at: those of one source are alike."""
@@ -67,7 +70,12 @@ class UncarriedLabels:
                 self._columns[name] = None
         carried = "boxes" in columns or "labels" in columns or are_objects(columns.get("objects"))
         if not carried and not self._file and picture is not None and os.path.isabs(picture):
-            self._file = next(filter(os.path.isfile, _beside(picture)), "") or self._coco(picture)
+            there = (path for path in _beside(picture) if os.path.isfile(path))
+            self._file = (
+                next(there, "")
+                or self._coco(picture)
+                or next(filter(_is_json_of_labels, _json_beside(picture)), "")
+            )
 
     def _coco(self, picture: str) -> str:
         """A COCO file in a folder where those of pictures usually lie; empty: none."""
@@ -96,11 +104,14 @@ class UncarriedLabels:
             )
         if self._file:
             suffix = os.path.splitext(self._file)[1]
-            way = f'companions: {{labels: ".../{{{{ stem }}}}{suffix}"}}'
+            way = f'`companions: {{labels: ".../{{{{ stem }}}}{suffix}"}}` carries'
+            if suffix == ".json":
+                way = f"`dataset: {self._file}` carries"
+                if not is_coco_file(self._file):
+                    way = "written as YOLO, Pascal VOC or COCO, `companions` or `dataset` carry"
             yield (
                 f"labels may lie beside the pictures ({self._file}), and are not read: "
-                f"`{f'dataset: {self._file}' if suffix == '.json' else way}` carries them into the pictures "
-                "that are made"
+                f"{way} them into the pictures that are made"
             )
 
 
@@ -153,6 +164,23 @@ def _holds_numbers(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _json_beside(picture: str) -> list[str]:
+    """Where tools put a file of JSON for a picture: LabelMe beside it, Supervisely in `ann`."""
+    folder, name = os.path.split(picture)
+    above, stem = os.path.dirname(folder), os.path.splitext(name)[0]
+    of_folders = [f"{above}/{one}/{stem}.json" for one in ("labels", "annotations", "json", "ann")]
+    return [f"{folder}/{stem}.json", *of_folders, f"{above}/ann/{name}.json"]
+
+
+def _is_json_of_labels(path: str) -> bool:
+    """Whether a file begins as one of a picture's labels does, and not as one that says where it is from."""
+    try:
+        with open(path, "rb") as file:
+            return JSON_LABELS.search(file.read(PEEKED)) is not None
+    except OSError:
+        return False
 
 
 def _beside(picture: str) -> list[str]:

@@ -98,3 +98,27 @@ def test_label_files_beside_the_pictures_are_told_where_no_label_is_read(tmp_pat
     found.look({}, picture)
     (sentence,) = found.sentences()
     assert f"({tmp_path / path}), and are not read" in sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        ("set/images/1.json", '{"version": "5.0", "shapes": [{"label": "cat"}]}', True),
+        ("set/ann/1.png.json", '{"description": "", "objects": []}', True),
+        ("set/labels/1.json", '[{"bbox": [1, 2, 3, 4]}]', True),
+        ("set/images/1.json", '{"caption": "a cat", "url": "https://x/1.png"}', False),
+    ],
+)
+def test_a_file_of_json_for_each_picture_is_told_where_it_holds_labels(
+    tmp_path: Path, path: str, text: str, told: bool
+) -> None:
+    """As LabelMe, Supervisely and the like write them; crawlers put other JSON beside their pictures."""
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    labels = UncarriedLabels(())
+    labels.look({}, str(tmp_path / "set/images/1.png"))
+    sentences = list(labels.sentences())
+    assert bool(sentences) == told
+    if told:
+        assert f"({file}), and are not read: written as YOLO, Pascal VOC or COCO" in sentences[0]
