@@ -10,6 +10,7 @@
     folders.py           what lies in a folder
     picture_files.py     which files of a folder are pictures
     imagefolder_rows.py  rows of an imagefolder
+    class_labels.py      names of class labels in such a one
     stored_dataset.py    rows of a dataset with its pictures inside
     labelled_forms.py    which form of labels a dataset has
     coco_rows.py         rows of COCO files

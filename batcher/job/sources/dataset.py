@@ -106,9 +106,9 @@ def _rows(folder: str, source: SourceContext) -> Iterator[Row]:
         if (form := labelled_form(folder)) is not None:
             yield from form.rows(source)
         elif not is_stored(folder) and dataset_cells.is_saved_dataset(folder):
-            yield from saved_rows(folder, source.diagnostics)
+            yield from saved_rows(folder, source)
         elif parquet_cells.is_parquet_file(folder):
-            yield from parquet_rows(folder, source.diagnostics, source.error)
+            yield from parquet_rows(folder, source, source.error)
         elif is_stored(folder) and folder.endswith(parquet_cells.SUFFIX):
             source.error(f"{folder} lies in a store; Parquet with pictures inside is read on this disk alone")
         else:

@@ -72,7 +72,7 @@ def _below(place: _Place, source: SourceContext, pictures: PictureFiles) -> Iter
             if not is_output(entry.path):
                 yield from _below(place.below(entry, splits.get(entry.name)), source, pictures)
         elif parquet_cells.is_parquet_file(entry.path):
-            yield from parquet_rows(entry.path, source.diagnostics, source.diagnostics.warn)
+            yield from parquet_rows(entry.path, source, source.diagnostics.warn)
         elif pictures.takes(entry.path):
             row = _picture(entry.path, place.relative, source)
             yield row._replace(columns={**row.columns, **folder_labels(place.parts, place.splits)})

@@ -10,36 +10,37 @@ from typing import Any
 from batcher.errors import Problem
 from batcher.job.diagnostics import Diagnostics, Warn
 from batcher.job.row import Row
+from batcher.job.sources import class_labels
 from batcher.job.sources.dataset_columns import beside_picture, split_of
 from batcher.job.sources.folders import is_output, list_folder
+from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.tables.parquet_table import plain, readable, values_of
 from batcher.storage.addresses import is_url, resolve
 from batcher.storage.stores import dataset_cells, parquet_cells
 
 
-def saved_rows(folder: str, diagnostics: Diagnostics) -> Iterator[Row]:
+def saved_rows(folder: str, source: SourceContext) -> Iterator[Row]:
     """The rows of a saved dataset, of each split where it has several. Raises OSError, MissingExtra."""
     if os.path.isfile(os.path.join(folder, dataset_cells.MARKS[0])):
-        yield from _split_rows(folder, {}, diagnostics)
+        yield from _split_rows(folder, {}, source)
         return
     for entry in list_folder(folder):
         if entry.is_folder and not is_output(entry.path):
-            yield from _split_rows(entry.path, {"split": entry.name}, diagnostics)
+            yield from _split_rows(entry.path, {"split": entry.name}, source)
 
 
-def _split_rows(folder: str, split: Mapping[str, Any], diagnostics: Diagnostics) -> Iterator[Row]:
+def _split_rows(folder: str, split: Mapping[str, Any], source: SourceContext) -> Iterator[Row]:
     dataset = dataset_cells.load_dataset(folder)
     features = dict(dataset.features)
     pictures = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
-    names = {
-        name: feature.names for name, feature in features.items() if type(feature).__name__ == "ClassLabel"
-    }
+    labels = class_labels.with_labels(dataset.features.to_dict())
+    source.categories.add(class_labels.of_objects(labels), folder)
     if not pictures:
-        diagnostics.warn(f"{folder} has no column of pictures")
-    yield from _rows(folder, folder, split, dataset, len(dataset), pictures, names, diagnostics)
+        source.diagnostics.warn(f"{folder} has no column of pictures")
+    yield from _rows(folder, folder, split, dataset, len(dataset), pictures, labels, source.diagnostics)
 
 
-def parquet_rows(path: str, diagnostics: Diagnostics, without_pictures: Warn) -> Iterator[Row]:
+def parquet_rows(path: str, source: SourceContext, without_pictures: Warn) -> Iterator[Row]:
     """The rows of a Parquet file with pictures inside; the name of its split may begin its own.
     `without_pictures` is told of one that has none. Raises OSError, MissingExtra."""
     try:
@@ -49,25 +50,26 @@ def parquet_rows(path: str, diagnostics: Diagnostics, without_pictures: Warn) ->
         if not pictures:
             without_pictures(f"{path} has no column of pictures; `table:` reads what it has")
             return
-        kept = readable(schema, path, diagnostics.warn, pictures)
-        names = _class_names((schema.metadata or {}).get(b"huggingface", b""))
+        kept = readable(schema, path, source.diagnostics.warn, pictures)
+        labels = _class_labels((schema.metadata or {}).get(b"huggingface", b""))
+        source.categories.add(class_labels.of_objects(labels), path)
         stem = os.path.basename(path).removesuffix(parquet_cells.SUFFIX)
         name = split_of(stem.partition("-")[0]) or split_of(stem)
         split = {} if name is None else {"split": name}
         values, total = values_of(file, parquet_cells.BATCH, kept), file.metadata.num_rows
-        yield from _rows(path, os.path.dirname(path), split, values, total, pictures, names, diagnostics)
+        yield from _rows(
+            path, os.path.dirname(path), split, values, total, pictures, labels, source.diagnostics
+        )
     except ValueError as error:
         raise OSError(5, str(error), path) from error
 
 
-def _class_names(metadata: bytes) -> dict[str, Sequence[str]]:
-    """The names of class labels by column, as `datasets` notes them in a file of its own."""
+def _class_labels(metadata: bytes) -> dict[str, Any]:
+    """The features with class labels, as `datasets` notes them in a file of its own."""
     try:
-        features = json.loads(metadata)["info"]["features"]
-        names = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return class_labels.with_labels(json.loads(metadata)["info"]["features"])
+    except (ValueError, LookupError, TypeError, RecursionError):
         return {}
-    return {name: listed for name, listed in names.items() if isinstance(listed, list)}
 
 
 def _rows(
@@ -77,11 +79,11 @@ def _rows(
     cells: Iterable[Mapping[str, Any]],
     total: int,
     pictures: Sequence[str],
-    names: Mapping[str, Sequence[str]],
+    labels: Mapping[str, Any],
     diagnostics: Diagnostics,
 ) -> Iterator[Row]:
     """The rows of the saved dataset or Parquet file at `path`; paths in it start from `home`, `pictures` are
-    the columns that hold some, `names` those of class labels, by column."""
+    the columns that hold some, `labels` the features of those in which there are class labels."""
     stem = os.path.basename(path).removesuffix(parquet_cells.SUFFIX)
     digits = len(str(max(total - 1, 0)))
     for number, values in enumerate(cells):
@@ -96,19 +98,13 @@ def _rows(
             else:
                 columns[name] = address
         else:
-            labels = {
-                name: plain(_class_name(value, names.get(name)))
+            others = {
+                name: class_labels.named(plain(value), labels.get(name))
                 for name, value in values.items()
                 if name not in pictures
             }
-            columns |= {**split, **beside_picture(labels)}
+            columns |= {**split, **beside_picture(others)}
             yield Row(columns, path, 0, number + 1, home)
-
-
-def _class_name(value: Any, names: Sequence[str] | None) -> Any:
-    """The name of a class label that is known by its number; any other value as it is."""
-    known = names is not None and isinstance(value, int) and 0 <= value < len(names)
-    return names[value] if known and names is not None else value
 
 
 def _address(path: str, home: str, number: int, column: str, value: Any) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 
 from batcher.engine import uploads
 from batcher.errors import Problem
+from batcher.job import geometry
 from batcher.job.catalog import find
 from batcher.job.diagnostics import Diagnostics
 from batcher.job.inputs import InputsContext
@@ -209,6 +210,44 @@ def test_a_saved_dataset_gives_its_rows_with_class_names(job: Job, pets: dataset
     ]
     assert found[0]["boxes"] == [[0.0, 0.0, 4.0, 2.0]]
     assert found[0]["image"] == f"dataset://{job.folder}/saved?row=0&column=image"
+
+
+def of_objects(objects: Any) -> datasets.Dataset:
+    """Pictures with the objects that Hugging Face documents, in this feature."""
+    names = ["coverall", "mask", "gloves"]
+    fields = {
+        "bbox": datasets.Sequence(datasets.Value("float32"), length=4),
+        "category": datasets.ClassLabel(names=names),
+    }
+    of_lists = {"bbox": [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 2.0, 2.0]], "category": [2, 0]}
+    of_mappings = [{name: of_lists[name][at] for name in fields} for at in (0, 1)]
+    features = {"image": datasets.Image(), "objects": objects(fields)}
+    rows = [
+        {
+            "image": {"bytes": plain_picture(), "path": None},
+            "objects": of_mappings if isinstance(features["objects"], list) else of_lists,
+        }
+    ]
+    return datasets.Dataset.from_list(rows, features=datasets.Features(features))
+
+
+@pytest.mark.parametrize("where", ["saved", "one.parquet"])
+@pytest.mark.parametrize("objects", [datasets.Sequence, lambda fields: [fields]])
+def test_objects_have_the_names_of_their_classes_which_keep_their_numbers(
+    job: Job, objects: Any, where: str
+) -> None:
+    pets = of_objects(objects)
+    if where == "saved":
+        pets.save_to_disk(str(job.folder / where))
+    else:
+        pets.to_parquet(str(job.folder / where))
+    context = InputsContext(job.manifest(f"{{dataset: {where}}}"), Diagnostics("job.yaml"))
+    (row,) = rows_of_job(context)
+    labels = geometry.from_row(row.columns)
+    assert labels is not None
+    assert labels.classes == ("gloves", "coverall")
+    classes = [(one.id, one.name) for one in context.categories.categories]
+    assert classes == [(0, "coverall"), (1, "mask"), (2, "gloves")]
 
 
 def test_a_saved_dataset_of_several_splits_has_a_split_column(job: Job, pets: datasets.Dataset) -> None:
