@@ -1,8 +1,10 @@
-"""A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it, or in
-one of the account's other jobs.
+"""A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it, in
+one of the account's other jobs, or was in this very folder, which has lost its ledger since (its disk is not
+mounted, or it was moved).
 
 Rule: looked at before the plan is for good. What other folders know is read by key, never by name, and a
-folder of the sandbox is compared with the sandbox's own.
+folder of the sandbox is compared with the sandbox's own. Of a ledger that is gone the keys are gone too: only
+their number is known, which is enough to ask before it is paid again.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from batcher import errors
@@ -19,6 +22,7 @@ from batcher.engine.reuse import ReusableFolder
 from batcher.job.manifest import Manifest
 from batcher.ledger import other_ledgers
 from batcher.ledger.account_file import folders_of
+from batcher.ledger.account_view import RememberedJob, remembered_in
 from batcher.ledger.other_ledgers import PaidThere, PlanKeys
 from batcher.shard import Shard
 from batcher.storage import layout
@@ -42,6 +46,16 @@ class PaidOutput:
         return self.paid.done + self.paid.under_way, self.group.whole
 
 
+@dataclass(frozen=True, slots=True)
+class LostOutput:
+    """A job of the account had as many tasks done in `folder` as half of a plan of `total`, or more, and its
+    ledger is there no more."""
+
+    folder: Path
+    job: RememberedJob
+    total: int
+
+
 def find_paid_output(
     connection: sqlite3.Connection,
     plan: int,
@@ -51,11 +65,11 @@ def find_paid_output(
     origin: str,
     reused: Sequence[ReusableFolder],
     account: Account | None = None,
-) -> PaidOutput | None:
+) -> PaidOutput | LostOutput | None:
     """Where half or more of the plan of this number in `connection`, which is about to enter `output`, is
     paid for at the API `origin`, and is not to be taken over from `reused`: of several folders the one that
-    has most. Those of the other jobs of `account` are asked too. None: nowhere, or something is paid for in
-    `output` itself already."""
+    has most. Those of the other jobs of `account` are asked too, and what was done in `output` itself before
+    its ledger went. None: nowhere, or something is paid for in `output` itself already."""
     if other_ledgers.has_paid(connection):
         return None
     best: PaidOutput | None = None
@@ -66,7 +80,17 @@ def find_paid_output(
         found = PaidOutput(group, paid)
         if paid.is_half and (best is None or found.rank > best.rank):
             best = found
-    return best
+    return best or _lost(keys, output, account, reused)
+
+
+def _lost(
+    keys: PlanKeys, output: Path, account: Account | None, reused: Sequence[ReusableFolder]
+) -> LostOutput | None:
+    job = None if account is None else remembered_in(account_path(account.name), output)
+    if job is None:
+        return None
+    total = keys.total - other_ledgers.done_in(keys, [one.ledger for one in reused])
+    return LostOutput(output, job, total) if 2 * job.done >= total > 0 else None
 
 
 def candidates(manifest: Manifest, output: Path, account: Account | None = None) -> Iterator[OutputGroup]:
@@ -92,8 +116,12 @@ def _whole(folder: Path) -> OutputGroup:
     return OutputGroup(folder, (folder,) if layout.has_ledger(folder) else (), whole=True)
 
 
-def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandbox: bool) -> list[str]:
+def refusal(
+    found: PaidOutput | LostOutput, manifest: Manifest, *, shard: Shard | None, sandbox: bool
+) -> list[str]:
     """The sentence that says so, and the ways on, a line each."""
+    if isinstance(found, LostOutput):
+        return _lost_refusal(found)
     there = found.group.folder
     named = layout.before_sandbox(there) if sandbox else there
     ways = [*_ways_there(found, named, shard)]
@@ -102,13 +130,33 @@ def refusal(found: PaidOutput, manifest: Manifest, *, shard: Shard | None, sandb
     verb = "makes" if sandbox else "pays for"
     ways.append((f"reuse: [{relative}]", f"in {manifest.path.name}: takes those over, and {verb} the rest"))
     ways.append(("--pay-again", f"{verb} them once more"))
-    widest = min(WIDEST_WAY, max(len(way) for way, _ in ways))
-    lines = [f"  {way.ljust(widest)}  {what}" for way, what in ways]
     again = "it" if found.paid.total == 1 else "them"
     would = f"make {again} again, as with your key it would pay for {again} again" if sandbox else ""
     counted, place = _counted(found.paid, sandbox=sandbox), layout.typed(there)
     said = f"{counted} in {place}, and a run here would {would or f'pay for {again} again'}"
-    return [f"{said}. The ways on:", *lines]
+    return [f"{said}. The ways on:", *_columns(ways)]
+
+
+def _lost_refusal(found: LostOutput) -> list[str]:
+    job, place = found.job, layout.typed(found.folder)
+    last = datetime.fromtimestamp(job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    done = "1 task was" if job.done == 1 else f"{job.done:,} tasks were"
+    asks = "the one task" if found.total == 1 else f"all {found.total:,} tasks"
+    ways = [
+        ("bring it back", "a disk to be mounted, a folder that was moved: then the same command goes on"),
+        ("-o THERE", "goes on where it lies now"),
+        ("--pay-again", f"begins anew, and pays for {asks}"),
+    ]
+    said = (
+        f"{done} done in {place} (job {job.name}, last seen there {last}), and their ledger is gone: "
+        "a run here would pay for them again"
+    )
+    return [f"{said}. The ways on:", *_columns(ways)]
+
+
+def _columns(ways: Sequence[tuple[str, str]]) -> list[str]:
+    widest = min(WIDEST_WAY, max(len(way) for way, _ in ways))
+    return [f"  {way.ljust(widest)}  {what}" for way, what in ways]
 
 
 def _counted(paid: PaidThere, *, sandbox: bool) -> str:

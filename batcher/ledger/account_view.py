@@ -6,9 +6,11 @@ Rule: looking writes nothing, and makes no file. What is wrong with it is an Acc
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from batcher import errors
 from batcher.api.pacing.shared_slots import SharedState
 from batcher.ledger.account_schema import account_errors
 
@@ -26,6 +28,15 @@ class OtherSpending(NamedTuple):
     day: int = 0
     month: int = 0
     open: int = 0
+
+
+class RememberedJob(NamedTuple):
+    """A job of which the file remembers that it had so many tasks `done` in some folder, and when it was seen
+    there last (Unix s)."""
+
+    name: str
+    done: int
+    seen_at: float
 
 
 class AccountView:
@@ -113,3 +124,22 @@ def other_spending(
     """What the other jobs than `job` have committed."""
     row = connection.execute(OTHERS, (today, month, job, at, UNSETTLED_SECONDS)).fetchone()
     return OtherSpending(*(int(value) for value in row))
+
+
+REMEMBERED = "SELECT name, done, seen_at FROM jobs WHERE folder = ? AND NOT forgotten ORDER BY done DESC"
+
+
+def remembered_in(path: Path, folder: Path) -> RememberedJob | None:
+    """Of the jobs which were last run in the output folder `folder`, and are not forgotten, the one that has
+    most done; None: none is known, or the account's file at `path` is missing or cannot be used."""
+    if not path.exists():
+        return None
+    try:
+        with (
+            account_errors(path),
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+        ):
+            row = connection.execute(REMEMBERED, (str(folder),)).fetchone()
+    except errors.AccountFileError:
+        return None
+    return None if row is None else RememberedJob(*row)

@@ -84,6 +84,13 @@ def paid_in(
         return PaidThere(keys.total, *_paid(keys.every(), asked, reused))
 
 
+def done_in(keys: PlanKeys, ledgers: Sequence[sqlite3.Connection]) -> int:
+    """How many tasks of a plan these open ledgers have done."""
+    if not ledgers:
+        return 0
+    return sum(len(set().union(*(_done(one, batch) for one in ledgers))) for batch in _batches(keys.every()))
+
+
 def _opened(path: Path, origin: str) -> sqlite3.Connection | None:
     try:
         connection = database.open_for_reading(path, busy_seconds=BUSY_SECONDS)
