@@ -177,7 +177,7 @@ class Delivery:
         failures: list[errors.TaskError] = []
         for file in wanted:
             try:
-                found.append((file, *await self._found(entry, file)))
+                found.append((file, *await self._found(entry, file, files)))
             except errors.TaskError as error:
                 failures.append(error)
         try:
@@ -219,13 +219,22 @@ class Delivery:
             return True
         return file.spool is not None and (self._folder.spool / file.spool).exists()
 
-    async def _found(self, entry: TaskEntry, file: OutputFile) -> tuple[VerifiedFile, bool]:
+    async def _found(
+        self, entry: TaskEntry, file: OutputFile, files: Sequence[OutputFile]
+    ) -> tuple[VerifiedFile, bool]:
         """The file, verified, and whether it stands under its name already."""
         if file.name is not None and file.sha256 is not None:
             path = f"{file.folder}/{file.name}"
             if await self._contains(path, file.sha256):
                 return await verify_delivered(self._folder.destination, path), True
-        return await self._verified_file(entry, file), False
+        verified = await self._verified_file(entry, file)
+        # Where bytes came inside the answer, the order of the links that the history has for them is a guess.
+        if file.spool is None and any(
+            other.url is None and other.sha256 == verified.sha256 for other in files
+        ):
+            self._transfers.discard(verified)
+            raise errors.DeadLink("the link leads to another picture of its result")
+        return verified, False
 
     async def _deliver_one(
         self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile, folder: str, stem: str

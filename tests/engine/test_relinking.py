@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from batcher.api.account import Account
+from batcher.api.client import Endpoints
 from batcher.api.wire import Output
+from batcher.engine import RunOptions, repair, run
 from batcher.engine.lifecycle.relinking import by_name, in_result
 from batcher.ledger.entries import OutputFile
 from tests.engine.test_files_partly_had import GONE, GOOD, REJECTS, WARNS, Links, asked, spooled
-from tests.support.harness import Harness
+from tests.support.foreign import Foreign
+from tests.support.harness import KEY, Harness
 from tests.support.scripted_api import Whole
 
 CHECKS = pytest.mark.parametrize("checks", [WARNS, REJECTS], ids=["warned", "rejected"])
@@ -156,6 +160,34 @@ async def test_a_host_that_fails_for_one_keeps_no_dead_link_of_another_from_bein
     assert report.counts["ready"] == 1
     kept = harness.rows("SELECT position FROM files WHERE coalesce(name, spool) IS NOT NULL")
     assert kept == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_a_picture_of_an_answer_that_is_lost_on_disk_is_not_another_one_of_it_had_again(
+    harness: Harness, lost: int
+) -> None:
+    """In which order the history names them is not known."""
+
+    class Inside(LinkedByHistory):
+        def told(self, path: str) -> Any:
+            answer = super().told(path)
+            return (
+                answer | {"output": [b64encode(one).decode() for one in GOOD]}
+                if "output" in answer
+                else answer
+            )
+
+    served = Inside()
+    async with Foreign(served) as served.server:
+        served.url = served.server.url
+        served.begins(0, harness)
+        account = Account(Endpoints(served.url, served.url, served.url), KEY)
+        job = harness.manifest(1, **asked(retry={"attempts": 4}))
+        await run(job, account=account, options=RunOptions(), now=harness.now)
+        (harness.output / f"images/place 0-{lost}.png").unlink()
+        mended = await repair(harness.output, job, warn=print, account=account, now=harness.now)
+    assert (mended.exit_code, mended.fetched) == (0, 1)
+    assert delivered(harness) == named(0, 1, 2)
 
 
 def files(*urls: str | None) -> list[OutputFile]:

@@ -76,9 +76,18 @@ def _in_history(
         # All came inside the answer: they are the request's outputs, in their order, or not known.
         whole = places == [*range(len(outputs))] or len(outputs) == entry.task.images
         return in_result(files, outputs) if whole else {}
+    if any(file.url is None for file in files) and (guessed := _next_guess(files, outputs)):
+        return guessed
     if places == [0] and len(outputs) == 1 and outputs[0].url is not None:
         return {0: outputs[0].url}
     return by_name(files, [output.url for output in outputs if output.url is not None])
+
+
+def _next_guess(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
+    """Where a link that was guessed by the order of the history leads to another picture: the next."""
+    urls = [output.url for output in outputs if output.url is not None]
+    following = dict(zip(urls, (*urls[1:], *urls[:1]), strict=True))
+    return {file.position: following[file.url] for file in files if file.url in following}
 
 
 def in_result(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
