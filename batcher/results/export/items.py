@@ -23,7 +23,7 @@ from batcher.ledger.records import DeliveredPicture
 from batcher.results.export.dataset_labels import DatasetLabels
 from batcher.results.export.exclusion import Exclusion
 from batcher.results.export.originals import OriginalPicture, Originals, source_of
-from batcher.results.export.own_splits import WITHOUT, OwnSplits
+from batcher.results.export.own_splits import OwnSplits
 from batcher.results.export.shared_masks import SharedMasks
 from batcher.results.export.splits import Splits
 from batcher.storage import stores
@@ -194,7 +194,7 @@ class ExportItems:
         """What its row names; else, where no row names any, what is drawn by its source."""
         own = None if self._resplit else self.own_splits.of(picture.columns)
         if own is None and self.own_splits.names:
-            return WITHOUT
+            return self.own_splits.without
         return own or self._splits.of(source.group)
 
     def _rule_of(self, picture: DeliveredPicture) -> Geometry | None:

@@ -44,6 +44,8 @@ class OwnSplits:
     def of(self, columns: Mapping[str, Any]) -> str | None:
         """The split that a row names, as a folder can be called; None: none. Raises UsageError."""
         value = columns.get(COLUMN)
+        if type(value) is int:
+            value = str(value)  # of a fold: never taken for none
         if not isinstance(value, str) or not value.strip():
             return None
         # Readers of data sets know no other signs in the name of a split.
@@ -70,11 +72,16 @@ class OwnSplits:
             self._straddling += 1
 
     @property
+    def without(self) -> str:
+        """Where a row goes that names no split: WITHOUT, as the rows that name it write it."""
+        return self._names.get(WITHOUT, WITHOUT)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All that rows name, and where the others go."""
         found = [*self._names.values()]
-        if found and self._without and WITHOUT not in self._names:
-            found.append(WITHOUT)
+        if found and self._without and self.without not in found:
+            found.append(self.without)
         known = [name for word in IN_ORDER for name in found if name.casefold() == word]
         return (*known, *(name for name in found if name not in known))
 
@@ -84,7 +91,7 @@ class OwnSplits:
         notes = []
         if self._names and self._without:
             pictures = several(self._without, "picture", "pictures")
-            notes.append(f"{pictures} without a split of its own in {WITHOUT}")
+            notes.append(f"{pictures} without a split of its own in {self.without}")
         if self._straddling:
             are = (
                 "1 source picture is"

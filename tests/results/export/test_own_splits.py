@@ -65,6 +65,27 @@ def test_the_command_says_it_with_2(shelf: Shelf, capsys: pytest.CaptureFixture[
     assert ended([*command, "--split", "train=0.5,val=0.5", "--resplit"]) == 0
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_without_a_split_goes_where_the_others_train_however_they_write_it(
+    shelf: Shelf, form: ExportFormat
+) -> None:
+    shelf.deliver(
+        shelf.variant("a", shelf.photo("one.png"), split="TEST", boxes=[]),
+        shelf.variant("b", shelf.photo("two.png"), split="Train", boxes=[]),
+        shelf.variant("c", shelf.photo("three.png"), split="", boxes=[]),
+    )
+    told, _ = exported(shelf, form)
+    assert told.splits == {"Train": 2, "TEST": 1}
+    assert "1 picture without a split of its own in Train" in told.notes
+
+
+@pytest.mark.parametrize("fold", [2, "2"])
+def test_a_split_that_is_a_number_is_told_and_not_taken_for_none(shelf: Shelf, fold: int | str) -> None:
+    shelf.deliver(shelf.variant("a", shelf.photo("one.png"), split=fold))
+    with pytest.raises(UsageError, match="names a split '2', which no folder can be called; .*--resplit"):
+        exported(shelf)
+
+
 def test_rows_without_a_split_and_sources_in_two_of_them_are_told(shelf: Shelf) -> None:
     one, two = shelf.photo("one.png"), shelf.photo("two.png")
     shelf.deliver(
