@@ -146,7 +146,7 @@ class OtherDestination(UsageError):
 
 
 class PaidElsewhere(UsageError):
-    """Half of a plan or more is paid for in another output folder, or was in this one."""
+    """Half of a plan or more is paid for in another output folder, or here, on a disk that is not mounted."""
 
 
 class LedgerError(BatcherError):

@@ -1,10 +1,10 @@
 """A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it, in
-one of the account's other jobs, or was in this very folder, which has lost its ledger since (its disk is not
-mounted, or it was moved).
+one of the account's other jobs, or was in this very folder, whose disk is not mounted now.
 
 Rule: looked at before the plan is for good. What other folders know is read by key, never by name, and a
-folder of the sandbox is compared with the sandbox's own. Of a ledger that is gone the keys are gone too: only
-their number is known, which is enough to ask before it is paid again.
+folder of the sandbox is compared with the sandbox's own. The keys on a disk that is not there cannot be read:
+their number is known, which is enough to ask before they are paid for again. A folder that somebody took away
+is not asked about.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class PaidOutput:
 
 @dataclass(frozen=True, slots=True)
 class LostOutput:
-    """A job of the account had as many tasks done in `folder` as half of a plan of `total`, or more, and its
-    ledger is there no more."""
+    """A job of the account had as many tasks done in `folder` as half of a plan of `total`, or more, and the
+    disk on which it did is not mounted."""
 
     folder: Path
     job: RememberedJob
@@ -68,8 +68,8 @@ def find_paid_output(
 ) -> PaidOutput | LostOutput | None:
     """Where half or more of the plan of this number in `connection`, which is about to enter `output`, is
     paid for at the API `origin`, and is not to be taken over from `reused`: of several folders the one that
-    has most. Those of the other jobs of `account` are asked too, and what was done in `output` itself before
-    its ledger went. None: nowhere, or something is paid for in `output` itself already."""
+    has most. Those of the other jobs of `account` are asked too, and what was done in `output` itself on a
+    disk that is not mounted. None: nowhere, or something is paid for in `output` itself already."""
     if other_ledgers.has_paid(connection):
         return None
     best: PaidOutput | None = None
@@ -87,7 +87,7 @@ def _lost(
     keys: PlanKeys, output: Path, account: Account | None, reused: Sequence[ReusableFolder]
 ) -> LostOutput | None:
     job = None if account is None else remembered_in(account_path(account.name), output)
-    if job is None:
+    if job is None or not job.mount or os.path.ismount(job.mount):
         return None
     total = keys.total - other_ledgers.done_in(keys, [one.ledger for one in reused])
     return LostOutput(output, job, total) if 2 * job.done >= total > 0 else None
@@ -143,13 +143,13 @@ def _lost_refusal(found: LostOutput) -> list[str]:
     done = "1 task was" if job.done == 1 else f"{job.done:,} tasks were"
     asks = "the one task" if found.total == 1 else f"all {found.total:,} tasks"
     ways = [
-        ("bring it back", "a disk to be mounted, a folder that was moved: then the same command goes on"),
-        ("-o THERE", "goes on where it lies now"),
+        (f"mount {job.mount}", "then the same command goes on"),
+        ("-o THERE", "goes on where the folder lies now"),
         ("--pay-again", f"begins anew, and pays for {asks}"),
     ]
     said = (
-        f"{done} done in {place} (job {job.name}, last seen there {last}), and their ledger is gone: "
-        "a run here would pay for them again"
+        f"{done} done in {place} (job {job.name}, last seen there {last}), and the disk at {job.mount} is "
+        "not mounted: a run here would pay for them again"
     )
     return [f"{said}. The ways on:", *_columns(ways)]
 

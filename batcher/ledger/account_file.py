@@ -35,6 +35,7 @@ from batcher.ledger.account_view import (
     other_spending,
     read_limit,
 )
+from batcher.storage import layout
 
 JOB_NOTE = "account_job"
 """The job's id in the file, among its ledger's notes."""
@@ -154,12 +155,14 @@ class AccountFile:
         """A run of this job begins, in this process."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO jobs (id, folder, name, manifest, pid, beat, seen_at, total, done, spent) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO UPDATE SET folder = excluded.folder, "
+                "INSERT INTO jobs "
+                "(id, folder, mount, name, manifest, pid, beat, seen_at, total, done, spent) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO UPDATE SET "
+                "folder = excluded.folder, mount = excluded.mount, "
                 "name = excluded.name, manifest = excluded.manifest, pid = excluded.pid, "
                 "beat = excluded.beat, seen_at = excluded.seen_at, "
                 "ended_at = NULL, exit_code = NULL, why = '', forgotten = 0",
-                (job, str(folder), name, manifest, os.getpid(), at, now),
+                (job, str(folder), layout.mount_point(folder), name, manifest, os.getpid(), at, now),
             )
 
     def beat(

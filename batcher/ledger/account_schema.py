@@ -10,7 +10,7 @@ from pathlib import Path
 from batcher import errors
 
 APPLICATION_ID = 0x62746361
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
   id        TEXT PRIMARY KEY,             -- noted in the job's ledger too
@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   ended_at  REAL,                         -- how its last run ended; NULL: it did not say
   exit_code INTEGER,
   why       TEXT NOT NULL DEFAULT '',
-  forgotten INTEGER NOT NULL DEFAULT 0    -- not to be listed; what it spent counts all the same
+  forgotten INTEGER NOT NULL DEFAULT 0,   -- not to be listed; what it spent counts all the same
+  mount     TEXT NOT NULL DEFAULT ''      -- where the disk was mounted on which its folder lies
 ) STRICT;
 
 -- By the UTC day on which a request was submitted, as days since 1970-01-01. Micro-credits.
@@ -55,7 +56,10 @@ CREATE TABLE IF NOT EXISTS shared_limit (
 INSERT OR IGNORE INTO shared_limit (id) VALUES (1);
 CREATE INDEX IF NOT EXISTS running ON jobs (beat) WHERE pid IS NOT NULL;
 """
-MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN rpm REAL;\n"}
+MIGRATIONS = {
+    1: "ALTER TABLE jobs ADD COLUMN rpm REAL;\n",
+    2: "ALTER TABLE jobs ADD COLUMN mount TEXT NOT NULL DEFAULT '';\n",
+}
 """What older files lack, by their version."""
 
 
@@ -87,7 +91,8 @@ def update(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version >= VERSION:
         return  # another process has done it meanwhile
-    for statement in _statements(MIGRATIONS.get(version, "") + SCHEMA):
+    missing = "".join(MIGRATIONS[older] for older in range(version or VERSION, VERSION))
+    for statement in _statements(missing + SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={VERSION}")

@@ -31,12 +31,13 @@ class OtherSpending(NamedTuple):
 
 
 class RememberedJob(NamedTuple):
-    """A job of which the file remembers that it had so many tasks `done` in some folder, and when it was seen
-    there last (Unix s)."""
+    """A job of which the file remembers that it had so many tasks `done` in some folder, on the disk that was
+    mounted at `mount` ('': not noted), and when it was seen there last (Unix s)."""
 
     name: str
     done: int
     seen_at: float
+    mount: str
 
 
 class AccountView:
@@ -126,12 +127,14 @@ def other_spending(
     return OtherSpending(*(int(value) for value in row))
 
 
-REMEMBERED = "SELECT name, done, seen_at FROM jobs WHERE folder = ? AND NOT forgotten ORDER BY done DESC"
+REMEMBERED = """
+SELECT name, done, seen_at, mount FROM jobs WHERE folder = ? AND NOT forgotten ORDER BY seen_at DESC
+"""
 
 
 def remembered_in(path: Path, folder: Path) -> RememberedJob | None:
-    """Of the jobs which were last run in the output folder `folder`, and are not forgotten, the one that has
-    most done; None: none is known, or the account's file at `path` is missing or cannot be used."""
+    """The job that was run last in the output folder `folder`, and is not forgotten; None: none is known, or
+    the account's file at `path` is missing or cannot be used."""
     if not path.exists():
         return None
     try:

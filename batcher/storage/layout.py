@@ -33,6 +33,14 @@ def is_of_the_system(path: Path) -> bool:
     return path == Path("/") or (path.parts[1] in ("dev", "proc", "sys") and path.parts[2:3] != ("shm",))
 
 
+def mount_point(folder: Path) -> str:
+    """Where the disk is mounted on which a folder lies, or will lie."""
+    place = os.path.realpath(folder)
+    while not os.path.ismount(place):
+        place = os.path.dirname(place)
+    return place
+
+
 def before_sandbox(folder: Path) -> Path:
     """What `output_folder` took for the sandbox's `folder`."""
     if names_share(folder.name):

@@ -255,7 +255,7 @@ async def test_what_a_killed_run_had_set_aside_is_left_for_whoever_looks_and_wha
         assert left() == 0.17
         shutil.rmtree(killed.output)
         again = killed.manifest(2, limits=per, params={"prompt": "another {{ place }}"})
-        assert (await killed.run(server, again, pay_again=True)).counts["done"] == 2
+        assert (await killed.run(server, again)).counts["done"] == 2
         assert committed(server) == 100_000, "nobody knows what of it was sent"
         assert left() == 0.1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,14 @@ from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import outlook
 from batcher.job.manifest import Manifest
-from batcher.ledger.account_file import AccountFile
 from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.sandbox import Sandbox
 from batcher.shard import Shard
-from batcher.storage import layout, user_state
+from batcher.storage import layout
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
 
 TASKS = 12
-
-
-def account_file(server: Sandbox) -> Path:
-    return user_state.account_path(Account(Endpoints(server.url, server.url, server.url), KEY).name)
 
 
 def job(harness: Harness, name: str, tasks: int = TASKS, **changes: Any) -> Manifest:
@@ -105,54 +99,80 @@ async def test_the_accounts_other_jobs_are_asked_wherever_they_lie(
         assert (await harness.run(server, moved)).images == TASKS
 
 
+@pytest.fixture
+def mounted(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Where disks are mounted: the folder of the outputs is one."""
+    mounts = {"/", str(harness.folder / "out")}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    return mounts
+
+
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
-async def test_a_folder_that_is_gone_is_asked_about_before_all_of_it_is_paid_for_again(
-    harness: Harness, sandbox: MakeSandbox, left: str
+async def test_a_folder_whose_disk_is_not_mounted_is_asked_about_before_all_of_it_is_paid_for_again(
+    harness: Harness, sandbox: MakeSandbox, mounted: set[str], left: str
 ) -> None:
-    """Its disk is not mounted tonight: the mount point is empty, or not there."""
     async with sandbox(service=2) as server:
         streets = job(harness, "streets")
         await harness.run(server, streets)
-        unmounted = harness.folder / "unmounted"
+        disk = harness.folder / "out"
+        mounted.remove(str(disk))
+        unmounted = harness.folder.parent / f"{harness.folder.name}-unmounted"
         shutil.move(harness.output, unmounted)
         if left != "nothing":
             harness.output.mkdir()
-        unmounted = unmounted.rename(harness.folder.parent / f"{harness.folder.name}-unmounted")
         account = Account(Endpoints(server.url, server.url, server.url), KEY)
         found = outlook(streets, harness.output, origin=server.url, account=account)
         assert [one for one in found.warnings if "`run` refuses this: 12 tasks were done in" in one]
         for _ in range(2):
             with pytest.raises(errors.PaidElsewhere, match=r"12 tasks were done in .*out/streets") as refused:
                 await harness.run(server, streets)
-        for said in ("(job streets, last seen there ", "a disk to be mounted", "-o THERE", "--pay-again"):
+        assert f"the disk at {disk} is not mounted" in str(refused.value)
+        for said in ("(job streets, last seen there ", f"mount {disk}", "-o THERE", "--pay-again"):
             assert said in str(refused.value)
         assert server.billed == TASKS
         # What is taken over from where it lies now is not paid for again, and nobody is asked.
         elsewhere = job(harness, "streets", reuse=[str(unmounted)])
         assert (await harness.run(server, elsewhere)).images == server.billed == TASKS
-        # Mounted again, the same command goes on; what is more than twice as much is another job.
-        shutil.rmtree(harness.output, ignore_errors=True)
-        unmounted.rename(harness.output)
-        assert (await harness.run(server, streets)).images == server.billed == TASKS
+        # Mounted again, the same command goes on.
         shutil.rmtree(harness.output)
+        unmounted.rename(harness.output)
+        mounted.add(str(disk))
+        assert (await harness.run(server, streets)).images == server.billed == TASKS
+
+
+async def test_what_is_more_than_twice_as_much_is_another_job(
+    harness: Harness, sandbox: MakeSandbox, mounted: set[str]
+) -> None:
+    async with sandbox(service=2) as server:
+        await harness.run(server, job(harness, "streets"))
+        shutil.rmtree(harness.output)
+        mounted.remove(str(harness.folder / "out"))
         report = await harness.run(server, job(harness, "streets", 2 * TASKS + 1))
         assert report.images == 2 * TASKS + 1
 
 
-async def test_whoever_pays_again_in_a_folder_that_is_gone_is_asked_once(
-    harness: Harness, sandbox: MakeSandbox
+async def test_a_folder_that_somebody_took_away_is_not_asked_about(
+    harness: Harness, sandbox: MakeSandbox, mounted: set[str]
 ) -> None:
     async with sandbox(service=2) as server:
         streets = job(harness, "streets")
         await harness.run(server, streets)
         shutil.rmtree(harness.output)
-        assert (await harness.run(server, streets, pay_again=True)).images == TASKS
         assert (await harness.run(server, streets)).images == TASKS
         assert server.billed == 2 * TASKS
+
+
+async def test_whoever_pays_again_beside_a_disk_that_is_not_mounted_is_asked_once(
+    harness: Harness, sandbox: MakeSandbox, mounted: set[str]
+) -> None:
+    async with sandbox(service=2) as server:
+        streets = job(harness, "streets")
+        await harness.run(server, streets)
         shutil.rmtree(harness.output)
-        with closing(AccountFile(account_file(server))) as file:
-            for known in file.jobs(today=0, month=0):
-                file.forget(known.id)
+        mounted.remove(str(harness.folder / "out"))
+        assert (await harness.run(server, streets, pay_again=True)).images == TASKS
+        assert (await harness.run(server, streets)).images == TASKS
+        shutil.rmtree(harness.output)
         assert (await harness.run(server, streets)).images == TASKS
 
 

@@ -82,7 +82,7 @@ def test_a_row_without_a_split_goes_where_the_others_train_however_they_write_it
 @pytest.mark.parametrize("fold", [2, "2"])
 def test_a_split_that_is_a_number_is_told_and_not_taken_for_none(shelf: Shelf, fold: int | str) -> None:
     shelf.deliver(shelf.variant("a", shelf.photo("one.png"), split=fold))
-    with pytest.raises(UsageError, match="names a split '2', which no folder can be called; .*--resplit"):
+    with pytest.raises(UsageError, match=r"names a split '2', which no folder can be called; .*--resplit"):
         exported(shelf)
 
 
