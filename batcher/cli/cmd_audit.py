@@ -44,7 +44,7 @@ def audit_command(
     import asyncio
 
     from batcher import engine
-    from batcher.cli.job_folder import resolve_output
+    from batcher.cli.job_folder import resolve_output, run_of
 
     where = resolve_output(job, output=output, sandbox=sandbox, shard=shard)
     found, adopted = asyncio.run(
@@ -53,11 +53,12 @@ def audit_command(
     if as_json:
         echo_json(found.as_json() | {"adopted": len(adopted)})
     else:
-        _print(found, adopted, job, adopt=adopt)
+        again = run_of(job, output=output, sandbox=sandbox, shard=shard)
+        _print(found, adopted, job, again, adopt=adopt)
     return found.exit_code
 
 
-def _print(audit: Audit, adopted: list[Orphan], job: Path, *, adopt: bool) -> None:
+def _print(audit: Audit, adopted: list[Orphan], job: Path, again: str, *, adopt: bool) -> None:
     from batcher.ledger.totals import credits
     from batcher.progress.summary import credits as spelled
     from batcher.progress.summary import several
@@ -90,7 +91,7 @@ def _print(audit: Audit, adopted: list[Orphan], job: Path, *, adopt: bool) -> No
     if hidden:
         echo(f"  and {hidden:,} more; --json lists them all")
     if adopted:
-        echo(f"{several(len(adopted), 'result is', 'results are')} adopted: `batcher run {job}` fetches them")
+        echo(f"{several(len(adopted), 'result is', 'results are')} adopted: `{again}` fetches them")
     if audit.missed and not adopted and not adopt:
         pictures = several(len(audit.missed), "failed task has a picture", "failed tasks have pictures")
         echo(f"{pictures} at the provider that never came: `batcher audit {job} --adopt` takes them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +42,7 @@ def retry_command(
     from contextlib import closing
 
     from batcher import errors
-    from batcher.cli.job_folder import resolve_output
+    from batcher.cli.job_folder import resolve_output, run_of
     from batcher.ledger import database
     from batcher.ledger.retry_failed import retry
     from batcher.results import report
@@ -73,11 +72,5 @@ def retry_command(
     elif running:
         echo("the run that is going on submits them")
     else:
-        echo(f"`{_run_of(job, shard)}` submits them")
+        echo(f"`{run_of(job, output=output, sandbox=sandbox, shard=shard)}` submits them")
     return 0
-
-
-def _run_of(job: Path, shard: Shard | None) -> str:
-    """The command that submits; a folder's manifest is not known here."""
-    share = [] if shard is None else ["--shard", str(shard)]
-    return "batcher run" if job.is_dir() else shlex.join(["batcher", "run", str(job), *share])

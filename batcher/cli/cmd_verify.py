@@ -83,7 +83,7 @@ def verify_command(
     repaired = asyncio.run(
         engine.repair(
             where,
-            None if job.is_dir() else job,
+            job if job.is_file() else None,
             repay=repay,
             warn=lambda text: echo(text, err=as_json),
             listener=_warn,

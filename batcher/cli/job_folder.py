@@ -6,6 +6,8 @@ Rule: what lies on disk goes before a name. A name that two jobs have is asked b
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,35 @@ def resolve_output(
 
         return layout.output_folder(named.output, sandbox=sandbox, shard=shard)
     return by_path.resolve_output(job, output=output, sandbox=sandbox, shard=shard)
+
+
+def run_of(
+    job: Path, *, output: Path | None = None, sandbox: bool = False, shard: Shard | None = None
+) -> str:
+    """The command that runs what somebody calls JOB, with the same options. `run` takes a manifest alone: of
+    a folder or a name it is the one that ran there last, and where that is not known none is named."""
+    from batcher.errors import UsageError
+    from batcher.job import output as by_path
+
+    manifest = job
+    if not job.is_file():
+        known = [one for one in _listed().named(str(job)) if not one.gone]
+        if not known or not Path(known[0].manifest).is_file():
+            return "batcher run"
+        manifest = _near(Path(known[0].manifest))
+        try:
+            moved = by_path.resolve_output(manifest) != known[0].output
+        except UsageError:
+            return "batcher run"
+        output = _near(known[0].output) if moved else output
+    where = [] if output is None else ["-o", str(output)]
+    share = [] if shard is None else ["--shard", str(shard)]
+    return shlex.join(["batcher", "run", str(manifest), *share, *where, *(["--sandbox"] if sandbox else [])])
+
+
+def _near(path: Path) -> Path:
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else Path(near)
 
 
 def listed_accounts(base_url: str | None = None) -> tuple[list[Path], bool]:
@@ -56,6 +87,20 @@ def only_one(found: AccountJobs, text: str) -> AccountJob | None:
 
 
 def _named(text: str) -> AccountJob | None:
+    found = _listed()
+    there = tuple(job for job in found.jobs if not job.gone)
+    if (meant := only_one(replace(found, jobs=there), text)) is None and (gone := found.named(text)):
+        from batcher.errors import UsageError
+
+        raise UsageError(
+            f"{text}: its output folder {gone[0].output} is gone, or holds another job's ledger: moved, "
+            "or on a disk that is not mounted; name it by the folder in which it lies now"
+        )
+    return meant
+
+
+def _listed() -> AccountJobs:
+    """What `batcher jobs` lists; nothing where the accounts' files cannot be read."""
     import time
 
     from batcher.errors import DiskError
@@ -63,8 +108,6 @@ def _named(text: str) -> AccountJob | None:
 
     paths, _ = listed_accounts()
     try:
-        found = account_jobs.of_accounts(paths, time.time())  # noqa: TID251  # the wall clock of one look
+        return account_jobs.of_accounts(paths, time.time())  # noqa: TID251  # the wall clock of one look
     except DiskError:
-        return None  # what is named is not there, which is told
-    there = tuple(job for job in found.jobs if not job.gone)
-    return only_one(replace(found, jobs=there), text)
+        return account_jobs.AccountJobs((), 0.0, 0.0)  # what is named is not there, which is told

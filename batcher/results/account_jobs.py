@@ -98,11 +98,12 @@ class AccountJobs:
 
 
 def of_accounts(paths: Iterable[Path], now: float) -> AccountJobs:
-    """The jobs in these files of accounts, of which some may not be there, by the clock `now` (Unix s).
-    Raises AccountFileError."""
+    """The jobs in these files of accounts, of which some may not be there, by the clock `now` (Unix s). A job
+    that ran with several keys (one was wrong, or was replaced) has all that it spent in the file of each: it
+    is told once, as that one has it which saw it last. Raises AccountFileError."""
     today = day_of(now)
     month = month_of(today)
-    jobs: list[AccountJob] = []
+    found: dict[tuple[str, Path], tuple[str, JobRow]] = {}
     spent = [0, 0]
     for path in paths:
         if not path.exists():
@@ -110,7 +111,16 @@ def of_accounts(paths: Iterable[Path], now: float) -> AccountJobs:
         with closing(AccountFile(path)) as file:
             rows = file.jobs(today=today, month=month)
             spent = [a + b for a, b in zip(spent, file.spent(today=today, month=month), strict=True)]
-        jobs += [_job(path.stem, row, now) for row in rows]
+        for row in rows:
+            _, other = found.get((row.id, row.folder), ("", None))
+            if other is not None:
+                spent[0] -= min(row.spent_today, other.spent_today)
+                spent[1] -= min(row.spent_month, other.spent_month)
+            if other is None or row.seen_at >= other.seen_at:
+                # In the place of its own account, among that one's jobs.
+                found.pop((row.id, row.folder), None)
+                found[row.id, row.folder] = (path.stem, row)
+    jobs = (_job(account, row, now) for account, row in found.values())
     return AccountJobs(tuple(jobs), *(credits(value) for value in spent))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -16,10 +17,12 @@ import pytest
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.cli import ended
+from batcher.cli.job_folder import run_of
 from batcher.engine import run
 from batcher.ledger.account_file import AccountFile, Amounts, OtherSpending
 from batcher.ledger.spending import day_of
 from batcher.sandbox import Sandbox
+from batcher.shard import Shard
 from batcher.storage import user_state
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
@@ -102,7 +105,7 @@ async def test_what_is_gone_from_disk_is_marked_and_what_is_forgotten_still_coun
         assert gone["cost"] == {"spent": 0.03, "today": 0.03, "month": 0.03}
         assert "(gone from disk)" in jobs.said(*url)
         # The same folder again is another job: what the first one spent is not lost.
-        await job.run(server, job.manifest(1, name="streets"))
+        await job.run(server, job.manifest(1, name="streets"), pay_again=True)
         assert [one["gone"] for one in jobs.told(*url)["jobs"]] == [False, True]
         assert "2 jobs are called streets" in jobs.said(*url, "--forget", "streets", code=2)
         assert "no job here is called cats" in jobs.said(*url, "--forget", "cats", code=2)
@@ -271,6 +274,60 @@ async def test_a_job_is_talked_to_by_the_name_that_is_listed(
         # One that is gone is no reason to ask which.
         shutil.rmtree(other.output)
         assert ended(["status", "the streets"]) == 0
+
+
+async def test_a_command_that_is_named_runs_the_job_whatever_it_was_called_by(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run` takes no name, and without --sandbox it would pay."""
+    async with sandbox(service=5) as server:
+        monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+        monkeypatch.chdir(jobs.folder)
+        job = await jobs.ran(server, "streets", 2)
+        manifest = Path("streets/job.yaml")
+        for called in (Path("streets"), Path("streets/out"), manifest):
+            assert run_of(called) == "batcher run streets/job.yaml"
+        options = {"output": Path("x y"), "shard": Shard(1, 2), "sandbox": True}
+        assert run_of(manifest, **options) == "batcher run streets/job.yaml --shard 1/2 -o 'x y' --sandbox"
+        (jobs.folder / "out").mkdir()
+        job.output.rename(jobs.folder / "out" / "elsewhere")
+        elsewhere = Harness(job.folder, jobs.now)
+        elsewhere.output = jobs.folder / "out" / "elsewhere"
+        await elsewhere.run(server, elsewhere.manifest(2, name="streets"))
+        job.manifest(2, name="streets")
+        assert run_of(Path("streets")) == "batcher run streets/job.yaml -o out/elsewhere"
+        # Where nobody knows the manifest any more, none is named.
+        manifest.unlink()
+        assert run_of(Path("out/elsewhere")) == "batcher run"
+
+
+async def test_a_repair_takes_a_name_that_is_listed(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=5) as server:
+        monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+        job = await jobs.ran(server, "streets", 2)
+        monkeypatch.chdir(job.folder)
+        assert await asyncio.to_thread(ended, ["verify", "streets", "--repair"]) == 0, capsys.readouterr().err
+        assert "2 delivered files checked" in capsys.readouterr().out
+        shutil.rmtree(job.output)
+        assert ended(["status", "streets"]) == 2
+        assert f"its output folder {job.output} is gone" in capsys.readouterr().err
+
+
+async def test_a_job_that_ran_with_several_keys_is_told_once(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them was wrong, or was replaced: the file of each has all that the job spent."""
+    async with sandbox(service=5, price=0.01) as server:
+        job = await jobs.ran(server, "streets", 2)
+        account = Account(Endpoints(server.url, server.url, server.url), "SG_ffffffffffffffff")
+        await run(job.manifest(3, name="streets"), account=account, now=jobs.now)
+        monkeypatch.delenv("SEGMIND_API_KEY")
+        found = jobs.told()
+        assert [(one["job"], one["cost"]["spent"]) for one in found["jobs"]] == [("streets", 0.03)]
+        assert found["cost"] == {"today": 0.03, "month": 0.03}
+        assert ended(["status", "streets"]) == 0, capsys.readouterr().err
 
 
 async def test_of_many_jobs_the_newest_are_told_in_full_and_the_others_in_a_line(
