@@ -27,13 +27,12 @@ from batcher.cli import ended, text_tables
 from batcher.engine import plan_outlook
 from batcher.errors import ManifestError, UsageError
 from batcher.job.manifest import Manifest
-from batcher.ledger import group_commit
 from batcher.ledger.acceptance import AcceptRule, AcceptStatus, GroupStatus, may_submit
 from batcher.progress import Event, Finished
 from batcher.progress.closing_text import closing
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -360,7 +359,7 @@ async def test_a_tenth_of_each_fault_and_the_counts_and_the_money_are_exact(
 
 @pytest.mark.parametrize("offset", range(4))
 async def test_a_crash_anywhere_leaves_no_group_with_one_too_many(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, offset: int
+    harness: Harness, sandbox: MakeSandbox, offset: int
 ) -> None:
     at = offset
     asked: dict[str, Any] = {"checks": {"blank": "reject", "duplicate": "off"}, "redo": 1}
@@ -368,15 +367,9 @@ async def test_a_crash_anywhere_leaves_no_group_with_one_too_many(
         harness.move_to(f"out-{at}")
         script = Faults([faults.BlackPicture(calls=[1])])
         async with sandbox(service=5, sigma=0, pictures=True, price=0.01, faults=script) as server:
-            points = Points(at)
             manifest = job(harness, 1, 2, accept={"count": 1}, **asked)
-            with monkeypatch.context() as patch:
-                patch.setattr(group_commit, "GroupCommit", mortal(points))
-                try:
-                    await harness.run(server, manifest)
-                except BaseException as error:
-                    if not dies(error):
-                        raise
+            with dying(at) as points:
+                await harness.run(server, manifest)
             if not points.dead:
                 break
             doubted = harness.states()["submitting"]

@@ -18,7 +18,7 @@ from batcher.ledger import adoption, database
 from batcher.ledger.database import SANDBOX_ORIGIN
 from batcher.results.audit import Audit, Orphan
 from batcher.sandbox import Faults, Sandbox, faults
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -132,11 +132,11 @@ async def test_another_jobs_requests_of_the_account_do_not_count(
 
 @pytest.mark.parametrize("at", [14, 20, 24, 30])
 async def test_what_a_killed_run_left_in_flight_is_explained_and_its_lost_answers_come_home(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, at: int
+    harness: Harness, sandbox: MakeSandbox, at: int
 ) -> None:
     """Audited and adopted before the next run has looked at anything."""
     async with sandbox(service=5, price=0.01) as server:
-        await killed(harness, server, at, monkeypatch)
+        await killed(harness, server, at)
         await anyio.sleep(3600)
         found, adopted = await audited(harness, server, adopt=True)
         assert found.unexplained == 0
@@ -150,15 +150,9 @@ async def test_what_a_killed_run_left_in_flight_is_explained_and_its_lost_answer
         assert (again.exit_code, again.delivered.requests) == (0, 6)
 
 
-async def killed(harness: Harness, server: Sandbox, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = Points(at)
-    with monkeypatch.context() as patch:
-        patch.setattr("batcher.ledger.group_commit.GroupCommit", mortal(points))
-        try:
-            await harness.run(server, harness.manifest(6))
-        except BaseException as error:
-            if not dies(error):
-                raise
+async def killed(harness: Harness, server: Sandbox, at: int) -> None:
+    with dying(at) as points:
+        await harness.run(server, harness.manifest(6))
     assert points.dead
 
 

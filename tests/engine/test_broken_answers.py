@@ -13,10 +13,9 @@ from batcher.api import client
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import audit
-from batcher.ledger import group_commit
 from batcher.sandbox import Faults, faults
 from batcher.storage.download import OutputFolder
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import KEY, Harness
 from tests.support.sandboxes import MakeSandbox
 from tests.support.scripted_api import Api, Whole
@@ -121,7 +120,7 @@ async def test_what_broke_off_in_one_run_is_had_by_the_next_or_by_the_audit(
 
 @pytest.mark.parametrize("offset", range(3))
 async def test_a_crash_anywhere_on_the_way_from_a_broken_answer_to_the_history_pays_nothing_twice(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, offset: int
+    harness: Harness, sandbox: MakeSandbox, offset: int
 ) -> None:
     """Each offset takes every third point. What was in the air when the process died may be paid for again;
     what was recorded as broken off may not."""
@@ -131,14 +130,8 @@ async def test_a_crash_anywhere_on_the_way_from_a_broken_answer_to_the_history_p
         script = Faults([faults.Short(route="sync", calls=[1]), faults.LateRows(delay=20)])
         async with sandbox(service=5, price=0.01, faults=script) as server:
             manifest = harness.manifest(2, api="v1")
-            points = Points(at)
-            with monkeypatch.context() as patch:
-                patch.setattr(group_commit, "GroupCommit", mortal(points))
-                try:
-                    await harness.run(server, manifest)
-                except BaseException as error:
-                    if not dies(error):
-                        raise
+            with dying(at) as points:
+                await harness.run(server, manifest)
             if not points.dead:
                 break
             planned = (harness.output / ".batcher" / "ledger.sqlite").exists()

@@ -17,10 +17,10 @@ from batcher.engine import judge_command, load, picture_checks
 from batcher.job import geometry
 from batcher.job.catalog import find
 from batcher.job.manifest.grammar import Checks
-from batcher.ledger import database, group_commit, ledger
+from batcher.ledger import database, ledger
 from batcher.progress import Event, Finished, Message
 from batcher.sandbox import Faults, Sandbox, faults
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -288,7 +288,7 @@ async def test_who_is_cancelled_leaves_no_program_behind(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("offset", range(3))
 async def test_a_crash_anywhere_changes_no_verdict_and_pays_nothing_twice(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, offset: int
+    harness: Harness, sandbox: MakeSandbox, offset: int
 ) -> None:
     at = offset
     checks = {"blank": "reject", "duplicate": "reject"}
@@ -297,14 +297,8 @@ async def test_a_crash_anywhere_changes_no_verdict_and_pays_nothing_twice(
         script = Faults([faults.BlackPicture(calls=[1])])
         async with sandbox(service=5, pictures=True, faults=script) as server:
             manifest = harness.manifest(2, checks=checks)
-            points = Points(at)
-            with monkeypatch.context() as patch:
-                patch.setattr(group_commit, "GroupCommit", mortal(points))
-                try:
-                    await harness.run(server, manifest)
-                except BaseException as error:
-                    if not dies(error):
-                        raise
+            with dying(at) as points:
+                await harness.run(server, manifest)
             if not points.dead:
                 break
             there = (harness.output / ".batcher" / "ledger.sqlite").exists()

@@ -11,10 +11,9 @@ import pytest
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import RunOptions, run
-from batcher.ledger import group_commit
 from batcher.results.export import ExportOptions, export
 from batcher.results.report import Report
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.foreign import Foreign
 from tests.support.harness import KEY, Harness
 from tests.support.pictures import noisy_picture
@@ -76,22 +75,14 @@ async def test_where_all_are_damaged_it_fails(harness: Harness, api: str) -> Non
     assert "spool" in harness.lines("errors.jsonl")[0]["detail"]
 
 
-async def resumed(
-    harness: Harness, served: Partly, api: str, at: int, monkeypatch: pytest.MonkeyPatch, *, samples: int = 2
-) -> Report | None:
+async def resumed(harness: Harness, served: Partly, api: str, at: int, *, samples: int = 2) -> Report | None:
     """A run that dies at that point, and the same command; None: it did not come so far."""
     async with Foreign(served) as served.server:
         served.url = served.server.url
         account = Account(Endpoints(served.url, served.url, served.url), KEY)
         job = harness.manifest(1, **asked(samples, api, retry={"doubtful": "hold"}))
-        points = Points(at)
-        with monkeypatch.context() as patch:
-            patch.setattr(group_commit, "GroupCommit", mortal(points))
-            try:
-                await run(job, account=account, options=RunOptions(), now=harness.now)
-            except BaseException as error:
-                if not dies(error):
-                    raise
+        with dying(at) as points:
+            await run(job, account=account, options=RunOptions(), now=harness.now)
         if not points.dead:
             return None
         return await run(job, account=account, options=RunOptions(), now=harness.now)
@@ -99,14 +90,14 @@ async def resumed(
 
 @pytest.mark.parametrize("api", ["v2", "v1"])
 async def test_a_crash_anywhere_loses_no_whole_picture_and_pays_for_none_again(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, api: str
+    harness: Harness, api: str
 ) -> None:
     """Only what was in the air is held: nobody knows whether it was paid for."""
     at = 0
     while True:
         harness.move_to(f"out-{at}")
         served = Partly(2, 1)
-        report = await resumed(harness, served, api, at, monkeypatch)
+        report = await resumed(harness, served, api, at)
         if report is None:
             break
         story = f"killed at point {at}: {report.counts}"
@@ -123,7 +114,7 @@ async def test_a_crash_anywhere_loses_no_whole_picture_and_pays_for_none_again(
 
 @pytest.mark.parametrize("asked_for", [1, 3])
 async def test_a_crash_anywhere_loses_none_of_an_answer_with_other_than_was_asked_for(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, asked_for: int
+    harness: Harness, asked_for: int
 ) -> None:
     """A v1 answer comes once. Of what lies in the spool none is left there, nor paid for again, because it is
     more, or less, than was asked for."""
@@ -131,7 +122,7 @@ async def test_a_crash_anywhere_loses_none_of_an_answer_with_other_than_was_aske
     while True:
         harness.move_to(f"out-{at}")
         served = Partly(2)
-        report = await resumed(harness, served, "v1", at, monkeypatch, samples=asked_for)
+        report = await resumed(harness, served, "v1", at, samples=asked_for)
         if report is None:
             break
         story = f"killed at point {at}: {report.counts}"

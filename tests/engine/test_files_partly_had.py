@@ -11,9 +11,8 @@ import pytest
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import RunOptions, run
-from batcher.ledger import group_commit
 from batcher.results.report import Report
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.foreign import Foreign
 from tests.support.harness import KEY, Harness
 from tests.support.pictures import noisy_picture
@@ -126,23 +125,15 @@ async def test_pictures_that_cannot_be_judged_wait_here_and_not_at_the_file_host
     assert (served.submits, spooled(harness)) == (1, [])
 
 
-async def crashed_and_resumed(
-    harness: Harness, served: Links, at: int, monkeypatch: pytest.MonkeyPatch
-) -> Report | None:
+async def crashed_and_resumed(harness: Harness, served: Links, at: int) -> Report | None:
     """A run beside a link that leads nowhere, which dies at that point; the same command; and again when that
     link leads to its picture. None: it did not come so far."""
     async with Foreign(served) as served.server:
         served.url = served.server.url
         account = Account(Endpoints(served.url, served.url, served.url), KEY)
         job = harness.manifest(1, **asked(retry={"doubtful": "hold", "attempts": 2}, **REJECTS))
-        points = Points(at)
-        with monkeypatch.context() as patch:
-            patch.setattr(group_commit, "GroupCommit", mortal(points))
-            try:
-                await run(job, account=account, options=RunOptions(), now=harness.now)
-            except BaseException as error:
-                if not dies(error):
-                    raise
+        with dying(at) as points:
+            await run(job, account=account, options=RunOptions(), now=harness.now)
         if not points.dead:
             return None
         await run(job, account=account, options=RunOptions(), now=harness.now)
@@ -150,14 +141,12 @@ async def crashed_and_resumed(
         return await run(job, account=account, options=RunOptions(), now=harness.now)
 
 
-async def test_a_crash_anywhere_leaves_each_picture_once(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_crash_anywhere_leaves_each_picture_once(harness: Harness) -> None:
     at = 0
     while True:
         harness.move_to(f"out-{at}")
         served = Links(gone=(1,))
-        report = await crashed_and_resumed(harness, served, at, monkeypatch)
+        report = await crashed_and_resumed(harness, served, at)
         if report is None:
             break
         story = f"killed at point {at}: {report.counts}"

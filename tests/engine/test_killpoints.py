@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from batcher.ledger import database, group_commit, ledger
+from batcher.ledger import database, ledger
 from batcher.sandbox import Sandbox
-from tests.support.crashing import Crash, Points, dies, mortal
+from tests.support.crashing import Crash, Points, dies, dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -18,34 +18,27 @@ async def crashed(
     harness: Harness,
     server: Sandbox,
     at: int | None,
-    monkeypatch: pytest.MonkeyPatch,
     api: str,
     doubtful: str = "resubmit",
 ) -> Points:
     """One run that dies at point `at`, if it gets that far."""
     manifest = harness.manifest(TASKS, api=api, retry={"doubtful": doubtful})
-    points = Points(at)
-    with monkeypatch.context() as patch:
-        patch.setattr(group_commit, "GroupCommit", mortal(points))
-        try:
-            await harness.run(server, manifest)
-        except BaseException as error:
-            if not dies(error):
-                raise
+    with dying(at) as points:
+        await harness.run(server, manifest)
     return points
 
 
 @pytest.mark.parametrize("api", ["v2", "v1"])
 @pytest.mark.parametrize("offset", range(4))
 async def test_a_crash_anywhere_loses_nothing_and_pays_nothing_twice_but_lost_answers(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, api: str, offset: int
+    harness: Harness, sandbox: MakeSandbox, api: str, offset: int
 ) -> None:
     """Each offset takes every fourth point, so that the sweep is spread over four tests."""
     at = offset
     while True:
         harness.move_to(f"out-{at}")
         async with sandbox(service=5) as server:
-            points = await crashed(harness, server, at, monkeypatch, api)
+            points = await crashed(harness, server, at, api)
             if not points.dead:
                 break
             doubted = (
@@ -68,7 +61,7 @@ async def test_a_crash_anywhere_loses_nothing_and_pays_nothing_twice_but_lost_an
 @pytest.mark.parametrize("api", ["v2", "v1"])
 @pytest.mark.parametrize("offset", range(4))
 async def test_under_reconcile_a_crash_anywhere_pays_nothing_twice_at_all(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, api: str, offset: int
+    harness: Harness, sandbox: MakeSandbox, api: str, offset: int
 ) -> None:
     """What cannot be proven is held: where no job is known of which the history could tell, or where a v1
     answer is the only one that told its picture."""
@@ -76,7 +69,7 @@ async def test_under_reconcile_a_crash_anywhere_pays_nothing_twice_at_all(
     while True:
         harness.move_to(f"out-{at}")
         async with sandbox(service=5) as server:
-            points = await crashed(harness, server, at, monkeypatch, api, "reconcile")
+            points = await crashed(harness, server, at, api, "reconcile")
             if not points.dead:
                 break
             manifest = harness.manifest(TASKS, api=api, retry={"doubtful": "reconcile"})
@@ -97,10 +90,10 @@ async def test_under_reconcile_a_crash_anywhere_pays_nothing_twice_at_all(
 
 
 async def test_the_run_that_survives_is_the_same_as_one_without_the_points(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sandbox: MakeSandbox
 ) -> None:
     async with sandbox(service=5) as server:
-        points = await crashed(harness, server, None, monkeypatch, "v2")
+        points = await crashed(harness, server, None, "v2")
         assert points.passed > 30
         assert server.billed == TASKS
     assert ledger.database is database

@@ -15,7 +15,7 @@ from batcher.engine.calibration import KnownJob, calibrated
 from batcher.progress import Event, Message
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.sandbox.faults import Fault, Route
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -162,12 +162,12 @@ async def _teammate(server: Sandbox) -> None:
 
 @pytest.mark.parametrize(("number", "name"), [*enumerate(KILLED)])
 async def test_a_process_killed_anywhere_and_resumed_after_the_hour_pays_nothing_twice_under_any_history(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+    harness: Harness, sandbox: MakeSandbox, number: int, name: str
 ) -> None:
     script = HISTORIES.get(name) or EMPTY.get(name) or []
     async with sandbox(service=30, faults=Faults(script)) as server:
         manifest = harness.manifest(8, retry={**RECONCILE, "expired": "fail"})
-        await _killed(harness, server, 20 + 4 * number, monkeypatch)
+        await _killed(harness, server, 20 + 4 * number)
         await anyio.sleep(2 * 3600)
         report = await harness.run(server, manifest)
         harness.check(report)
@@ -177,15 +177,9 @@ async def test_a_process_killed_anywhere_and_resumed_after_the_hour_pays_nothing
             assert report.cost["lost"] == 0
 
 
-async def _killed(harness: Harness, server: Sandbox, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = Points(at)
-    with monkeypatch.context() as patch:
-        patch.setattr("batcher.ledger.group_commit.GroupCommit", mortal(points))
-        try:
-            await harness.run(server, harness.manifest(8, retry=RECONCILE))
-        except BaseException as error:
-            if not dies(error):
-                raise
+async def _killed(harness: Harness, server: Sandbox, at: int) -> None:
+    with dying(at) as points:
+        await harness.run(server, harness.manifest(8, retry=RECONCILE))
     assert points.dead
 
 

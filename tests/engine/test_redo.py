@@ -19,7 +19,6 @@ import pytest
 
 from batcher.engine import load, plan_outlook
 from batcher.errors import ManifestError
-from batcher.ledger import group_commit
 from batcher.ledger.replacement_cells import Cell, due
 from batcher.progress import Event, Message, Started
 from batcher.results.export import ExportOptions, export
@@ -28,7 +27,7 @@ from batcher.results.report import of_folder
 from batcher.results.verify import check_output
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import Harness
 from tests.support.redrawn import DRAWN, PARAMS, said
 from tests.support.sandboxes import MakeSandbox
@@ -346,21 +345,15 @@ async def test_shares_make_theirs_and_come_together(harness: Harness, sandbox: M
 
 @pytest.mark.parametrize("offset", range(3))
 async def test_a_crash_anywhere_loses_no_replacement_and_pays_none_twice(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, offset: int
+    harness: Harness, sandbox: MakeSandbox, offset: int
 ) -> None:
     at = offset
     while True:
         harness.move_to(f"out-{at}")
         async with sandbox(service=5, sigma=0, pictures=True, price=0.01, faults=blacks(1)) as server:
-            points = Points(at)
             job = harness.manifest(1, **DRAWN)
-            with monkeypatch.context() as patch:
-                patch.setattr(group_commit, "GroupCommit", mortal(points))
-                try:
-                    await harness.run(server, job)
-                except BaseException as error:
-                    if not dies(error):
-                        raise
+            with dying(at) as points:
+                await harness.run(server, job)
             if not points.dead:
                 break
             doubted = harness.states()["submitting"]

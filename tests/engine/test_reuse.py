@@ -13,7 +13,6 @@ import pytest
 from batcher import errors
 from batcher.engine import outlook
 from batcher.job.manifest import Manifest
-from batcher.ledger import group_commit
 from batcher.progress import Event, Finished, Message
 from batcher.progress.closing_text import closing
 from batcher.results.audit import submissions_of
@@ -24,7 +23,7 @@ from batcher.shard import Shard
 from batcher.storage import layout
 from batcher.storage.download import OutputFolder
 from tests.support.buckets import Bucket
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import Points, dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -238,23 +237,17 @@ async def crashed(
     harness: Harness, server: Sandbox, manifest: Manifest, at: int | None, patch: pytest.MonkeyPatch
 ) -> Points:
     """One run that dies at the point `at`: before and after each write, commit and file in the spool."""
-    points = Points(at)
     link = OutputFolder.link_into_spool
+    with dying(at) as points, patch.context() as within:
 
-    def linked(*arguments: Any) -> bool:
-        points.reach()
-        done = link(*arguments)
-        points.reach()
-        return done
+        def linked(*arguments: Any) -> bool:
+            points.reach()
+            done = link(*arguments)
+            points.reach()
+            return done
 
-    with patch.context() as within:
-        within.setattr(group_commit, "GroupCommit", mortal(points))
         within.setattr(OutputFolder, "link_into_spool", linked)
-        try:
-            await harness.run(server, manifest)
-        except BaseException as error:
-            if not dies(error):
-                raise
+        await harness.run(server, manifest)
     return points
 
 

@@ -15,7 +15,6 @@ import yaml
 from batcher import errors
 from batcher.engine import outlook, runner
 from batcher.job.output import resolve_output
-from batcher.ledger import group_commit
 from batcher.results import verify
 from batcher.results.export import ExportOptions as Exporting
 from batcher.results.export import export
@@ -25,7 +24,7 @@ from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
 from batcher.storage import layout, lock
 from tests.support.buckets import Bucket
-from tests.support.crashing import Points, dies, mortal
+from tests.support.crashing import dying
 from tests.support.harness import Harness
 from tests.support.sandboxes import MakeSandbox
 
@@ -160,7 +159,7 @@ async def test_a_folder_keeps_to_its_share(harness: Harness, sandbox: MakeSandbo
 
 
 async def test_three_shares_one_killed_and_rerun_are_the_single_run(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sandbox: MakeSandbox
 ) -> None:
     prepared = {
         "params": {"image": "https://photos.example/one.png", "prompt": "{{ place }}", "seed": 7},
@@ -171,14 +170,8 @@ async def test_three_shares_one_killed_and_rerun_are_the_single_run(
         manifest = harness.manifest(TASKS, **prepared)
         first, second, third = shards()
         await harness.run(server, manifest, shard=first)
-        points = Points(60)
-        with monkeypatch.context() as patch:
-            patch.setattr(group_commit, "GroupCommit", mortal(points))
-            try:
-                await harness.run(server, manifest, shard=second)
-            except BaseException as error:
-                if not dies(error):
-                    raise
+        with dying(60) as points:
+            await harness.run(server, manifest, shard=second)
         assert points.dead
         await harness.run(server, manifest, shard=third)
         with pytest.raises(errors.Incomplete, match="share 2/3 is not finished"):
@@ -209,9 +202,7 @@ async def test_three_shares_one_killed_and_rerun_are_the_single_run(
     assert found.renamed == ()
 
 
-async def test_the_merged_folder_is_one_as_any_other(
-    harness: Harness, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_merged_folder_is_one_as_any_other(harness: Harness, sandbox: MakeSandbox) -> None:
     async with sandbox(service=2) as server:
         await run_shares(harness, server)
         whole, found = merged(harness)

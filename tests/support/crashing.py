@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from batcher.ledger import group_commit
 
@@ -77,3 +80,16 @@ def dies(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(dies(inner) for inner in error.exceptions)
     return isinstance(error, Crash)
+
+
+@contextlib.contextmanager
+def dying(at: int | None) -> Iterator[Points]:
+    """What runs within dies at point `at` of its ledger's story, if it gets that far; the crash ends here."""
+    points = Points(at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_commit, "GroupCommit", mortal(points))
+        try:
+            yield points
+        except BaseException as error:
+            if not dies(error):
+                raise
