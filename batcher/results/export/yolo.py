@@ -23,6 +23,7 @@ import yaml
 
 from batcher.job.geometry.polygons import Polygon
 from batcher.job.geometry.rle_outlines import joined, outlines
+from batcher.job.sources.dataset_columns import SPLITS, TRAINING_SETS
 from batcher.progress.summary import several
 from batcher.results.export import batches
 from batcher.results.export.class_table import ClassTable, ObjectClass
@@ -36,10 +37,9 @@ from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.placed_objects import PlacedObject
 
 DATA = "data.yaml"
-VALIDATION = ("val", "validation", "valid", "dev")
-"""What the split is called that data.yaml calls val."""
 IN_PLACE_OF = {"val": ("test", "train"), "train": ()}
-"""The splits without which no trainer begins, and what is taken where there is none."""
+"""The splits without which no trainer begins, and what is taken where there is none: another that data.yaml
+has no word for, before one that is kept to judge by."""
 CROWDS, BOXED = "crowds", "boxed"
 
 
@@ -144,14 +144,17 @@ class Yolo:
         """The splits by their words in data.yaml."""
         found: dict[str, list[str]] = {}
         for split in self._patterns:
-            found.setdefault("val" if split.lower() in VALIDATION else split, []).append(split)
+            word = SPLITS.get(split.lower())
+            found.setdefault(split if word is None else TRAINING_SETS[word], []).append(split)
         return found
 
     def _in_place(self) -> dict[str, list[str]]:
         """What stands for the splits that have to be there."""
         own = self._own()
+        free = [own[key] for key in own if key not in TRAINING_SETS.values()]
+        last = next(iter([*free, *own.values()]), [])
         return {
-            key: next((own[other] for other in others if other in own), next(iter(own.values()), []))
+            key: next((own[other] for other in others if other in own), last)
             for key, others in IN_PLACE_OF.items()
             if own and key not in own
         }

@@ -164,6 +164,24 @@ def test_data_yaml_names_what_trainers_begin_with(
                if str(value).startswith("images/")}.values()) == 24  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("splits", "named"),
+    [
+        (("TEST", "Train", "Validation"), {"train": "Train", "val": "Validation", "test": "TEST"}),
+        (("testing", "training", "dev"), {"train": "training", "val": "dev", "test": "testing"}),
+        (("test", "more"), {"train": "more", "val": "test", "test": "test", "more": "more"}),
+    ],
+)
+def test_no_trainer_is_given_the_pictures_that_it_is_judged_by(
+    shelf: Shelf, splits: tuple[str, ...], named: dict[str, str]
+) -> None:
+    photos = [(split, shelf.photo(f"{split}.png")) for split in splits]
+    shelf.deliver(*(shelf.variant(split, photo, split=split, boxes=[]) for split, photo in photos))
+    _, into = exported(shelf)
+    found = {key: value for key, value in data(into).items() if key not in ("path", "nc", "names")}
+    assert found == {key: f"images/{split}" for key, split in named.items()}
+
+
 def wrong(into: Path) -> list[str]:
     """What ultralytics' own check of a data set (`check_det_dataset`, `verify_image_label`) finds wrong by
     its documented rules: files, rows of one kind, shares of the picture, classes, rows that come twice."""
