@@ -110,6 +110,8 @@ class Delivery:
         else:
             by, reason = rejection
             entry = self._ledger.rejected(entry, reason, by)
+            if any(file.delivered_at is not None and file.folder == IMAGES for file in files):
+                self._ledger.end_moves(self._folder.destination)
         spooled = [file.spool for file in files if file.spool is not None]
         submission = entry.submission
         if submission is not None and submission.api == "v1":
@@ -180,31 +182,34 @@ class Delivery:
                 found.append((file, *await self._found(entry, file, files)))
             except errors.TaskError as error:
                 failures.append(error)
+        left = [*found]
         try:
             if failures:
                 raise _foremost(failures)
             for file, verified, _ in found:
                 name = f"{_stem(entry, file, files)}{verified.picture.suffix}"
                 await self._checks.judge(entry, file, verified, name)
+            folder = IMAGES if self._checks.rejection(entry) is None else REJECTED
+            while left:
+                file, verified, stands = left[0]
+                if not stands:
+                    await self._deliver_one(entry, file, verified, folder, _stem(entry, file, files))
+                self._delivered(entry, file, verified)
+                del left[0]
         except errors.TaskError:
             await self._keep_found(
                 entry,
                 [
                     (file.position, verified)
-                    for file, verified, stands in found
+                    for file, verified, stands in left
                     if not stands and file.spool is None
                 ],
             )
             raise
-        folder = IMAGES if self._checks.rejection(entry) is None else REJECTED
-        for file, verified, stands in found:
-            if not stands:
-                await self._deliver_one(entry, file, verified, folder, _stem(entry, file, files))
-            self._delivered(entry, file, verified)
 
     async def _keep_found(self, entry: TaskEntry, found: Sequence[tuple[int, VerifiedFile]]) -> None:
-        """Whole pictures, by position, that wait for others of their result or to be judged: they lie in the
-        spool meanwhile, for the file host keeps them for 7 days alone."""
+        """Whole pictures, by position, that wait for others of their result, to be judged, or for the store
+        that they go to: they lie in the spool meanwhile, for the file host keeps them for 7 days alone."""
         for position, verified in found:
             if not verified.part.exists():  # another machine has it
                 self._transfers.discard(verified)

@@ -14,12 +14,13 @@ from typing import Any
 
 from batcher import errors
 from batcher.api.wire import Accepted, Output, Result
-from batcher.ledger import database, replacement_cells
+from batcher.ledger import database, rejections, replacement_cells
 from batcher.ledger.answer_file import Answer, AnswerFile
 from batcher.ledger.entries import Submission, TaskEntry, current_submission
 from batcher.ledger.file_moves import FileMoves
 from batcher.ledger.reusable_results import ReusableResult
 from batcher.ledger.totals import micro
+from batcher.storage.destination import REJECTED
 from batcher.task import TRANSITIONS, State
 
 MOVE = """
@@ -182,9 +183,12 @@ class TaskMoves(FileMoves):
         return self._move(entry, State.DONE, entry.submission)
 
     def rejected(self, entry: TaskEntry, reason: str, by: str) -> TaskEntry:
-        """Every file of it is delivered, and set aside for this reason by a check of this name."""
+        """Every file of it is delivered, and set aside for this reason by a check of this name. What was
+        delivered before a check could reject is to move there."""
         self._check(entry, State.REJECTED)
-        return self._move(entry, State.REJECTED, entry.submission, reason=reason, by=by)
+        entry = self._move(entry, State.REJECTED, entry.submission, reason=reason, by=by)
+        self.read(rejections.to_move, entry.id, REJECTED)
+        return entry
 
     def doubtful(self, entry: TaskEntry, detail: str, request_id: str | None = None) -> TaskEntry:
         """The answer to its POST was lost; `request_id`: behind the id of its job."""

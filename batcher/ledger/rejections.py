@@ -62,7 +62,7 @@ SELECT position, rejected_by, reason FROM picture_checks WHERE task = ? AND reje
 NOT_FORGIVEN = "UPDATE picture_checks SET rejected_by = ?, reason = ? WHERE task = ? AND position = ?"
 FILES = """
 SELECT f.position, f.name, f.sha256, t.name, t.key, (SELECT count(*) FROM files o WHERE o.task = t.id)
-FROM files f JOIN tasks t ON t.id = f.task WHERE t.id = ? ORDER BY f.position
+FROM files f JOIN tasks t ON t.id = f.task WHERE t.id = ? AND f.folder <> ? ORDER BY f.position
 """
 TO_MOVE = """
 UPDATE files SET moved_from = folder || '/' || name, folder = ?, name = ? WHERE task = ? AND position = ?
@@ -121,7 +121,7 @@ def reject(
 def _reject(connection: sqlite3.Connection, task: int, reason: str, by: str, at: float) -> bool:
     changed = connection.execute(SET_ASIDE, (reason, by, at, task)).rowcount
     if changed:
-        _to_move(connection, task, REJECTED)
+        to_move(connection, task, REJECTED)
     return bool(changed)
 
 
@@ -139,7 +139,7 @@ def _keep(connection: sqlite3.Connection, task: int) -> bool:
     if changed:
         connection.execute(check_verdicts.FORGIVEN, (task,))
         connection.execute(WITHDRAWN, (task,))
-        _to_move(connection, task, IMAGES)
+        to_move(connection, task, IMAGES)
     return bool(changed)
 
 
@@ -200,7 +200,7 @@ def restore(connection: sqlite3.Connection, before: ReviewStatus, after: ReviewS
             _keep(connection, task)
         elif not connection.execute(OTHER_REASON, (before.reason, before.by, before.at, task)).rowcount:
             connection.execute(SET_ASIDE, (before.reason, before.by, before.at, task))
-            _to_move(connection, task, REJECTED)
+            to_move(connection, task, REJECTED)
         if after.wanted > before.wanted:
             connection.execute(WITHDRAWN, (task,))
         connection.execute("UPDATE tasks SET redo_wanted = ? WHERE id = ?", (before.wanted, task))
@@ -246,8 +246,9 @@ def has_another(connection: sqlite3.Connection, task: int) -> bool:
     return connection.execute(query, (task,)).fetchone() is not None
 
 
-def _to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:
-    for position, name, sha256, called, key, files in connection.execute(FILES, (task,)).fetchall():
+def to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:
+    """The files of a task that are elsewhere are to move there."""
+    for position, name, sha256, called, key, files in connection.execute(FILES, (task, folder)).fetchall():
         stem = f"{called}-{position}" if files > 1 else called
         suffix = os.path.splitext(name)[1]
         target = next(one for one in names(stem, suffix, key, sha256) if _is_free(connection, one, folder))

@@ -15,10 +15,11 @@ from batcher.results.report import Report
 from tests.support.crashing import dying
 from tests.support.foreign import Foreign
 from tests.support.harness import KEY, Harness
-from tests.support.pictures import noisy_picture
+from tests.support.pictures import noisy_picture, plain_picture
 from tests.support.scripted_api import Api, Whole
 
 GOOD = [noisy_picture(size=(37 + n, 23)) for n in range(3)]
+BLANK = plain_picture(38, 23)
 GONE = Whole(b"HTTP/1.1 404 Not Found\r\n")
 WARNS: dict[str, Any] = {}
 REJECTS = {"checks": {"blank": "reject"}}
@@ -107,6 +108,30 @@ async def test_a_link_that_leads_nowhere_keeps_no_other_picture_waiting(
     assert served.submits == 1
     assert spooled(harness) == []
     assert [path.read_bytes() for path in sorted((harness.output / "images").iterdir())] == GOOD
+
+
+async def test_what_was_delivered_before_a_check_could_reject_is_set_aside_with_its_result(
+    harness: Harness,
+) -> None:
+    """The manifest learned to reject while the result waited for a link of its own."""
+
+    class Blank(Links):
+        def file(self, path: str) -> Any:
+            return BLANK if path.endswith("-1.png") and not self.gone else super().file(path)
+
+    served = Blank(gone=(1,))
+    async with Foreign(served) as served.server:
+        served.url = served.server.url
+        account = Account(Endpoints(served.url, served.url, served.url), KEY)
+        await run(harness.manifest(1, **asked()), account=account, options=RunOptions(), now=harness.now)
+        assert len(harness.pictures()) == 2
+        served.gone = ()
+        job = harness.manifest(1, **asked(**REJECTS))
+        report = await run(job, account=account, options=RunOptions(), now=harness.now)
+    harness.check(report)
+    assert (report.counts["rejected"], served.submits) == (1, 1)
+    assert harness.pictures("rejected") == [f"place 0-{n}.png" for n in range(3)]
+    assert harness.pictures() == []
 
 
 async def test_pictures_that_cannot_be_judged_wait_here_and_not_at_the_file_host(harness: Harness) -> None:

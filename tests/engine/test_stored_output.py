@@ -27,6 +27,7 @@ from batcher.results import report
 from batcher.results.export import ExportOptions, export
 from batcher.results.verify import FindingKind, check_output
 from batcher.sandbox import Options, Sandbox
+from batcher.sandbox.faults import Route
 from batcher.storage import destination, layout
 from batcher.storage.destination.stored import Stored
 from batcher.storage.stores import object_writer
@@ -170,9 +171,12 @@ async def test_a_store_that_goes_down_in_mid_run_costs_nothing_and_the_next_run_
         (missed,) = lines(stall.bucket, "streets/errors.jsonl")
         assert (missed["name"], missed["state"]) == ("place 3", "ready")
         down.clear()
+        # What was fetched waits here: the file host may have it no more.
         told = await stall.harness.run(server, stall.manifest())
         assert (told.exit_code, told.counts["done"], server.billed) == (0, 4, 4)
+        assert server.counts[Route.DOWNLOAD] == 4
     assert [key for key in keys(stall.bucket) if "/images/" in key] == PICTURES
+    assert not list((stall.harness.output / ".batcher" / "spool").iterdir())
 
 
 async def test_records_that_cannot_be_written_at_the_end_are_told_with_the_reason(
