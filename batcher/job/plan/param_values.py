@@ -48,7 +48,7 @@ class ParamValues:
         # What the catalogue does not know is sent as it is, and so are the manifest's own words.
         if param.parameter is None or not param.variables or param.name in self._unchecked:
             return value
-        if isinstance(value, str) and value and not value.isspace():
+        if isinstance(value, str) and _shows(value):
             return self._of_text(param, value, values, row)
         if isinstance(value, float) and param.parameter.type == "integer" and value.is_integer():
             return int(value)  # pandas writes whole numbers so, where a column has gaps
@@ -90,6 +90,12 @@ class ParamValues:
             except ValueError as error:
                 raise BadValue(param, str(error)) from None
         return self._cells[key]
+
+
+def _shows(text: str) -> bool:
+    """Whether a person sees anything of a text: neither blanks nor signs without width, as spreadsheets and
+    web pages leave them in a cell."""
+    return any(one.isprintable() and not one.isspace() for one in text)
 
 
 def _may_be_path(text: str) -> bool:

@@ -22,7 +22,7 @@ from batcher.results.export.columns import TEXT, Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
 from batcher.results.export.leading import Leading
 from batcher.results.export.loading import LoadedItem
-from batcher.results.export.metadata_files import AS_TEXT, MASK_ROLES
+from batcher.results.export.metadata_files import AS_TEXT, MASK_ROLES, columns_named
 from batcher.results.export.unique_stems import UniqueStems
 
 VOID = 255
@@ -62,10 +62,10 @@ class WebDataset:
     @property
     def notes(self) -> list[str]:
         """What a reader should know."""
-        notes = [
-            f"no row shows the column {name} beside all others, and it is written as text"
-            for name in sorted(self._as_text)
-        ]
+        notes = []
+        if text := sorted(self._as_text):
+            are = "it is" if len(text) == 1 else "they are"
+            notes.append(f"no row shows {columns_named(text)} beside all others, and {are} written as text")
         if self._others:
             are = "1 picture is" if self._others == 1 else f"{self._others:,} pictures are"
             notes.append(

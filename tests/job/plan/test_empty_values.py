@@ -69,7 +69,7 @@ def test_an_empty_cell_of_a_text_table_is_null_where_a_text_is_no_value() -> Non
 
 
 def test_a_required_parameter_without_a_value_makes_the_row_unusable() -> None:
-    for value in (None, "", "  ", "\n\t"):
+    for value in (None, "", "  ", "\n\t", "\u200b", "\ufeff \u00a0"):
         tasks, left_out = lenient(
             "params: {prompt: '{{ p }}'}", row(1, p="a"), row(2, p=value), row(3, p="c")
         )
