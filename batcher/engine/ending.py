@@ -48,14 +48,16 @@ def keep_ending(prepared: Prepared, parts: RunParts, snapshot: Snapshot) -> Endi
     needed = acceptance.to_submit(groups, planned)
     ledger.end_run(needed, held=ledger.holds_doubtful(context.job.retry.doubtful))
     short = accept.shortage(groups, shlex.quote(str(context.folder.path)))
-    texts = (*(cause.text for cause in causes.values()), *([short] if short else []))
+    # A time that was over, or a signal, is the smaller half of why a paused run did nothing.
+    paused = (parts.control.reason,) if parts.control.paused and needed else ()
+    texts = (*paused, *(cause.text for cause in causes.values()), *([short] if short else []))
     news = ledger.read(notices.count).news
     exit_code = _exit_code(prepared, parts, needed=needed, is_short=bool(short))
     last = LastRun(exit_code, texts, parts.balance.facts(), news, context.now())
     ledger.end_start(last)
     parts.membership.leave(exit_code, texts)
     # What lets the next run submit, where it would wait as this one did.
-    resuming = (parts.control.remedy,) if parts.control.paused and needed else ()
+    resuming = (parts.control.remedy,) if paused else ()
     return Ending(
         snapshot,
         slowest=ledger.read(totals.slowest, ledger.run, context.now() - snapshot.elapsed, SLOWEST),

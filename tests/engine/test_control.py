@@ -96,6 +96,9 @@ async def test_a_pause_survives_the_process_and_a_stop_ends_the_wait(
         assert f"4 tasks are left: `batcher resume {harness.output}`; then the same command goes on" in (
             "\n".join(told)
         )
+        assert waited.causes[0].startswith("paused since ")
+        assert f"`batcher resume {harness.output}` goes on" in waited.causes[0]
+        assert "max_duration of 60 s" in waited.causes[1]
         assert texts(heard)[0].startswith("paused since ")
         assert await said("resume", str(harness.output)) == 0
         assert (await harness.run(server, job)).exit_code == 0
