@@ -87,6 +87,47 @@ async def test_pictures_and_rows_that_come_and_go_are_no_edit(harness: Harness, 
             assert not [text for text in told(heard) if "made anew" in text]
 
 
+async def test_a_value_that_is_set_back_makes_nothing_anew_but_what_it_was_never_made_for(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    """Edited, tried on a few, set back: the new rows of meanwhile were never made with the old value."""
+    heard: list[Event] = []
+    async with sandbox(service=2, price=0.02) as server:
+        await harness.run(server, harness.manifest(TASKS))
+        await harness.run(server, edited(harness, TASKS + 3), limit=2)
+        back = outlook(harness.manifest(TASKS + 3), harness.output)
+        assert (back.counts.new, back.warnings) == (3, ())
+        await harness.run(server, harness.manifest(TASKS + 3), heard.append)
+        assert not [text for text in told(heard) if "has changed" in text]
+        # What was made with the edited value before it was set back is told, where it is made again.
+        await harness.run(server, edited(harness, TASKS + 5))
+        heard.clear()
+        await harness.run(server, harness.manifest(TASKS + 5), heard.append)
+    (sentence,) = [text for text in told(heard) if "has changed" in text]
+    assert "2 delivered pictures are made anew, for about 0.04 credits" in sentence
+
+
+async def test_an_axis_and_a_column_that_are_edited_are_told_too(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    def job(season: str, rows: list[dict[str, str]], prompt: str = "{{ place }} in {{ season }}") -> Manifest:
+        names = {"name": "{{ place }}-{{ season }}"}
+        matrix = {"season": [season]}
+        return harness.manifest(
+            inputs=[{"rows": rows}], matrix=matrix, params={"prompt": prompt}, output=names
+        )
+
+    places: list[dict[str, str]] = [{"place": f"place {n}"} for n in range(3)]
+    async with sandbox(service=2, price=0.02) as server:
+        await harness.run(server, job("winter", places))
+        (sentence,) = outlook(job("snow", places), harness.output).warnings
+        assert "matrix.season has changed" in sentence
+        assert "3 delivered pictures are made anew" in sentence
+        with_mood = [{**row, "mood": "calm"} for row in places]
+        told = outlook(job("winter", with_mood, "{{ mood }} {{ place }} in {{ season }}"), harness.output)
+        assert [text for text in told.warnings if "3 delivered pictures are made anew" in text]
+
+
 async def test_where_nothing_was_delivered_an_edit_makes_nothing_anew(
     harness: Harness, sandbox: MakeSandbox
 ) -> None:
