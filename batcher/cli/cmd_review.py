@@ -74,7 +74,7 @@ def reject_command(
     if decided.redo:
         whose = "the run that goes on makes" if decided.running else "the next `batcher run` makes"
         replacements = several(decided.redo, "replacement", "replacements")
-        echo(f"{whose} {replacements}, which will be paid for{_about(where, decided.redo)}")
+        echo(f"{whose} {replacements}, which will be paid for{_about(where, decided.redo_images)}")
     return 0
 
 
@@ -237,13 +237,13 @@ def _as_json(what: str, decided: Decisions, **more: int) -> None:
     )
 
 
-def _about(where: Path, redo: int) -> str:
-    """What so many are likely to cost, as the end of a sentence; empty: no price is known."""
+def _about(where: Path, images: int) -> str:
+    """What so many pictures are likely to cost, as the end of a sentence; empty: no price is known."""
     from batcher.progress.summary import credits
     from batcher.results import report
 
     each = report.of_folder(where, now=0.0).per_image
-    return f": about {credits(round(redo * each, 6))} credits" if each else ""
+    return f": about {credits(round(images * each, 6))} credits" if each else ""
 
 
 ALREADY = {

@@ -195,6 +195,18 @@ async def test_a_person_asks_and_the_next_run_makes_it(
         assert made.pictures == 3
 
 
+async def test_what_a_replacement_of_several_pictures_costs_is_told(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=5, pictures=True, price=0.01) as server:
+        several = {"params": {**DRAWN["params"], "samples": 3}, "model": "sd1.5-img2img", "redo": 0}
+        told = await ran(harness, server, **several)
+        assert told.images == 9
+        assert await said("reject", str(harness.folder / "job.yaml"), "place 1", "--redo") == 0
+        assert "which will be paid for: about 0.03 credits" in capsys.readouterr().out
+        assert (await ran(harness, server, **several)).cost["spent"] == 0.12
+
+
 async def test_a_job_that_draws_nothing_is_told_before_anything_is_set_aside(
     harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

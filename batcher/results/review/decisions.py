@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from batcher import errors
-from batcher.ledger import database, rejections, replacement_cells, stale_records
+from batcher.ledger import database, rejections, repairs, replacement_cells, stale_records
 from batcher.ledger.check_verdicts import PERSON
 from batcher.ledger.rejections import NamedTask
 from batcher.ledger.reviews import Look
@@ -37,8 +37,8 @@ NAMES_TOLD = 5
 class Decisions:
     """What came of it: `tasks` changed their state; those `skipped` were in another state than the one that
     this is about; `lost` are paths of files that are nowhere. `running`: a run goes on there. For `redo` of
-    the tasks a replacement was asked for; `with_another` that were taken back have one that is delivered, or
-    on its way, beside them."""
+    the tasks a replacement was asked for, of `redo_images` pictures in all; `with_another` that were taken
+    back have one that is delivered, or on its way, beside them."""
 
     job: str
     tasks: int
@@ -46,6 +46,7 @@ class Decisions:
     running: bool
     lost: tuple[str, ...] = field(default=())
     redo: int = 0
+    redo_images: int = 0
     with_another: int = 0
 
 
@@ -65,7 +66,7 @@ def reject(
     same picture; LedgerError, DiskError.
     """
 
-    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, int, int]:
+    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, list[int], int]:
         done = [task.id for task in tasks if task.state == State.DONE]
         again: list[int] = []
         if redo:
@@ -74,7 +75,7 @@ def reject(
             again = [task.id for task in tasks if task.state in (State.DONE, State.REJECTED)]
         look = Look(now(), who.reviewer()) if by == PERSON else None
         rejected = rejections.reject(connection, done, reason=reason, by=by, at=now(), look=look, again=again)
-        return rejected, len(again), 0
+        return rejected, again, 0
 
     return _decide(output, entries, {State.DONE, State.REJECTED} if redo else {State.DONE}, decide, now)
 
@@ -83,7 +84,7 @@ def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> D
     """Takes rejected pictures back. Raises as `reject`, and UsageError where an entry means several of one
     cell: a replacement has the name of the picture before it."""
 
-    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, int, int]:
+    def decide(connection: sqlite3.Connection, tasks: list[NamedTask]) -> tuple[int, list[int], int]:
         rejected = {task.id: task for task in tasks if task.state == State.REJECTED}
         cells = Counter(task.cell for task in rejected.values())
         several = next((task for task in rejected.values() if cells[task.cell] > 1), None)
@@ -94,7 +95,7 @@ def keep(output: Path, entries: Sequence[str], *, now: Callable[[], float]) -> D
                 f"{' or '.join(files)}; nothing was changed"
             )
         with_another = sum(rejections.has_another(connection, task) for task in rejected)
-        return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), 0, with_another
+        return rejections.keep(connection, rejected, look=Look(now(), who.reviewer())), [], with_another
 
     return _decide(output, entries, {State.REJECTED}, decide, now)
 
@@ -108,7 +109,7 @@ def _decide(
     output: Path,
     entries: Sequence[str],
     states: Collection[State],
-    decide: Callable[[sqlite3.Connection, list[NamedTask]], tuple[int, int, int]],
+    decide: Callable[[sqlite3.Connection, list[NamedTask]], tuple[int, list[int], int]],
     now: Callable[[], float],
 ) -> Decisions:
     path = layout.ledger_path(output)
@@ -125,7 +126,8 @@ def _decide(
             where = destination.open_destination(database.meta(connection, "destination"), output)
             tasks = _named(connection, entries)
             rejections.end_moves(connection, where)
-            changed, redo, with_another = decide(connection, tasks)
+            changed, again, with_another = decide(connection, tasks)
+            images = repairs.images_of(connection, again)
             lost = rejections.end_moves(connection, where)
             job = database.meta(connection, "job") or output.name
             stale = stale_records.last_unwritten(connection)
@@ -133,7 +135,7 @@ def _decide(
             report.write(report.of_folder(output, now=now(), running=False))
     meant = {task.cell for task in tasks if task.state in states}
     skipped = tuple(task for task in tasks if task.state not in states and task.cell not in meant)
-    return Decisions(job, changed, skipped, running, tuple(lost), redo, with_another)
+    return Decisions(job, changed, skipped, running, tuple(lost), len(again), images, with_another)
 
 
 def _named(connection: sqlite3.Connection, entries: Sequence[str]) -> list[NamedTask]:
