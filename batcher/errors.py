@@ -84,6 +84,11 @@ class BatcherError(Exception):
         self.lines = lines
         super().__init__("\n".join(lines))
 
+    def add_line(self, line: str) -> None:
+        """Says that too, at the end."""
+        self.lines = (*self.lines, line)
+        self.args = ("\n".join(self.lines),)
+
 
 class UsageError(BatcherError):
     """The command line or a file it names cannot be used as it is."""

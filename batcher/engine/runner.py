@@ -164,6 +164,10 @@ async def run(
                 notes.append(closing_text.cancelled(ledger.counts, is_rehearsal=context.is_sandbox))
                 context.warn(notes[-1])
                 raise
+            except errors.DiskError as error:
+                if type(error) is errors.DiskError:  # of the others each says itself what is to be done
+                    error.add_line(closing_text.unwritten(ledger.counts, is_rehearsal=context.is_sandbox))
+                raise
         return report_ending(context, ending, transfers)
 
 

@@ -92,6 +92,13 @@ def cancelled(counts: Mapping[State, int], *, is_rehearsal: bool = False) -> str
     return said
 
 
+def unwritten(counts: Mapping[State, int], *, is_rehearsal: bool = False) -> str:
+    """What a run leaves whose ledger takes no more writes, and how to go on; `counts` as for `cancelled`."""
+    flying = sum(counts.get(state, 0) for state in (State.SUBMITTING, State.DOUBTFUL, State.SUBMITTED))
+    said = "see to the disk (full, or read-only?); then the same command goes on, and nothing is paid twice"
+    return f"{said}. {_flying(flying, is_rehearsal=is_rehearsal)}" if flying else said
+
+
 def _flying(number: int, *, is_rehearsal: bool) -> str:
     """What becomes of requests that a run leaves in flight."""
     requests = several(number, "request is", "requests are")

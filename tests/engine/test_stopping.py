@@ -191,11 +191,10 @@ async def test_a_full_ledger_disk_stops_the_run_before_another_post_leaves(
     async with sandbox(service=5) as server:
         with monkeypatch.context() as patch:
             patch.setattr(database, "open_file", small)
-            try:
-                report = await harness.run(server, harness.manifest(100))
-                assert report.exit_code == 5
-            except errors.DiskError:
-                pass
+            with pytest.raises(errors.DiskError) as full:
+                await harness.run(server, harness.manifest(100))
+        assert "the same command goes on, and nothing is paid twice" in str(full.value)
+        assert "in flight and will be billed: go on within the hour" in full.value.lines[-1]
         paid = len(server.jobs)
         known = harness.rows("SELECT count(*) FROM submissions")[0][0]
         assert paid <= known < 100
