@@ -68,6 +68,7 @@ def set_command(
     another value than it says now. What is typed for a run (`--rpm 60`) holds for that run alone.
     """
     from batcher.ledger.controls import limit_text
+    from batcher.progress.summary import several
     from batcher.results import run_control
 
     where = _output(job, output, sandbox, shard)
@@ -81,7 +82,19 @@ def set_command(
         echo(f"limits.{name}: {now} {limit_text(name, other)}")
     took = "the run that is going on takes it over within a second; " if _runs(where) else ""
     echo(f"{took}it holds for later runs until the manifest says another value than now")
+    if "rpm" in changes and (beside := _running_beside(where)):
+        jobs = several(beside, "other job runs", "other jobs run")
+        echo(f"{jobs} beside it, and of all of them the lowest limits.rpm holds: it is a limit of theirs too")
     return 0
+
+
+def _running_beside(where: Path) -> int:
+    """How many other jobs of the account run now; none beside a rehearsal, which has no account."""
+    from batcher.cli.job_folder import listed_jobs
+
+    jobs = listed_jobs().jobs
+    known = any(job.output == where for job in jobs)
+    return sum(job.running and job.output != where for job in jobs) if known else 0
 
 
 def _output(job: Path, output: Path | None, sandbox: bool, shard: Shard | None) -> Path:

@@ -43,7 +43,7 @@ def run_of(
 
     manifest = job
     if not job.is_file():
-        known = [one for one in _listed().named(str(job)) if not one.gone]
+        known = [one for one in listed_jobs().named(str(job)) if not one.gone]
         if not known or not Path(known[0].manifest).is_file():
             return "batcher run"
         manifest = _near(Path(known[0].manifest))
@@ -87,7 +87,7 @@ def only_one(found: AccountJobs, text: str) -> AccountJob | None:
 
 
 def _named(text: str) -> AccountJob | None:
-    found = _listed()
+    found = listed_jobs()
     there = tuple(job for job in found.jobs if not job.gone)
     if (meant := only_one(replace(found, jobs=there), text)) is None and (gone := found.named(text)):
         from batcher.errors import UsageError
@@ -99,7 +99,7 @@ def _named(text: str) -> AccountJob | None:
     return meant
 
 
-def _listed() -> AccountJobs:
+def listed_jobs() -> AccountJobs:
     """What `batcher jobs` lists; nothing where the accounts' files cannot be read."""
     import time
 

@@ -131,6 +131,27 @@ async def test_a_run_that_is_paused_lives_and_is_said_to(jobs: Jobs, sandbox: Ma
         assert "exit code 10" in jobs.said(*url)
 
 
+async def test_a_rate_that_is_set_beside_other_runs_is_said_to_be_theirs_too(
+    jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=5) as server:
+        monkeypatch.setenv("SEGMIND_BASE_URL", server.url)
+        first, second = [await jobs.ran(server, name, 1) for name in ("streets", "cats")]
+        assert ended(["set", str(first.output), "limits.rpm=30"]) == 0
+        assert "beside" not in capsys.readouterr().out
+        assert ended(["pause", str(second.output)]) == 0
+        async with anyio.create_task_group() as beside:
+            bounded = second.manifest(3, name="cats", limits={"max_duration": "60s"})
+            beside.start_soon(second.run, server, bounded)
+            await anyio.sleep(10)
+            capsys.readouterr()
+            assert ended(["set", str(first.output), "limits.rpm=20"]) == 0
+            said = "1 other job runs beside it, and of all of them the lowest limits.rpm holds"
+            assert said in capsys.readouterr().out
+            assert ended(["set", str(first.output), "limits.in_flight=2"]) == 0
+            assert "beside" not in capsys.readouterr().out
+
+
 async def test_a_job_is_forgotten_by_its_manifest_from_wherever_it_was_run(
     jobs: Jobs, sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
