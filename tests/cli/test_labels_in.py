@@ -250,6 +250,12 @@ def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
         (line,) = next(Path(to).rglob("metadata.jsonl")).read_text().splitlines()
         return dict(json.loads(line))
 
+    labels_of = {
+        "coco": "coco/labels.json",
+        "yolo": "yolo/labels/cat.txt",
+        "voc": "voc/Annotations/cat.xml",
+        "imagefolder": "imagefolder/metadata.jsonl",
+    }
     for place in ("coco/cat.png", "yolo/images/cat.png", "voc/JPEGImages/cat.png", "imagefolder/cat.png"):
         picture(folder / place)
     describe(20, "dog")
@@ -265,6 +271,13 @@ def test_a_corrected_data_set_reaches_the_picture_that_is_delivered(
     assert now["box_classes"] == ["bird"]
     assert ended(["export", "out-sandbox", "--to", "yolo", "-o", "three"]) == 0
     assert "bird" in Path("three/data.yaml").read_text()
+    unread = (
+        "labels that have changed since cannot be read in one place: their pictures keep those of the last"
+    )
+    assert unread not in capsys.readouterr().out
+    (folder / labels_of[form]).write_text("{no labels")
+    assert exported("broken")["boxes"] == before["boxes"]
+    assert unread in capsys.readouterr().out
     for path in (folder / form).rglob("*"):
         if path.suffix in (".json", ".jsonl", ".yaml", ".xml"):
             path.unlink()

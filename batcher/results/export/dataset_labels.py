@@ -2,19 +2,20 @@
 folder), as they are now.
 
 Rule: as with label files (`corrected_labels.py`), a picture's labels are what its data set says now; of a set
-that is gone or cannot be read nothing changes, and one in an object store was read anew by the last plan.
+that is gone or cannot be read nothing changes, which is told where it was written since; and one in an object
+store was read anew by the last plan.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from batcher.errors import Problem, UsageError
+from batcher.errors import ManifestError, UsageError
 from batcher.job.diagnostics import Diagnostics
 from batcher.job.geometry import LABEL_COLUMNS, are_objects
 from batcher.job.inputs import InputsContext
@@ -38,7 +39,9 @@ class DatasetLabels:
         self._labels.execute("PRAGMA synchronous=OFF")
         self._labels.execute("CREATE TABLE labels (image TEXT PRIMARY KEY, now TEXT) WITHOUT ROWID")
         self._labels.execute("BEGIN")
-        for row in _rows(layout.resolved_manifest(output), (started or 0.0) - COARSE):
+        self._unread: list[str] = []
+        since = (started or 0.0) - COARSE
+        for row in _rows(layout.resolved_manifest(output), since, self._unread.append):
             # Of a picture that comes twice nobody could say which of its rows is meant.
             with suppress(UnicodeEncodeError):  # half a surrogate pair: no plan would take it either
                 self._labels.execute(
@@ -50,6 +53,17 @@ class DatasetLabels:
     def close(self) -> None:
         """What was read is forgotten."""
         self._labels.close()
+
+    def sentence(self) -> str:
+        """What of the labels that were written since cannot be read; empty: nothing."""
+        if not self._unread:
+            return ""
+        number = len(self._unread)
+        places = "in one place" if number == 1 else f"in {number:,} places"
+        return (
+            f"labels that have changed since cannot be read {places}: their pictures keep those of the last "
+            f"plan (first: {self._unread[0]})"
+        )
 
     def now(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
         """The columns of a delivered picture, with the labels that its data set gives it now."""
@@ -64,18 +78,30 @@ class DatasetLabels:
         return {**others, **json.loads(found[0])}
 
 
-def _rows(manifest: Path, since: float) -> Iterator[Row]:
-    """The rows with boxes of its data sets on this disk that have changed since."""
+def _rows(manifest: Path, since: float, wrong: Callable[[str], None]) -> Iterator[Row]:
+    """The rows with boxes of its data sets on this disk that have changed since; `wrong` is told what cannot
+    be read of these."""
     job = examine(manifest)[0] if manifest.is_file() else None
     if job is None:
         return
-    context = InputsContext(job, Diagnostics(str(manifest), sink=_pass_over))
+    diagnostics = Diagnostics(str(manifest), sink=lambda problem: wrong(str(problem)))
+    context = InputsContext(job, diagnostics)
     for index, source in enumerate(job.inputs):
         if source.kind is dataset:
-            with suppress(OSError, UsageError):
+            try:
                 for row in dataset.relabelled_rows(context.source(index), since):
                     if _has_labels(row.columns):
                         yield row
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):  # one that is gone changes nothing
+                    wrong(f"{error.filename}: {error.strerror or error}")
+            except UsageError as error:
+                wrong(str(error).partition("\n")[0])
+    if diagnostics.failed:
+        try:
+            diagnostics.judge(1)
+        except ManifestError as error:
+            wrong(error.problems[0].message)
 
 
 def _has_labels(columns: Mapping[str, Any]) -> bool:
@@ -87,7 +113,3 @@ def _text(columns: Mapping[str, Any]) -> str:
     return json.dumps(
         {name: columns[name] for name in COLUMNS if name in columns}, sort_keys=True, ensure_ascii=False
     )
-
-
-def _pass_over(problem: Problem) -> None:
-    """A plan tells what is wrong with a row."""

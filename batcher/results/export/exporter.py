@@ -263,7 +263,7 @@ class _Export:
             one = len(unmatched) == 1
             entries, name = ("1 entry", "names") if one else (f"{len(unmatched)} entries", "name")
             notes.append(f"{entries} of {self.options.exclude} {name} no picture (first: {unmatched[0]})")
-        notes += filter(None, [self.leaving.corrected.sentence()])
+        notes += filter(None, [self.leaving.corrected.sentence(), self.leaving.unread_labels])
         if number := self.leaving.left_plan:
             of_them = several(number, "picture is of a task", "pictures are of tasks")
             notes.append(f"{of_them} that the manifest has no more; --current leaves such pictures out")

@@ -114,6 +114,7 @@ class ExportItems:
         self._labels = labels
         self.corrected = self._corrected()
         """What is in an object store was read anew by the last plan."""
+        self.unread_labels = "" if labels is None else labels.sentence()
 
     def __enter__(self) -> Self:
         return self
