@@ -80,9 +80,10 @@ def test_an_output_folder_that_is_the_systems_own_is_refused(
         assert "that is the system's own" in capsys.readouterr().err
 
 
-@pytest.mark.process
-def test_watch_tells_its_address_first_and_ends_quietly(output: Path) -> None:
-    command = [sys.executable, "-m", "batcher", "watch", str(output)]
+def looked_at_and_ended(*words: str) -> tuple[str, str]:
+    """A command that serves a page, which is read once, until Ctrl-C: what it said after its address, and on
+    stderr."""
+    command = [sys.executable, "-m", "batcher", *words]
     environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -95,37 +96,27 @@ def test_watch_tells_its_address_first_and_ends_quietly(output: Path) -> None:
                 assert b"<!doctype html>" in page.read()
             program.send_signal(signal.SIGINT)
             assert program.wait(PATIENCE) == 0
-            assert (program.stdout.read(), program.stderr.read()) == ("", "")
+            return program.stdout.read(), program.stderr.read()
         finally:
             program.kill()
+
+
+@pytest.mark.process
+def test_watch_tells_its_address_first_and_ends_quietly(output: Path) -> None:
+    assert looked_at_and_ended("watch", str(output)) == ("", "")
 
 
 @pytest.mark.process
 def test_review_tells_its_address_first_and_how_far_it_is_at_its_end(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     shelf.deliver(shelf.variant("a", None), shelf.variant("b", None))
-    output = shelf.output
-    command = [sys.executable, "-m", "batcher", "review", str(output)]
-    environment = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as program:
-        try:
-            assert program.stdout is not None
-            assert program.stderr is not None
-            address = program.stdout.readline().strip()
-            with urllib.request.urlopen(address, timeout=PATIENCE) as page:
-                assert b"<!doctype html>" in page.read()
-            program.send_signal(signal.SIGINT)
-            assert program.wait(PATIENCE) == 0
-            assert program.stdout.read().splitlines() == [
-                "0 of 2 looked at, 0 rejected",
-                f"2 left; go on: batcher review {output}",
-                f"next: batcher export {output} --to imagefolder -o DIR",
-            ]
-            assert program.stderr.read() == ""
-        finally:
-            program.kill()
+    said, wrong = looked_at_and_ended("review", str(shelf.output))
+    assert said.splitlines() == [
+        "0 of 2 looked at, 0 rejected",
+        f"2 left; go on: batcher review {shelf.output}",
+        f"next: batcher export {shelf.output} --to imagefolder -o DIR",
+    ]
+    assert wrong == ""
 
 
 @pytest.mark.process

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 
 import pytest
 from aiohttp import web
@@ -15,25 +14,13 @@ from batcher.progress import Event, Message
 from batcher.sandbox import Faults, faults
 from batcher.sandbox.faults import Route
 from tests.support.harness import KEY, Harness
+from tests.support.request_history import history_that
 from tests.support.sandboxes import MakeSandbox
 
 
-@asynccontextmanager
-async def history_of(statuses: Iterator[int]) -> AsyncIterator[str]:
-    """A request history that has no rows, and answers with these statuses; where it is."""
-
-    async def answer(_request: web.Request) -> web.Response:
-        return web.json_response([], status=next(statuses))
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def with_statuses(statuses: Iterator[int]) -> Callable[[web.Request], web.Response]:
+    """The answers of a request history that has no rows, with these statuses."""
+    return lambda _: web.json_response([], status=next(statuses))
 
 
 async def test_by_default_it_is_submitted_again_and_valued_as_perhaps_paid(
@@ -192,7 +179,7 @@ async def test_that_there_is_no_job_is_not_believed_of_an_early_look_when_the_la
             yield 503
 
     script = Faults([faults.Cut(route="submit", accepted=True, calls=[1])])
-    async with sandbox(service=5, faults=script) as server, history_of(early()) as elsewhere:
+    async with sandbox(service=5, faults=script) as server, history_that(with_statuses(early())) as elsewhere:
         report = await run(
             harness.manifest(1, retry={"doubtful": "reconcile"}),
             account=Account(Endpoints(server.url, server.url, elsewhere), KEY),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -20,6 +19,7 @@ from batcher.sandbox import Faults, Sandbox, faults
 from batcher.sandbox.faults import Route
 from tests.support.harness import KEY, Harness
 from tests.support.in_flight import left_in_flight
+from tests.support.request_history import history_that
 from tests.support.sandboxes import MakeSandbox
 
 GONE = faults.Status(route="history", code=404)
@@ -27,24 +27,6 @@ GONE = faults.Status(route="history", code=404)
 
 def warnings(heard: list[Event]) -> list[str]:
     return [event.text for event in heard if isinstance(event, Message) and "history" in event.text]
-
-
-@asynccontextmanager
-async def history_that(answer: Callable[[web.Request], web.Response]) -> AsyncIterator[str]:
-    """A request history that answers so; where it is."""
-
-    async def handle(request: web.Request) -> web.Response:
-        return answer(request)
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def run_with_history(
