@@ -20,6 +20,7 @@ from batcher.job.manifest.variables import columns_of
 from batcher.job.row import PLAN_VARIABLES
 from batcher.job.yaml_document import texts
 from batcher.ledger import database
+from batcher.progress.summary import several
 from batcher.task import Task
 
 DELIVERED = "SELECT columns, media FROM tasks WHERE state IN ('done', 'rejected')"
@@ -53,7 +54,7 @@ class OnlyNew:
             else:
                 yield task
         if left_alone:
-            these = "1 task is" if left_alone == 1 else f"{left_alone:,} tasks are"
+            these = several(left_alone, "task is", "tasks are")
             warn(f"`only: new`: {these} left alone, for a picture of the same source is delivered")
 
     def _is_left_alone(self, task: Task) -> bool:

@@ -24,6 +24,7 @@ from batcher.ledger import other_ledgers
 from batcher.ledger.account_file import folders_of
 from batcher.ledger.account_view import RememberedJob, remembered_in
 from batcher.ledger.other_ledgers import PaidThere, PlanKeys
+from batcher.progress.summary import several
 from batcher.shard import Shard
 from batcher.storage import layout
 from batcher.storage.layout import OutputGroup
@@ -140,7 +141,7 @@ def refusal(
 def _lost_refusal(found: LostOutput) -> list[str]:
     job, place = found.job, layout.typed(found.folder)
     last = datetime.fromtimestamp(job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    done = "1 task was" if job.done == 1 else f"{job.done:,} tasks were"
+    done = several(job.done, "task was", "tasks were")
     asks = "the one task" if found.total == 1 else f"all {found.total:,} tasks"
     ways = [
         (f"mount {job.mount}", "then the same command goes on"),

@@ -41,6 +41,7 @@ from batcher.ledger.plan_caches import DigestCache, DuplicateCounter
 from batcher.ledger.plan_writer import PlanResult
 from batcher.ledger.planned_files import MOST_TASKS, MOST_WARNINGS, NotGrown, PlannedFiles
 from batcher.ledger.totals import credits, micro
+from batcher.progress.summary import several
 from batcher.shard import Shard
 from batcher.storage import layout
 from batcher.task import State
@@ -304,9 +305,7 @@ def correct_labels(
 def of_names(manifest: Manifest, before: str | None, paid: int) -> Iterator[str]:
     """What a changed `output.name` does to the `paid` tasks of the plan; `before` is what it was."""
     if paid and before is not None and before != (manifest.output.name or ""):
-        these = (
-            "1 task that is paid for keeps its name" if paid == 1 else f"{paid:,} paid tasks keep their names"
-        )
+        these = several(paid, "task that is paid for keeps its name", "paid tasks keep their names")
         yield f"output.name has changed: {these}, new ones are named anew"
 
 

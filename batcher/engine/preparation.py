@@ -29,6 +29,7 @@ from batcher.ledger.kept_plans import KeptPlans
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.totals import credits
 from batcher.progress import Event, Listener, Message, Planning, Started
+from batcher.progress.summary import several
 from batcher.results import report
 from batcher.results.report import record_files
 from batcher.storage import destination, user_state
@@ -192,11 +193,11 @@ def _start(
 ) -> None:
     recovered = ledger.recover_answers()
     if recovered:
-        answers = "1 answer" if recovered == 1 else f"{recovered} answers"
+        answers = several(recovered, "answer", "answers")
         context.warn(f"{answers} that the ledger could not take last time: recorded now, and not paid again")
     interrupted = ledger.mark_interrupted()
     if interrupted:
-        tasks = "1 task was" if interrupted == 1 else f"{interrupted:,} tasks were"
+        tasks = several(interrupted, "task was", "tasks were")
         context.warn(f"{tasks} cut off before the answer came: perhaps paid, now in doubt")
     ledger.end_moves(context.folder.destination)
     ledger.start_run()

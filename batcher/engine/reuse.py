@@ -20,6 +20,7 @@ from batcher.job.manifest import Manifest
 from batcher.ledger import database, reusable_results
 from batcher.ledger.ledger import Ledger
 from batcher.ledger.reusable_results import PlannedTask, ReusableResult
+from batcher.progress.summary import several
 from batcher.storage import destination, layout
 from batcher.storage.destination import Destination
 from batcher.storage.download import OutputFolder
@@ -61,11 +62,11 @@ class Reuse:
     def sentences(self) -> Iterator[str]:
         """What there is to tell."""
         for named, number in self.tasks.items():
-            tasks = "1 task is" if number == 1 else f"{number:,} tasks are"
+            tasks = several(number, "task is", "tasks are")
             yield f"{tasks} taken over from {named}, where they were paid for"
         if self.unusable:
             number = len(self.unusable)
-            these = "1 task" if number == 1 else f"{number:,} tasks"
+            these = several(number, "task", "tasks")
             shown = "; ".join(list(self.unusable.values())[:SAID])
             more = f"; and {number - SAID:,} more" if number > SAID else ""
             yield f"{these} cannot be taken over, and will be paid for: {shown}{more}"

@@ -11,6 +11,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from batcher.progress.summary import several
 from batcher.storage.addresses import is_stored
 
 HELD = 16
@@ -61,7 +62,7 @@ class NearFiles:
         if not self._found:
             return ""
         wanted, found = next(iter(self._found.items()))
-        files = "1 file is" if len(self._found) == 1 else f"{len(self._found)} files are"
+        files = several(len(self._found), "file is", "files are")
         return f"{files} spelled otherwise on disk than in the job (first: {wanted!r} is {found!r})"
 
     def _names(self, folder: str) -> dict[str, list[str]]:

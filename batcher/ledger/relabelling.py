@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from batcher.job.geometry import LABEL_COLUMNS
+from batcher.progress.summary import several
 
 _DIFFER = " OR ".join(
     f"json_extract(NEW.columns, '$.{name}') IS NOT json_extract(OLD.columns, '$.{name}')"
@@ -53,5 +54,5 @@ def changed_text(number: int, where: str) -> str:
     """How many delivered pictures have other labels, in a sentence; empty: none."""
     if not number:
         return ""
-    pictures = "1 delivered picture" if number == 1 else f"{number:,} delivered pictures"
+    pictures = several(number, "delivered picture", "delivered pictures")
     return f"the labels of {pictures} have changed since: their boxes are those of {where} as they are now"

@@ -20,6 +20,7 @@ from batcher.job.inputs.context import InputsContext
 from batcher.job.manifest.templates import TemplateError, compile_template
 from batcher.job.manifest.variables import unknown_variable
 from batcher.job.row import Row
+from batcher.progress.summary import several
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored, is_url
 
@@ -97,10 +98,10 @@ class Companions:
     def finish(self) -> None:
         """Tells how many rows have no companion, and what became of them."""
         if self._skipped:
-            rows = "1 row is" if self._skipped == 1 else f"{self._skipped} rows are"
+            rows = several(self._skipped, "row is", "rows are")
             self._diagnostics.warn(f"{rows} left out for want of a companion (first: {self._first_skipped})")
         for name, (number, first) in self._without.items():
-            rows = "1 row has" if number == 1 else f"{number} rows have"
+            rows = several(number, "row has", "rows have")
             pictures = "its picture is" if number == 1 else "their pictures are"
             meaning = f"{pictures} taken to have no boxes" if name == LABELS else "it is empty there"
             self._diagnostics.warn(f"{rows} no {name}: {meaning} ({number} of {self._rows}, first: {first})")

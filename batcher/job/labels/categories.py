@@ -18,6 +18,7 @@ from typing import Any
 
 from batcher.job.geometry import LabelError
 from batcher.job.labels.coco_file import as_id
+from batcher.progress.summary import several
 
 MOST = 100_000
 """Classes of one data set."""
@@ -140,7 +141,7 @@ class CategoryTable:
             return ""
         name, first = next(iter(self._changed.items()))
         number = len(self._changed)
-        classes = "1 class has" if number == 1 else f"{number} classes have"
+        classes = several(number, "class has", "classes have")
         return (
             f"{classes} another number in one data set than in another; what came first stays "
             f"(first: {first}; it is {self._by_name[name].id} in this job)"

@@ -23,6 +23,7 @@ from batcher.job.plan.param_templates import BadValue, ParamTemplate, TemplateFa
 from batcher.job.plan.plan_context import PlanContext
 from batcher.job.plan.unused_pictures import unused_pictures
 from batcher.job.row import Row
+from batcher.progress.summary import several
 from batcher.task import Task
 
 MAX_WARNINGS = 1000
@@ -182,7 +183,7 @@ class _Expansion:
         for warning in unused_pictures(self._manifest, self._body, self._model):
             diagnostics.warn(warning)
         if self._identical:
-            these = "1 task is" if self._identical == 1 else f"{self._identical} tasks are"
+            these = several(self._identical, "task is", "tasks are")
             diagnostics.warn(f"{these} identical to an earlier one (first: {self._first_identical})")
 
     def _note_absent(self, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ from batcher.job.sources.picture_root import (
 )
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import PACKED, open_stream
+from batcher.progress.summary import several
 from batcher.storage import stores
 from batcher.storage.addresses import is_stored
 
@@ -167,7 +168,7 @@ class _CocoFile:
         root = PictureRoot(dataset, self._roots(dataset), first, self._source.near_files)
         strays, first_stray = self._index.strays()
         if strays:
-            which = "1 annotation is" if strays == 1 else f"{strays:,} annotations are"
+            which = several(strays, "annotation is", "annotations are")
             told = f"{which} of no picture that it names (first: annotation {first_stray})"
             if self._index.all_stray:
                 self._source.error(f"{self._shown}: {told}, and no picture has any: all would count as empty")

@@ -28,6 +28,7 @@ from batcher.job.sources.picture_root import is_name, is_there, picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.stored_dataset import parquet_rows
 from batcher.job.sources.tables import TableContext, table_rows
+from batcher.progress.summary import several
 from batcher.storage.addresses import is_stored, resolve
 from batcher.storage.pictures import has_picture_suffix
 from batcher.storage.stores import parquet_cells
@@ -120,7 +121,7 @@ def _tell_unnamed(folder: str, shown: str, named: Container[str], source: Source
         if has_picture_suffix(name) and name not in named and not beside:
             number, first = number + 1, first or name
     if number:
-        have = "1 picture beside it is" if number == 1 else f"{number:,} pictures beside it are"
+        have = several(number, "picture beside it is", "pictures beside it are")
         source.diagnostics.warn(f"{shown}: {have} in no line of it, and no row (first: {first})")
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 
 from batcher.errors import BadDownload
 from batcher.job.diagnostics import Warn, silent
+from batcher.progress.summary import several
 from batcher.storage import pictures, stores
 
 BESIDE = frozenset(
@@ -65,9 +66,7 @@ class PictureFiles:
         """Tells what was passed by."""
         number = self._passed.total()
         if number:
-            files = (
-                "1 file is no picture and is" if number == 1 else f"{number} files are no pictures and are"
-            )
+            files = several(number, "file is no picture and is", "files are no pictures and are")
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._passed.most_common(5))
             self._warn(f"{self._folder}: {files} passed by: {kinds} (first: {self._first})")
 

@@ -35,6 +35,7 @@ from batcher.job.sources.picture_root import is_name, is_there, picture_columns
 from batcher.job.sources.source_kind import SourceContext
 from batcher.job.sources.streams import stamped
 from batcher.job.yaml_document import MAX_BYTES, YamlDocument, read_yaml
+from batcher.progress.summary import several
 from batcher.storage import pictures, stores
 from batcher.storage.addresses import is_stored, resolve
 from batcher.storage.pictures import has_picture_suffix
@@ -148,7 +149,7 @@ class _DataSet:
             sets = ", ".join(
                 f"{some} of {self._pictures_of[of]} of {of}" for of, some in self._without.items()
             )
-            have = "1 picture has" if number == 1 else f"{number:,} pictures have"
+            have = several(number, "picture has", "pictures have")
             them = "it is" if number == 1 else "they are"
             self._warn(
                 f"{have} no label file, and {them} taken to show no object: {sets} (first: there is no "
@@ -220,7 +221,7 @@ class _DataSet:
                     seen[picture] = name
                     yield name, picture
         for (name, first), number in again.items():
-            these = "1 picture" if number == 1 else f"{number:,} pictures"
+            these = several(number, "picture", "pictures")
             self._warn(f"{these} of {name} came in {first} before, and stay there alone")
 
     def _below(self, folder: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ from batcher.job.row import Row
 from batcher.job.sources.dataset_columns import SPLITS, TRAINING_SETS
 from batcher.job.sources.picture_root import picture_columns
 from batcher.job.sources.source_kind import SourceContext
+from batcher.progress.summary import several
 from batcher.storage.addresses import natural_key
 from batcher.storage.pictures import has_picture_suffix
 
@@ -110,7 +111,7 @@ class _VocFolder:
             columns = {**picture_columns(picture, PICTURES), **split, **_labels(found), **masks}
             yield Row(columns, picture, folder=self._source.folder)
         if parts:
-            which = "1 part of an object is" if parts == 1 else f"{parts:,} parts of objects are"
+            which = several(parts, "part of an object is", "parts of objects are")
             self._warn(f"{which} not carried, and left out (<part>)")
         if deeper := _folders_with_pictures(f"{self._folder}/{PICTURES}"):
             self._warn(
@@ -118,7 +119,7 @@ class _VocFolder:
                 f"(first: {deeper[0]}): put them beside the others"
             )
         if without:
-            these = "1 picture has" if len(without) == 1 else f"{len(without):,} pictures have"
+            these = several(len(without), "picture has", "pictures have")
             self._warn(f"{these} neither annotation nor mask, and is no row (first: {without[0]})")
 
     def _annotation(self, stem: str) -> VocAnnotation | None:
@@ -159,7 +160,7 @@ class _VocFolder:
             differ += sum(splits.get(stem, name) != name for stem, name in of_folder.items())
             splits = {**of_folder, **splits}
         if differ:
-            these = "1 picture is" if differ == 1 else f"{differ:,} pictures are"
+            these = several(differ, "picture is", "pictures are")
             self._warn(f"{these} in another set of {LISTS[1]} than of {LISTS[0]}; that of {LISTS[0]} counts")
         self._listed = list(splits)
         return splits

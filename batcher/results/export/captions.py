@@ -11,6 +11,7 @@ from typing import Any
 
 from batcher import errors
 from batcher.job.manifest.templates import TemplateError, compile_template
+from batcher.progress.summary import several
 from batcher.results.export.items import ExportItem
 
 PROMPT = "{{ prompt }}"
@@ -63,7 +64,7 @@ class Captions:
         """What a reader should know."""
         if not self._without:
             return []
-        have = "1 picture has" if self._without == 1 else f"{self._without:,} pictures have"
+        have = several(self._without, "picture has", "pictures have")
         return [f"{have} no caption (first: {self._first_without})"]
 
     def _none(self, item: ExportItem, why: str) -> str:

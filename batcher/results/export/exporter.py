@@ -151,7 +151,7 @@ class _Export:
             self.leaving.know_rejected()
         unmatched = self.exclusion.unmatched
         if unmatched and not self.options.allow_missing:
-            name = "1 entry names" if len(unmatched) == 1 else f"{len(unmatched):,} entries name"
+            name = several(len(unmatched), "entry names", "entries name")
             raise errors.UsageError(
                 f"--exclude: {name} no picture, in {self.options.exclude} (first: {unmatched[0]}); "
                 "correct the file, or --allow-missing goes on without"
@@ -270,7 +270,7 @@ class _Export:
         if self.options.to in OF_OBJECTS:
             notes += self.first.objects.notes
         elif unreadable := self.leaving.unreadable:
-            leave = "1 picture leaves" if len(unreadable) == 1 else f"{len(unreadable)} pictures leave"
+            leave = several(len(unreadable), "picture leaves", "pictures leave")
             notes.append(f"{leave} without boxes (first: {unreadable[0]})")
         splits = {name: files["images"] + files[ORIGINALS] for name, files in self.files.items()}
         counts = sum(self.files.values(), Counter[str]())
@@ -312,10 +312,10 @@ def _notes_of_masks(counts: Mapping[str, int], unplaced: int) -> Iterator[str]:
         )
         yield f"where the source does not lie, masks say {values}; --mask-outside N says it otherwise"
     if turned := counts.get(TURNED):
-        leave = "1 original leaves" if turned == 1 else f"{turned:,} originals leave"
+        leave = several(turned, "original leaves", "originals leave")
         yield f"{leave} upright, encoded anew: EXIF turned what its labels do not"
     if unplaced:
-        leave = "1 mask is" if unplaced == 1 else f"{unplaced:,} masks are"
+        leave = several(unplaced, "mask is", "masks are")
         yield f"{leave} left out: where the source lies in the picture is not known"
 
 

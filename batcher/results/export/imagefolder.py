@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
+from batcher.progress.summary import several
 from batcher.results.export import batches
 from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
@@ -47,7 +48,7 @@ class ImageFolder:
         """What a reader should know."""
         notes = [*self._notes]
         if self._maskless:
-            have = "1 picture has" if self._maskless == 1 else f"{self._maskless:,} pictures have"
+            have = several(self._maskless, "picture has", "pictures have")
             notes.append(f"{have} no mask, and others have one: `datasets` loads that from version 5 on")
         return notes
 

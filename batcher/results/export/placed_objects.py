@@ -16,6 +16,7 @@ from batcher.job.geometry import LABEL_COLUMNS, polygons, rle
 from batcher.job.geometry.boxes import Box
 from batcher.job.geometry.polygons import Polygon
 from batcher.job.geometry.rle import Rle
+from batcher.progress.summary import several
 from batcher.results.export.class_table import ObjectClass
 from batcher.results.export.items import ExportItem
 
@@ -115,7 +116,7 @@ class ObjectFacts:
                 "they count as ones without objects"
             )
         if self.unseen:
-            objects = "1 object is" if self.unseen == 1 else f"{self.unseen:,} objects are"
+            objects = several(self.unseen, "object is", "objects are")
             notes.append(f"{objects} left out: the pictures do not show that part of their source")
         if None in self.classes:
             notes.append("objects of which no row says the class are called object")

@@ -82,13 +82,13 @@ class Voc:
         """What a reader should know."""
         notes = [*self._notes]
         if number := self._noted[CROWDS]:
-            are = "1 crowd is" if number == 1 else f"{number:,} crowds are"
+            are = several(number, "crowd is", "crowds are")
             notes.append(f"{are} marked as difficult: VOC has no word for them")
         if number := self._noted[OTHER_SUFFIX]:
             files = several(number, "picture", "pictures")
             notes.append(f"{files} in {PICTURES} with another suffix than .jpg, which some readers expect")
         if number := self._noted[BLACK_AND_WHITE]:
-            masks = "1 mask is" if number == 1 else f"{number:,} masks are"
+            masks = several(number, "mask is", "masks are")
             notes.append(f"{masks} black and white (0 and 255): in VOC, 255 is no class but void")
         return notes
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from batcher.progress.summary import several
 from batcher.results.export import batches
 from batcher.results.export.columns import TEXT, Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
@@ -67,7 +68,7 @@ class WebDataset:
             are = "it is" if len(text) == 1 else "they are"
             notes.append(f"no row shows {columns_named(text)} beside all others, and {are} written as text")
         if self._others:
-            are = "1 picture is" if self._others == 1 else f"{self._others:,} pictures are"
+            are = several(self._others, "picture is", "pictures are")
             notes.append(
                 f"{are} named {self._suffix} in the tar files, whatever their bytes are: every sample has "
                 "the same files; file_name has the true name"

@@ -91,7 +91,7 @@ class Yolo:
         if number := self._noted[CROWDS]:
             notes.append(f"{several(number, 'crowd', 'crowds')} left out: YOLO has no word for them")
         if number := self._noted[BOXED]:
-            objects = "1 object has" if number == 1 else f"{number:,} objects have"
+            objects = several(number, "object has", "objects have")
             notes.append(f"{objects} no outline: the box's corners stand for it, as rows are of one kind")
         for key, splits in self._in_place().items():
             named = " and ".join(splits)

@@ -17,6 +17,7 @@ from sqlite3 import Connection
 
 from batcher.ledger import database, rejections, repairs, totals
 from batcher.ledger.totals import credits
+from batcher.progress.summary import several
 from batcher.results import report
 from batcher.results.report import Report
 from batcher.results.verify import kept_answers
@@ -254,8 +255,8 @@ class _Repair:
         price = totals.price(connection)
         images = repairs.images_of(connection, tasks)
         cost = "at a price nobody told" if price is None else f"for about {credits(images * price):g} credits"
-        several = "1 task is" if len(tasks) == 1 else f"{len(tasks)} tasks are"
-        return f"{several} to be submitted again {cost}; what was paid before stays spent"
+        anew = several(len(tasks), "task is", "tasks are")
+        return f"{anew} to be submitted again {cost}; what was paid before stays spent"
 
     # --- shared
 

@@ -17,6 +17,7 @@ from typing import IO, TextIO
 from batcher.job.row import Row
 from batcher.job.sources.streams import as_text
 from batcher.job.sources.tables.table_context import TableContext
+from batcher.progress.summary import several
 from batcher.storage.pictures import has_picture_suffix
 
 SUFFIXES: tuple[str, ...] = (".csv", ".tsv")
@@ -136,7 +137,7 @@ def _rows(records: _Records, table: TableContext) -> Iterator[Row]:
             columns = dict(zip(header, record.cells, strict=True))
             yield Row(columns, table.file, record.line, number, table.folder, names)
     if long:
-        rows = "1 row runs" if long == 1 else f"{long} rows run"
+        rows = several(long, "row runs", "rows run")
         table.diagnostics.warn(
             f"{table.file}: {rows} over more than {FEW_LINES} lines (first: {first_long}); where that is not "
             "meant, a quote is not closed"
