@@ -141,6 +141,8 @@ def test_a_rule_is_kept_as_text() -> None:
         ([1, 2, 3, 4], ["cat"], Labels(((1, 2, 3, 4),), ("cat",))),
         ([{"bbox": [1, 2, 3, 4], "category_id": 7}], None, Labels(((1, 2, 3, 4),), (7,))),
         ([{"bbox": [1, 2, 3, 4]}], None, Labels(((1, 2, 3, 4),))),
+        ([{"bbox": [1, 2, 3, 4], "category": 7.0}], None, Labels(((1, 2, 3, 4),), (7,))),
+        ([1, 2, 3, 4], "[7.0]", Labels(((1, 2, 3, 4),), (7,))),
     ],
 )
 def test_boxes_are_read_as_people_have_them(boxes: Any, classes: Any, expected: Labels) -> None:
@@ -158,6 +160,7 @@ def test_boxes_are_read_as_people_have_them(boxes: Any, classes: Any, expected: 
         ("{}", None, "is not a list"),
         ("[[1, 2, 3, 4]]", "[1, 2]", "1 boxes have 2 classes"),
         ("[[1, 2, 3, 4]]", "[true]", "neither a number nor a name"),
+        ("[[1, 2, 3, 4]]", "[7.5]", "neither a number nor a name"),
         ("[" * 100_000, None, "is not JSON"),
     ],
 )

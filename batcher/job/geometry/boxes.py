@@ -314,6 +314,8 @@ def _box(value: Any, number: int) -> Box:
 
 
 def _class(value: Any) -> Class:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # pandas writes whole numbers so, where a column has gaps
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise LabelError(f"class {str(value)[:60]!r} is neither a number nor a name")
     return value
