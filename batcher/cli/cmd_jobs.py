@@ -30,6 +30,7 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
     Without a key, those of all accounts. What ran with --sandbox, or as a share (--shard), is not listed.
     """
     from batcher.results import account_jobs
+    from batcher.storage import user_state
 
     paths, known = listed_accounts(base_url)
     now = time.time()  # noqa: TID251  # the wall clock of one look
@@ -42,6 +43,10 @@ def jobs_command(forget: str | None, base_url: str | None, as_json: bool) -> int
         return 0
     if not found.jobs:
         whose = "this account" if known else "any account"
+        folder = user_state.user_state() / "accounts"
+        if (at := user_state.unwritable(folder)) is not None:
+            echo(f"no job of {whose} is noted in {folder}, and none can be: {at} may not be written to")
+            return 0
         echo(f"no job of {whose} has run on this machine yet; rehearsals in the sandbox are not listed")
         return 0
     from batcher.cli.text_tables import jobs_table

@@ -358,7 +358,10 @@ class AccountMembership:
             self._file = None
         if not self._told:
             self._told = True
-            self._context.tell(Message(self._trouble_text(), "info"))
+            # Whoever wants only problems has one where a budget of several jobs bounds each of them alone.
+            per = self._context.job.limits.max_cost_per
+            bounded = per.day is not None or per.month is not None
+            self._context.tell(Message(self._trouble_text(), "warning" if bounded else "info"))
 
     def _trouble_text(self) -> str:
         cannot = f"what this account's jobs on this machine share cannot be used ({self._trouble})"

@@ -22,6 +22,13 @@ def _named(folder: str, default: str) -> Path:
     return Path(folder if os.path.isabs(folder) else os.path.expanduser(default)) / "batcher"
 
 
+def unwritable(folder: Path) -> Path | None:
+    """What keeps a folder that may not be there yet from being written to: itself, or the nearest above it
+    that is there; None: nothing is known to."""
+    there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+    return None if os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK) else there
+
+
 def account_path(name: str) -> Path:
     """The file of the account of this name (`Account.name`), which may not be there yet."""
     return user_state() / "accounts" / f"{name}.sqlite"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -129,6 +130,25 @@ async def test_a_run_that_is_paused_lives_and_is_said_to(jobs: Jobs, sandbox: Ma
         (over,) = jobs.told(*url)["jobs"]
         assert (over["state"], over["running"], over["exit_code"]) == ("paused", False, 10)
         assert "exit code 10" in jobs.said(*url)
+
+
+@pytest.mark.parametrize("is_a_file", [False, True])
+def test_where_no_job_can_be_noted_none_is_said_to_have_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_a_file: bool
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    assert ended(["jobs"]) == 0
+    assert "no job of any account has run on this machine yet" in capsys.readouterr().out
+    if is_a_file:
+        state.touch()
+    else:
+        state.mkdir()
+        real = os.access  # whoever is root may write everywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: path != state and real(path, mode))
+    assert ended(["jobs"]) == 0
+    said = f"no job of any account is noted in {state}/batcher/accounts, and none can be: {state} may not be"
+    assert said in capsys.readouterr().out
 
 
 async def test_a_rate_that_is_set_beside_other_runs_is_said_to_be_theirs_too(

@@ -434,19 +434,20 @@ async def test_the_money_of_each_day_is_a_count_over_the_rows_at_every_moment(
 async def test_what_is_wrong_with_the_file_costs_the_sharing_and_one_sentence(
     harness: Harness, sandbox: MakeSandbox, hostile_file: Callable[[Path], None]
 ) -> None:
-    heard: list[str] = []
+    heard: list[tuple[str, str]] = []
 
     def hear(event: object) -> None:
         text = getattr(event, "text", "")
         if "share" in text:
-            heard.append(text)
+            heard.append((getattr(event, "level", ""), text))
 
     async with sandbox(service=5, price=0.01) as server:
         hostile_file(account_file(server))
         report = await harness.run(server, harness.manifest(10, limits={"max_cost_per": {"day": 0.04}}), hear)
         assert (report.exit_code, report.counts["done"]) == (4, 4), "its own budget is kept"
-    (text,) = heard
+    ((level, text),) = heard
     assert "this run goes on by itself" in text
+    assert level == "warning", "other jobs do not see what it spends, which -q is to tell too"
 
 
 def _damaged(path: Path) -> None:
