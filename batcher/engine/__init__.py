@@ -68,9 +68,9 @@ How a run goes, with the file that has each step:
     set_limits.py        what `batcher set` said, laid over a manifest
     stopping.py          why a run stops, in good order
     monitor.py           what listeners are shown, and when a run is to stop
-    record_appender.py   the growing records
+    record_appender.py   metadata.jsonl and errors.jsonl, as they grow
     balance_check.py     the account's balance against what the run was told of
-    ending.py            why it ended, the records, the report
+    ending.py            why it ended: the exit code; the records anew, and the report
 
 Rule: nothing below knows who it is wired to.
 """

@@ -1,12 +1,12 @@
 """What a run tells while it runs: a handful of events, to whoever listens.
 
-    summary.py      a run in words: the figures of a moment
+    summary.py       a run in words: the figures of a moment
     closing_text.py  its end in words, with what to do next
-    terminal.py     one live block on a terminal
-    notebook.py     the same block in a notebook's cell
-    lines.py        one line a minute where there is none; JSON lines
-    metrics.py      a Prometheus textfile
-    printable.py    foreign text, for people and for programs
+    terminal.py      one live block on a terminal
+    notebook.py      the same block in a notebook's cell
+    lines.py         one line a minute where there is none; `--log-json`, and .batcher/log.jsonl
+    metrics.py       a Prometheus textfile
+    printable.py     foreign text, for people and for programs
 
 Rule: the engine tells, others print. A listener is a function of one event; it must not block.
 """

@@ -35,7 +35,7 @@ def machine_error(path: str, error: OSError) -> errors.BatcherError | None:
     if error.errno in NO_DESCRIPTOR:
         return errors.TooManyOpenFiles(f"{path} cannot be opened: {reason}")
     if is_stored(path) and not dataset_cells.is_cell(path):
-        return _store_error(path, error)
+        return _store_error(path)
     if error.errno in OF_NAME:
         return None
     file = dataset_cells.file_of(path) if dataset_cells.is_cell(path) else path
@@ -45,10 +45,10 @@ def machine_error(path: str, error: OSError) -> errors.BatcherError | None:
     try:
         with os.scandir(folder) as entries:
             names = [entry.path for entry, _ in zip(entries, range(NEIGHBOURS), strict=False)]
-    except OSError as beside:
-        if beside.errno in NO_DESCRIPTOR:
-            return errors.TooManyOpenFiles(f"{path} cannot be opened: {beside.strerror}")
-        return errors.SourceGone(f"the folder {folder} is not there any more: {beside.strerror}")
+    except OSError as folder_error:
+        if folder_error.errno in NO_DESCRIPTOR:
+            return errors.TooManyOpenFiles(f"{path} cannot be opened: {folder_error.strerror}")
+        return errors.SourceGone(f"the folder {folder} is not there any more: {folder_error.strerror}")
     if not names:
         return errors.SourceGone(f"the folder {folder} is empty: all that was in it is gone")
     if error.errno == errno.EIO and not is_stored(path) and not any(_is_readable(name) for name in names):
@@ -56,15 +56,15 @@ def machine_error(path: str, error: OSError) -> errors.BatcherError | None:
     return None
 
 
-def _store_error(address: str, error: OSError) -> errors.BatcherError | None:
+def _store_error(address: str) -> errors.BatcherError | None:
     """A store that still tells what lies in the folder is there."""
     folder = address.rpartition("/")[0]
     try:
         entries = stores.entries(folder)
     except FileNotFoundError:
         entries = []
-    except OSError as beside:
-        return errors.SourceGone(f"{folder} cannot be read any more: {beside.strerror or beside}")
+    except OSError as folder_error:
+        return errors.SourceGone(f"{folder} cannot be read any more: {folder_error.strerror or folder_error}")
     if not entries:
         return errors.SourceGone(f"nothing is left in {folder}")
     return None

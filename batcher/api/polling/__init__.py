@@ -1,8 +1,8 @@
 """When to ask next: learned service times -> next poll.
 
-    poll_timing.py   PollTiming: what was learned of a model, and the polls that follow from it
-    times.py         how long jobs take: a mixture of a few lognormals
-    schedule.py      the schedule of polls that this makes best
+    poll_timing.py  PollTiming: what was learned of a model, and the polls that follow from it
+    times.py        how long jobs take: a mixture of a few lognormals
+    schedule.py     the schedule of polls that this makes best
 
 Rule: no clock, no I/O; all ages are seconds since submission. What is learned comes from the server's own
 times or from the middle of the last poll interval, never from the moment of detection, which runs away.

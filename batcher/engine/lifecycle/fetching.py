@@ -141,7 +141,7 @@ class Fetching:
                     self._in_flight.leave(entry.id, finished=True)
                     break
                 if undecided.asks_the_result(status.is_known, clock()):
-                    decided = await self._decided(entry, status.word, deadline)
+                    decided = await self._decided(entry, deadline)
                     if decided is not None:
                         return decided
                 if clock() >= deadline and hearsay and status.is_known:
@@ -163,7 +163,7 @@ class Fetching:
                 raise
             return Status(finished=False, word="UNREADABLE")
 
-    async def _decided(self, entry: TaskEntry, word: str, deadline: float) -> TaskEntry | None:
+    async def _decided(self, entry: TaskEntry, deadline: float) -> TaskEntry | None:
         """What the result says of a job whose status has a word that is not known; None: nothing yet."""
         with self._client.memory.lease() as room:
             url = current_submission(entry).response_url or ""

@@ -1,11 +1,11 @@
 """Where the source picture lies in a model's output, and what becomes of its labels there.
 
-    placement.py   Geometry (a model's rule, as its catalogue file states it), Placement, place()
-    boxes.py       Labels, and the columns they stand in; carried through a placement
-    polygons.py    the outlines of objects
-    rle.py         their masks, as COCO's runs
-    rle_outlines.py    the outlines of these
-    yolo_rows.py   Labels from YOLO text
+    placement.py     Geometry (a model's rule, as its catalogue file states it), Placement, place()
+    boxes.py         Labels, and the columns they stand in; carried through a placement
+    polygons.py      the outlines of objects
+    rle.py           their masks, as COCO's runs
+    rle_outlines.py  the outlines of these
+    yolo_rows.py     Labels from YOLO text
 
 Rule: pure, and never a guess. Where the rule does not explain the delivered picture there is no placement.
 """

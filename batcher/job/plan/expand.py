@@ -265,7 +265,7 @@ class _Expansion:
             if bad.cause is TemplateFault.PATH:  # no row's fault: the manifest puts it there, in all of them
                 problem = self._manifest.problem(("params", name), str(bad))
             if of_row:
-                self._leave_out(row, problem)
+                self._leave_out(problem)
             else:
                 self._diagnostics.error(problem)
         if not left_out:
@@ -273,7 +273,7 @@ class _Expansion:
             looked_at = {bad.param.name for bad in wrong} | {param.name for param in self._body.seeded}
             self._checked(params, row, combination, looked_at)
 
-    def _leave_out(self, row: Row, problem: Problem) -> None:
+    def _leave_out(self, problem: Problem) -> None:
         """A fault of the row, which is told once however many tasks it would have made."""
         self._wrong_rows += 1
         if problem not in self._faults_of_row:
