@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +352,34 @@ async def test_a_folder_that_vanished_is_the_disks_fault(
         url = await a_result(server)
         with pytest.raises(errors.DiskError):
             await fetch(session, url, (folder.path / "images") / "x.part", lambda kind: None)
+
+
+@pytest.fixture
+def quota() -> Iterator[int]:
+    """No file of this process grows beyond so many bytes: the write that reaches it takes a part, and says so
+    by its count alone, as the last one on a disk that fills up."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_048, most))
+    yield 2_048
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.parametrize("held", [download_module.HELD, 10], ids=["at once", "as it comes"])
+async def test_a_disk_that_takes_a_part_of_a_picture_has_none_of_it(
+    session: aiohttp.ClientSession,
+    folder: OutputFolder,
+    part: Path,
+    quota: int,
+    monkeypatch: pytest.MonkeyPatch,
+    held: int,
+) -> None:
+    monkeypatch.setattr(download_module, "HELD", held)
+    picture = noisy_picture(size=(300, 200))
+    assert len(picture) > quota
+    async with Foreign(answer("200 OK", picture)) as server:
+        with pytest.raises(errors.DiskError, match="File too large"):
+            await fetch(session, server.url, part, lambda kind: None)
+    assert left(folder) == []
 
 
 @pytest.mark.process
