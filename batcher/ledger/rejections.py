@@ -249,7 +249,7 @@ def has_another(connection: sqlite3.Connection, task: int) -> bool:
 def to_move(connection: sqlite3.Connection, task: int, folder: str) -> None:
     """The files of a task that are elsewhere are to move there."""
     for position, name, sha256, called, key, files in connection.execute(FILES, (task, folder)).fetchall():
-        stem = f"{called}-{position}" if files > 1 else called
+        stem = f"{called}-{position}" if files > 1 or position > 0 else called
         suffix = os.path.splitext(name)[1]
         target = next(one for one in names(stem, suffix, key, sha256) if _is_free(connection, one, folder))
         connection.execute(TO_MOVE, (folder, target, task, position))

@@ -11,6 +11,7 @@ import pytest
 from batcher.api.account import Account
 from batcher.api.client import Endpoints
 from batcher.engine import RunOptions, run
+from batcher.results import review
 from batcher.results.report import Report
 from tests.support.crashing import dying
 from tests.support.foreign import Foreign
@@ -92,6 +93,16 @@ async def test_where_none_is_a_picture_it_fails(harness: Harness) -> None:
     served = Links(damaged=(0, 1, 2))
     (report,) = await served.serve(harness, 1, **asked())
     assert (report.exit_code, report.counts["failed"], served.submits) == (3, 1, 1)
+
+
+async def test_the_one_that_is_left_of_a_result_keeps_its_number_whoever_sets_it_aside(
+    harness: Harness,
+) -> None:
+    await Links(damaged=(0, 1)).serve(harness, 1, **asked())
+    review.reject(harness.output, ["place 0"], reason="dull", now=harness.now)
+    assert harness.pictures("rejected") == ["place 0-2.png"]
+    review.keep(harness.output, ["place 0"], now=harness.now)
+    assert harness.pictures() == ["place 0-2.png"]
 
 
 @pytest.mark.parametrize("checks", [WARNS, REJECTS], ids=["warned", "rejected"])
