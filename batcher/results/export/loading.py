@@ -77,7 +77,7 @@ def loaded(item: ExportItem, problem: Callable[[str], None], options: LoadingOpt
     laid: list[LaidMask | None] = []
     for mask in (item.mask, item.instance_mask):
         try:
-            laid.append(None if mask is None else _laid(mask, options.outside))
+            laid.append(None if mask is None else _laid(mask, options.outside, _size_of(item)))
         except errors.BadDownload as error:
             problem(str(error))
             laid.append(None)
@@ -155,11 +155,20 @@ def _opened(item: ExportItem, content: bytes | None) -> IO[bytes]:
     return open(item.address, "rb") if content is None else io.BytesIO(content)
 
 
-def _laid(mask: Mask, outside: int | None) -> LaidMask:
-    """The mask where it belongs; a source's own as it is, in the one form that all of them have. Raises
-    BadDownload."""
+def _size_of(item: ExportItem) -> tuple[int, int] | None:
+    """Width and height of the picture; None: nobody said."""
+    width, height = item.values.get("width"), item.values.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _laid(mask: Mask, outside: int | None, picture: tuple[int, int] | None) -> LaidMask:
+    """The mask where it belongs; a source's own as it is, in the one form that all of them have, but of the
+    size of its `picture`. Raises BadDownload."""
     if mask.placement is not None:
         return masks.laid(mask.path, mask.placement, mask.size, fitting=mask.fitting, outside=outside)
+    if picture is not None and masks.has_to_be_scaled(mask.path, picture):
+        whole = {"x": 0, "y": 0, "width": picture[0], "height": picture[1]}
+        return masks.laid(mask.path, whole, picture)
     if not mask.path.lower().endswith(".png"):
         return LaidMask(masks.as_png(mask.path), None)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from batcher import errors
 from batcher.job import geometry
 from batcher.results.export.voc_masks import VOID as VOID_COLOUR
-from batcher.storage import stores
+from batcher.storage import pictures, stores
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -72,6 +72,17 @@ def laid(
     except Exception as error:
         # Foreign bytes: decoders raise whatever a damaged field leads to.
         raise errors.BadDownload(f"the mask {path} cannot be read: {error}") from error
+
+
+def has_to_be_scaled(path: str, size: tuple[int, int]) -> bool:
+    """Whether a mask has the shape of its picture and not its size: readers lay it pixel by pixel. What is
+    wrong with it is told where it is laid."""
+    try:
+        with stores.open_address(path) as file:
+            found = pictures.upright_size(file)
+    except (OSError, errors.BadDownload):
+        return False
+    return found != size and geometry.same_shape(found, size)
 
 
 def as_png(path: str) -> bytes:

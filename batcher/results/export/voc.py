@@ -36,7 +36,8 @@ from batcher.results.export.object_files import put_picture, seen_objects, size_
 from batcher.results.export.object_names import ObjectNames
 from batcher.results.export.placed_objects import PlacedObject
 
-CROWDS, OTHER_SUFFIX, BLACK_AND_WHITE = "crowds", "other suffix", "black and white"
+CROWDS, OTHER_SUFFIX = "crowds", "other suffix"
+BLACK_AND_WHITE, NOT_INDEXED = "black and white", "not indexed"
 FLAGS = ("truncated", "difficult", "occluded")
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML file can hold, however it is written."""
@@ -90,6 +91,11 @@ class Voc:
         if number := self._noted[BLACK_AND_WHITE]:
             masks = several(number, "mask is", "masks are")
             notes.append(f"{masks} black and white (0 and 255): in VOC, 255 is no class but void")
+        if number := self._noted[NOT_INDEXED]:
+            masks = several(number, "mask is", "masks are")
+            notes.append(
+                f"{masks} in colour, or of 16 bits, and left so: readers of VOC expect the indices of classes"
+            )
         return notes
 
     def tops(self, splits: Collection[str]) -> list[str]:
@@ -153,6 +159,7 @@ def _files(
             if mask is not None:
                 found = voc_masks.with_palette(mask[1])
                 noted[BLACK_AND_WHITE] += found.black_and_white and folder == CLASS_MASKS
+                noted[NOT_INDEXED] += not found.indexed
                 places[folder] = f"{folder}/{item.key}.png"
                 write(target / places[folder], found.content)
         objects = list(seen_objects(picture))

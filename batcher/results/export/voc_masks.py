@@ -14,10 +14,12 @@ VOID = (224, 224, 192)
 
 @dataclass(frozen=True, slots=True)
 class VocMask:
-    """A PNG; `black_and_white`: it has no other values than 0 and 255, both."""
+    """A PNG; `black_and_white`: it has no other values than 0 and 255, both; `indexed`: its pixels are
+    indices of a palette."""
 
     content: bytes
-    black_and_white: bool
+    black_and_white: bool = False
+    indexed: bool = True
 
 
 def palette() -> list[int]:
@@ -38,9 +40,9 @@ def with_palette(content: bytes) -> VocMask:
 
     with Image.open(io.BytesIO(content)) as image:
         if image.mode == "P":
-            return VocMask(content, False)
+            return VocMask(content)
         if image.mode not in ("1", "L"):
-            return VocMask(content, False)
+            return VocMask(content, indexed=False)
         grey = image.convert("L")
     coloured = Image.frombytes("P", grey.size, grey.tobytes())
     coloured.putpalette(palette())

@@ -208,3 +208,17 @@ def test_a_mask_that_serves_several_pictures_is_no_label_of_theirs(shelf: Shelf)
     assert [name.partition("-")[0] for name in written] == ["c", "c.png", "d", "d.png"]
     note = "the mask stand-in.png, which serves 2 pictures, is no label of theirs, and left out; as a column"
     assert any(one.startswith(note) for one in told.notes)
+
+
+def test_the_mask_of_an_original_has_the_size_of_its_picture(shelf: Shelf) -> None:
+    """A mask of half the size is one, and is scaled for a variant; readers lay it on the original, too."""
+    mask = Image.new("L", (32, 24), 3)
+    mask.putpixel((0, 0), 7)
+    mask.save(shelf.folder / "mask.png")
+    shelf.deliver(shelf.variant("v", shelf.photo("a.png"), mask=str(shelf.folder / "mask.png")))
+    into = shelf.folder / "dataset"
+    export(shelf.output, ExportOptions(to="coco", into=into, originals=True))
+    for picture in (path for path in (into / "train").iterdir() if path.suffix != ".jsonl"):
+        with Image.open(picture) as shown, Image.open(into / f"masks/train/{picture.stem}.png") as found:
+            assert found.size == shown.size
+            assert {value for _, value in found.getcolors() or ()} <= {0, 3, 7}

@@ -166,3 +166,17 @@ def test_a_mask_in_black_and_white_and_a_crowd_are_told(shelf: Shelf) -> None:
     assert root.findtext("object/difficult") == "1"
     with Image.open(into / "SegmentationClass" / "v.png") as found:
         assert found.getpixel((0, 0)) == 0
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (128, 0, 0)), ("I;16", 300)])
+def test_masks_that_are_no_indices_are_told(shelf: Shelf, mode: str, colour: Any) -> None:
+    mask = Image.new(mode, (64, 48))
+    mask.paste(colour, (0, 0, 9, 9))
+    mask.save(shelf.folder / "mask.png")
+    shelf.deliver(
+        shelf.variant("v", shelf.photo("a.png"), boxes=[list(BOX)], mask=str(shelf.folder / "mask.png"))
+    )
+    told, into = exported(shelf)
+    assert "1 mask is in colour, or of 16 bits, and left so" in " ".join(told.notes)
+    with Image.open(into / "SegmentationClass" / "v.png") as found:
+        assert found.mode == mode
