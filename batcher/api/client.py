@@ -20,7 +20,7 @@ import aiohttp
 from batcher import errors
 from batcher.api import wire
 from batcher.api.answer_memory import AnswerMemory, Lease, released_on_error
-from batcher.api.connections import PostConnector, post_session, sending
+from batcher.api.connections import PostConnector, post_session, watched_request
 from batcher.api.content_encoding import ACCEPTED
 from batcher.api.http import (
     LONGEST_HEADER,
@@ -90,7 +90,7 @@ def _origin(url: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
-class Streamed(NamedTuple):
+class StreamedBody(NamedTuple):
     """A body that is never held as a whole: how many bytes it has, and these in pieces, once."""
 
     size: int
@@ -208,16 +208,16 @@ class Client:
             except wire.UnknownEnd as error:
                 raise not_understood(answer, str(error)) from error
 
-    async def upload(self, data_url: Streamed, sent_at: float) -> str:
+    async def upload(self, data_url: StreamedBody, sent_at: float) -> str:
         """POST {storage}/upload-asset with one file as a data URL (ASCII bytes); its URL. Raises ApiError."""
         return (await self.upload_all([data_url], sent_at))[0]
 
-    async def upload_all(self, data_urls: Sequence[Streamed], sent_at: float) -> list[str]:
+    async def upload_all(self, data_urls: Sequence[StreamedBody], sent_at: float) -> list[str]:
         """The same with several files in one call: the URLs as they are answered, one or more. Raises
         ApiError."""
         between = len(UPLOAD_BETWEEN) * (len(data_urls) - 1)
         size = len(UPLOAD_HEAD) + sum(data_url.size for data_url in data_urls) + between + len(UPLOAD_TAIL)
-        body = Streamed(size, _framed(data_urls))
+        body = StreamedBody(size, _framed(data_urls))
         url = f"{self.endpoints.storage}/upload-asset"
         answer = await self._call("POST", url, CallKind.UPLOAD, sent_at, UPLOAD_SECONDS, body=body)
         with unreadable_is(errors.AnswerLost):
@@ -263,7 +263,7 @@ class Client:
         sent_at: float,
         seconds: float,
         *,
-        body: bytes | Streamed | None = None,
+        body: bytes | StreamedBody | None = None,
         also: int | None = None,
         room: Lease | None = None,
     ) -> Response:
@@ -291,11 +291,11 @@ class Client:
         raise wire.refusal(answer.status, answer.body, call=kind, location=location)
 
     async def _post_once(
-        self, url: str, kind: CallKind, body: bytes | Streamed | None, seconds: float, room: Lease
+        self, url: str, kind: CallKind, body: bytes | StreamedBody | None, seconds: float, room: Lease
     ) -> Response:
         """A POST that may be paid for. Raises Unreachable where its body was never written."""
         while True:
-            with sending() as request:
+            with watched_request() as request:
                 try:
                     return await self._exchange("POST", url, kind, body, seconds, room)
                 except errors.AnswerLost as error:
@@ -312,7 +312,7 @@ class Client:
         method: str,
         url: str,
         kind: CallKind,
-        body: bytes | Streamed | None,
+        body: bytes | StreamedBody | None,
         seconds: float,
         room: Lease,
     ) -> Response:
@@ -320,7 +320,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
         data: bytes | AsyncIterable[bytes] | None
-        if isinstance(body, Streamed):
+        if isinstance(body, StreamedBody):
             headers["Content-Length"] = str(body.size)
             data = body.pieces
         else:
@@ -381,7 +381,7 @@ def _held(said: str, status: int, job: str | None, answer: bytes = b"") -> error
     return error
 
 
-async def _framed(data_urls: Sequence[Streamed]) -> AsyncIterator[bytes]:
+async def _framed(data_urls: Sequence[StreamedBody]) -> AsyncIterator[bytes]:
     between = UPLOAD_HEAD
     for data_url in data_urls:
         yield between

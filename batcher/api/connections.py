@@ -24,7 +24,7 @@ IDLE_SECONDS = 0.5
 to a request that is on its way already."""
 
 
-class Sending:
+class RequestProgress:
     """How far a request got. `began`: its body is on its way; `stale`: its connection was closed before."""
 
     def __init__(self) -> None:
@@ -34,18 +34,18 @@ class Sending:
         self.stale = False
 
 
-_sending: ContextVar[Sending | None] = ContextVar("sending", default=None)
+_progress: ContextVar[RequestProgress | None] = ContextVar("request_progress", default=None)
 
 
 @contextmanager
-def sending() -> Iterator[Sending]:
+def watched_request() -> Iterator[RequestProgress]:
     """Watches the request of the block, which leaves in this task."""
-    request = Sending()
-    token = _sending.set(request)
+    request = RequestProgress()
+    token = _progress.set(request)
     try:
         yield request
     finally:
-        _sending.reset(token)
+        _progress.reset(token)
 
 
 class StaleConnection(ConnectionResetError):
@@ -70,7 +70,7 @@ class PostConnector(Connector):
                 break
             connection.close()
         self._used.add(connection.protocol)
-        if (sent := _sending.get()) is not None:
+        if (sent := _progress.get()) is not None:
             sent.connection, sent.reused = connection, reused
         return connection
 
@@ -86,7 +86,7 @@ async def _before_writing(
     _session: aiohttp.ClientSession, _context: SimpleNamespace, _chunk: aiohttp.TraceRequestChunkSentParams
 ) -> None:
     """Right before a part of the body is written. Raises StaleConnection."""
-    sent = _sending.get()
+    sent = _progress.get()
     if sent is None or sent.began:
         return
     if sent.reused and _is_closed(sent.connection):

@@ -13,7 +13,7 @@ from batcher.cli.echo import echo, echo_json
 from batcher.cli.shared_options import JOB, JSON, SANDBOX, SHARD_OF_JOB, Folder, cluster_of, on_ray, option
 
 if TYPE_CHECKING:
-    from batcher.results.export import Exported
+    from batcher.results.export import ExportResult
     from batcher.shard import Shard
 
 SHOWN = 20
@@ -150,7 +150,7 @@ def _command(job: Path, options: Mapping[str, object]) -> str:
     return shlex.join([*words, "-o", "DIR"])
 
 
-def _tell(exported: Exported) -> None:
+def _tell(exported: ExportResult) -> None:
     from batcher.progress.summary import several
 
     counts = [several(exported.pictures, "picture", "pictures")]

@@ -30,7 +30,7 @@ from batcher.task import Task
 DRAWS_NOTHING = "the params of this job draw nothing, and another try would buy the same picture"
 
 
-class Redraws:
+class ReplacementDraws:
     """Draws the replacements of a job, and tells once where there can be none."""
 
     def __init__(self, manifest: Manifest, connection: sqlite3.Connection, warn: Warn) -> None:
@@ -76,7 +76,9 @@ def plan_due(
     """What is due in the plan of this number is planned, inside the transaction that is open; what was sent
     for earlier ones belongs to the plan as their cells do."""
     plan_replacements.follow_plan(connection, plan)
-    plan_replacements.replace(connection, plan, manifest.redo, Redraws(manifest, connection, warn), anew=anew)
+    plan_replacements.replace(
+        connection, plan, manifest.redo, ReplacementDraws(manifest, connection, warn), anew=anew
+    )
 
 
 class Replacements:
@@ -87,7 +89,7 @@ class Replacements:
     ) -> None:
         self._ledger = ledger
         self._most = manifest.redo
-        self._redraws = Redraws(manifest, ledger.connection, warn)
+        self._redraws = ReplacementDraws(manifest, ledger.connection, warn)
         self._planned = planned
 
     def after(self, rejected: TaskEntry) -> None:
@@ -104,6 +106,6 @@ class Replacements:
 
 def plan_at_start(manifest: Manifest, ledger: Ledger, warn: Warn) -> None:
     """At a run's start: what is due is planned, whatever kept an earlier process from it."""
-    redraws = Redraws(manifest, ledger.connection, warn)
+    redraws = ReplacementDraws(manifest, ledger.connection, warn)
     ledger.set_meta(DRAWS, "1" if redraws.possible else "0")
     ledger.replace_rejected(manifest.redo, redraws)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from batcher import errors
-from batcher.api.client import Streamed
+from batcher.api.client import StreamedBody
 
 SMALL = 512 * 1024
 """Bytes of a file that may travel with others."""
@@ -35,7 +35,7 @@ class _Turn(Enum):
 class _File:
     path: str
     size: int
-    read: Callable[[], Streamed]
+    read: Callable[[], StreamedBody]
     turn: asyncio.Future[str | _Turn]
 
 
@@ -43,13 +43,13 @@ class UploadBatches:
     """Sends files by `call`, which takes their paths and contents, makes one call, and gives their URLs in
     order. A content is read anew for every call."""
 
-    def __init__(self, call: Callable[[Sequence[str], Sequence[Streamed]], Awaitable[list[str]]]) -> None:
+    def __init__(self, call: Callable[[Sequence[str], Sequence[StreamedBody]], Awaitable[list[str]]]) -> None:
         self._call = call
         self._waiting: deque[_File] = deque()
         self._under_way = 0
         self._together = True
 
-    async def send(self, path: str, size: int, read: Callable[[], Streamed]) -> str:
+    async def send(self, path: str, size: int, read: Callable[[], StreamedBody]) -> str:
         """The URL of a file of `size` bytes. Raises what `call` raises."""
         if size > SMALL or not self._together:
             return await self._alone(path, read)
@@ -70,7 +70,7 @@ class UploadBatches:
             return await self._lead(file)
         return await self._alone(path, read) if isinstance(turn, _Turn) else turn
 
-    async def _alone(self, path: str, read: Callable[[], Streamed]) -> str:
+    async def _alone(self, path: str, read: Callable[[], StreamedBody]) -> str:
         return (await self._call([path], [read()]))[0]
 
     async def _lead(self, file: _File) -> str:

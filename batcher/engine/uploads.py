@@ -20,7 +20,7 @@ from typing import IO, Any, Literal
 import anyio
 
 from batcher import errors
-from batcher.api.client import Client, Streamed
+from batcher.api.client import Client, StreamedBody
 from batcher.api.outage import Outage
 from batcher.api.pacing import CallKind, Pacing
 from batcher.engine.bytes_in_air import BytesInAir
@@ -162,19 +162,21 @@ class Uploads:
         return None if earlier is None else earlier[0]
 
     @asynccontextmanager
-    async def _data_url(self, path: str, digest: str) -> AsyncIterator[tuple[int, Callable[[], Streamed]]]:
+    async def _data_url(
+        self, path: str, digest: str
+    ) -> AsyncIterator[tuple[int, Callable[[], StreamedBody]]]:
         """Its bytes, and its data URL, as often as it is read: encoded by workers elsewhere, or here a piece
         at a time. Raises as `open_upload`."""
         if self._workers.remote:
             encoded = await self._workers.run(read, path, digest)
-            yield 3 * len(encoded) // 4, lambda: Streamed(len(encoded), _as_one(encoded))
+            yield 3 * len(encoded) // 4, lambda: StreamedBody(len(encoded), _as_one(encoded))
             return
         with anyio.CancelScope(shield=True):
             upload = await asyncio.to_thread(open_upload, path, digest)
         with upload.file:
             yield upload.size, upload.streamed
 
-    async def _call(self, paths: Sequence[str], data_urls: Sequence[Streamed]) -> list[str]:
+    async def _call(self, paths: Sequence[str], data_urls: Sequence[StreamedBody]) -> list[str]:
         """One call with these files."""
         await self.outage.over()
         sent_at = await self._pacing.acquire(CallKind.UPLOAD)
@@ -262,9 +264,9 @@ class OpenUpload:
         """How its data URL begins."""
         return b"data:" + self.mime.encode() + b";base64,"
 
-    def streamed(self) -> Streamed:
+    def streamed(self) -> StreamedBody:
         """Its data URL, a piece at a time. A file that is changed meanwhile cuts it off before its end."""
-        return Streamed(len(self.head) + 4 * ((self.size + 2) // 3), self._pieces())
+        return StreamedBody(len(self.head) + 4 * ((self.size + 2) // 3), self._pieces())
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         await asyncio.to_thread(self.file.seek, 0)

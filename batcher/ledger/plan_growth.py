@@ -53,7 +53,7 @@ def grow(
         before, left_out = _count(connection, "tasks"), _left_out(connection)
         total = _in_plan(connection, number)
         every = iter(tasks)
-        with relabelling.counted(connection) as relabelled:
+        with relabelling.count_relabelled(connection) as relabelled:
             while batch := list(islice(every, BATCH)):
                 connection.executemany(UPSERT, [row_of(None, task, number) for task in batch])
                 for task in batch:

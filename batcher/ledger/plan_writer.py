@@ -101,7 +101,7 @@ def plan(
             if whole is None
             else (row_of(place, task, number) for place, task in whole.shared(tasks))
         )
-        with relabelling.counted(connection) as relabelled:
+        with relabelling.count_relabelled(connection) as relabelled:
             total = _write(connection, rows, fresh=before == 0, progress=progress)
         if whole is not None:
             whole.note()

@@ -30,18 +30,18 @@ BEGIN = (
 END = ("DROP TRIGGER temp.labels_change", "DROP TABLE temp.relabelled")
 
 
-class Relabelled:
-    """How many tasks were."""
+class RelabelCounter:
+    """How many delivered tasks have other labels now."""
 
     def __init__(self) -> None:
         self.number = 0
 
 
 @contextmanager
-def counted(connection: sqlite3.Connection) -> Iterator[Relabelled]:
+def count_relabelled(connection: sqlite3.Connection) -> Iterator[RelabelCounter]:
     """Counts them while tasks are written; inside the transaction that is open, whose end by an error takes
     all of it away."""
-    found = Relabelled()
+    found = RelabelCounter()
     for statement in BEGIN:
         connection.execute(statement)
     yield found

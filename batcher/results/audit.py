@@ -165,7 +165,7 @@ def submissions_of(connection: sqlite3.Connection) -> list[AuditedSubmission]:
     ]
 
 
-class Fits(Protocol):
+class MatchRule(Protocol):
     """Whether a row of the statement may be the job that a POST made."""
 
     def expected(self, submitted_at: float) -> tuple[float, float]:
@@ -175,10 +175,10 @@ class Fits(Protocol):
         """None where they cannot be compared."""
 
 
-class Unclaimed:
+class UnclaimedRequests:
     """The requests of the statement that no submission of ours names, by the time of their stamp."""
 
-    def __init__(self, requests: Mapping[str, Sequence[HistoryRow]], fits: Fits) -> None:
+    def __init__(self, requests: Mapping[str, Sequence[HistoryRow]], fits: MatchRule) -> None:
         self._requests = dict(requests)
         self._fits = fits
         self._stamps = sorted(
@@ -209,7 +209,7 @@ class Unclaimed:
 def compare(
     submissions: Sequence[AuditedSubmission],
     rows: Iterable[HistoryRow],
-    fits: Fits,
+    fits: MatchRule,
     *,
     running: bool = False,
 ) -> Audit:
@@ -223,7 +223,7 @@ def compare(
         requests[row.request_id].append(row)
     audit = Audit()
     ours = {submission.request_id for submission in submissions}
-    unclaimed = Unclaimed({key: found for key, found in requests.items() if key not in ours}, fits)
+    unclaimed = UnclaimedRequests({key: found for key, found in requests.items() if key not in ours}, fits)
     for submission in submissions:
         audit.ledger.add(submission.cost or 0)
         found = requests.get(submission.request_id or "")
@@ -272,7 +272,7 @@ def _bucket(audit: Audit, submission: AuditedSubmission) -> Bucket:
     return audit.lost if submission.outcome == "lost" else audit.failed
 
 
-def _without_id(audit: Audit, submission: AuditedSubmission, unclaimed: Unclaimed) -> None:
+def _without_id(audit: Audit, submission: AuditedSubmission, unclaimed: UnclaimedRequests) -> None:
     """A v1 answer without its id: its job is the stranger with its body and time."""
     rows, _ = unclaimed.job_of(submission)
     if rows:
@@ -294,7 +294,7 @@ def _unseen(audit: Audit, submission: AuditedSubmission) -> None:
         audit.unseen += 1
 
 
-def _lost_answer(audit: Audit, submission: AuditedSubmission, unclaimed: Unclaimed) -> None:
+def _lost_answer(audit: Audit, submission: AuditedSubmission, unclaimed: UnclaimedRequests) -> None:
     """The answer to a POST was lost: either it was no job, or its job is an orphan once it is billed."""
     rows, certain = unclaimed.job_of(submission)
     if not rows:

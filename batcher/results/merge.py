@@ -33,7 +33,7 @@ TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergeResult:
     """What came of it: the job as it stands in the merged folder, and the pictures (old name, new name) that
     could not keep theirs."""
 
@@ -57,7 +57,7 @@ class Merged:
         }
 
 
-def merge(outputs: Sequence[Path], into: Path, *, now: Callable[[], float]) -> Merged:
+def merge(outputs: Sequence[Path], into: Path, *, now: Callable[[], float]) -> MergeResult:
     """Brings the shares in the output folders `outputs` together in `into`; again with the same shares, it
     leaves all as it is.
 
@@ -89,7 +89,7 @@ def merge(outputs: Sequence[Path], into: Path, *, now: Callable[[], float]) -> M
             renamed = _build(folder, shares, merged.hexdigest())
         merged_report = report.of_folder(into, now=now(), running=False)
         report.write(merged_report)
-    return Merged(merged_report, len(shares), renamed)
+    return MergeResult(merged_report, len(shares), renamed)
 
 
 def _read(output: Path) -> Share:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from batcher import errors
 from batcher.api import client as client_module
 from batcher.api import http, wire
-from batcher.api.client import Client, Endpoints, Streamed
+from batcher.api.client import Client, Endpoints, StreamedBody
 from batcher.api.pacing import Pacing
 from batcher.sandbox import Faults, faults
 from tests.support.foreign import Foreign, Script, answer, closed_port, raw
@@ -92,13 +92,13 @@ async def test_a_blocking_call_gives_bytes_and_the_bill(
         assert result.cost == pytest.approx(server.spent)
 
 
-def whole(data_url: bytes) -> Streamed:
+def whole(data_url: bytes) -> StreamedBody:
     """A data URL in one piece."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield data_url
 
-    return Streamed(len(data_url), pieces())
+    return StreamedBody(len(data_url), pieces())
 
 
 @pytest.mark.parametrize("name", ["file_urls", "urls"])

@@ -18,7 +18,7 @@ from batcher.job.output import resolve_output
 from batcher.results import verify
 from batcher.results.export import ExportOptions as Exporting
 from batcher.results.export import export
-from batcher.results.merge import Merged, merge
+from batcher.results.merge import MergeResult, merge
 from batcher.results.report import Report, of_folder
 from batcher.sandbox import Faults, Sandbox, faults
 from batcher.shard import Shard
@@ -48,7 +48,7 @@ async def run_shares(harness: Harness, server: Sandbox, tasks: int = TASKS, **ch
     return [await harness.run(server, manifest, shard=shard) for shard in shards()]
 
 
-def merged(harness: Harness, into: str = "whole") -> tuple[Harness, Merged]:
+def merged(harness: Harness, into: str = "whole") -> tuple[Harness, MergeResult]:
     """All shares together, as a harness."""
     whole = Harness(harness.folder, harness.now)
     whole.output = harness.folder / into

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from batcher import errors
-from batcher.api.client import Streamed
+from batcher.api.client import StreamedBody
 from batcher.engine.upload_batches import AT_ONCE, MOST_BYTES, MOST_FILES, SMALL, UploadBatches
 from batcher.sandbox import Faults, faults
 from tests.support.harness import Harness
@@ -32,7 +32,7 @@ class Storage:
         self._short = short
         self._down = down
 
-    async def __call__(self, paths: Sequence[str], data_urls: Sequence[Streamed]) -> list[str]:
+    async def __call__(self, paths: Sequence[str], data_urls: Sequence[StreamedBody]) -> list[str]:
         self.calls.append([*paths])
         await anyio.sleep(1)
         if self._down:
@@ -49,7 +49,7 @@ async def sent(storage: Storage, files: int, size: int = 1000) -> dict[str, str 
 
     async def one(path: str) -> None:
         try:
-            got[path] = await batches.send(path, size, lambda: Streamed(0, nothing()))
+            got[path] = await batches.send(path, size, lambda: StreamedBody(0, nothing()))
         except errors.BatcherError as error:
             got[path] = error
 
@@ -100,7 +100,7 @@ async def test_a_storage_that_is_down_fails_each_of_a_call() -> None:
 async def test_a_file_that_is_cancelled_keeps_no_other_waiting(gone: int) -> None:
     batches = UploadBatches(Storage())
     tasks = [
-        asyncio.ensure_future(batches.send(f"{number}.png", 1, lambda: Streamed(0, nothing())))
+        asyncio.ensure_future(batches.send(f"{number}.png", 1, lambda: StreamedBody(0, nothing())))
         for number in range(20)
     ]
     await anyio.sleep(0.5)

@@ -17,14 +17,14 @@ URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 MARK = "\0base64:"
 
 
-class Decoded(str):
+class DecodedText(str):
     """Stands for a long text of base64; `data` is what that holds."""
 
     data: bytes
 
 
 def parsed_apart(body: bytes) -> Any:
-    """As `parsed`, with a `Decoded` in place of each long text that is base64. Raises Unreadable."""
+    """As `parsed`, with a `DecodedText` in place of each long text that is base64. Raises Unreadable."""
     if len(body) < 65536:
         return parsed(body)
     skeleton, end = bytearray(), 0
@@ -61,7 +61,7 @@ def _restored(value: Any, decoded: list[bytes], depth: int) -> Any:
     if isinstance(value, str) and value.startswith(MARK):
         number = value.removeprefix(MARK)
         if number.isdecimal() and int(number) < len(decoded):
-            text = Decoded(value)
+            text = DecodedText(value)
             text.data = decoded[int(number)]
             return text
     if depth > DEEPEST:

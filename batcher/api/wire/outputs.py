@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin
 
 from batcher.api.wire.json_values import DEEPEST, is_url
-from batcher.api.wire.long_texts import Decoded
+from batcher.api.wire.long_texts import DecodedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def outputs_of(answer: Any, base: str = "") -> tuple[Output, ...]:
 def _walk(value: Any, base: str, depth: int) -> Iterator[Output]:
     if depth > DEEPEST:
         return
-    if isinstance(value, Decoded):
+    if isinstance(value, DecodedText):
         yield Output(data=value.data)
     elif isinstance(value, str):
         yield from _outputs_in(value, base, depth)
@@ -143,7 +143,7 @@ def _bytes_anywhere(value: Any, depth: int) -> Iterator[Output]:
     """Bytes that begin as a picture, under whatever key."""
     if depth > DEEPEST:
         return
-    if isinstance(value, Decoded):
+    if isinstance(value, DecodedText):
         if PICTURE.match(value.data):
             yield Output(data=value.data)
     elif isinstance(value, str):

@@ -23,7 +23,7 @@ Trait = tuple[str, str]
 """A column, or two of them, and what stands there, as JSON."""
 
 
-class Drawn(NamedTuple):
+class SampledTask(NamedTuple):
     """A task as a sample sees it: its place among those given, and what it may have in common with others."""
 
     place: int
@@ -42,13 +42,13 @@ def sample(tasks: Sequence[Mapping[str, Any]], most: int, axes: Sequence[str] = 
     return sorted(_draw(drawn, most))
 
 
-def _draw(drawn: Iterator[Drawn], most: int) -> Iterator[int]:
-    pool: list[Drawn] = []
+def _draw(drawn: Iterator[SampledTask], most: int) -> Iterator[int]:
+    pool: list[SampledTask] = []
     values: Counter[str] = Counter()
     known: set[Trait] = set()
     taken: Counter[Trait] = Counter()
 
-    def cost(one: Drawn) -> tuple[int, int]:
+    def cost(one: SampledTask) -> tuple[int, int]:
         return (
             sum(taken[trait] * values[trait[0]] for trait in one.traits),
             sum(taken[pair] for pair in one.pairs),
@@ -70,8 +70,8 @@ def _draw(drawn: Iterator[Drawn], most: int) -> Iterator[int]:
         yield chosen.place
 
 
-def _drawn(place: int, columns: Mapping[str, Any], axes: Sequence[str]) -> Drawn:
+def _drawn(place: int, columns: Mapping[str, Any], axes: Sequence[str]) -> SampledTask:
     said = {name: as_json(value) for name, value in columns.items() if name not in OWN}
     paired = [name for name in axes if name in said]
     pairs = tuple((f"{a}\n{b}", f"{said[a]}\n{said[b]}") for a, b in combinations(paired, 2))
-    return Drawn(place, tuple(said.items()), pairs)
+    return SampledTask(place, tuple(said.items()), pairs)

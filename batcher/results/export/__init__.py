@@ -17,7 +17,7 @@
     metadata_files.py, metadata_table.py, unique_stems.py    what several forms write, and how they name
     coco.py, yolo.py, voc.py, voc_masks.py    the forms of objects, in which detectors are trained
     placed_objects.py, object_names.py, object_files.py, class_table.py    what these share
-    first_reading.py, leading.py    what is learned before anything is written; which row a split begins with
+    first_reading.py, leading_rows.py  what is learned before anything is written; where a split begins
     row_counts.py   what the rows hold, counted as they leave
     card.py         README.md, the card of the dataset
 
@@ -27,9 +27,9 @@ of the ledger, beside whatever run may go on.
 
 from __future__ import annotations
 
-from batcher.results.export.export_options import Exported, ExportOptions
+from batcher.results.export.export_options import ExportOptions, ExportResult
 from batcher.results.export.exporter import export
 from batcher.results.export.splits import Splits
 from batcher.results.export.writer import ExportFormat
 
-__all__ = ["ExportFormat", "ExportOptions", "Exported", "Splits", "export"]
+__all__ = ["ExportFormat", "ExportOptions", "ExportResult", "Splits", "export"]

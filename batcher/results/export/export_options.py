@@ -36,7 +36,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What left; `captions` is None where none were asked for. `missing` names what should have left and
     could not, with the reason; `notes` are sentences."""
 

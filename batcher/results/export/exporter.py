@@ -28,7 +28,7 @@ from batcher.results.export.coco import Coco
 from batcher.results.export.columns import Columns
 from batcher.results.export.dataset_labels import DatasetLabels
 from batcher.results.export.exclusion import Exclusion
-from batcher.results.export.export_options import Exported, ExportOptions, refuse_names
+from batcher.results.export.export_options import ExportOptions, ExportResult, refuse_names
 from batcher.results.export.first_reading import FirstReading
 from batcher.results.export.imagefolder import ImageFolder, write
 from batcher.results.export.items import ORIGINALS, ExportItem, ExportItems
@@ -46,7 +46,7 @@ from batcher.storage.destination import disk
 from batcher.storage.workers import Threads, Workers
 
 
-def export(output: Path, options: ExportOptions, workers: Workers | None = None) -> Exported:
+def export(output: Path, options: ExportOptions, workers: Workers | None = None) -> ExportResult:
     """Exports the job whose output folder is `output`; works while it runs. `workers` look at the pictures,
     lay their masks and write them; what came of it is noted here.
 
@@ -119,7 +119,7 @@ class _Export:
         self.first = FirstReading(options.to in OF_OBJECTS)
         self.outside = options.mask_outside
 
-    def run(self, made: _MadeBy) -> Exported:
+    def run(self, made: _MadeBy) -> ExportResult:
         if self.outside is None:
             self.outside = made.mask_outside
         first = self.first
@@ -257,7 +257,7 @@ class _Export:
         ]
         return card(CardFacts(made.job, splits, made.prompts, self.options.command, writer.about))
 
-    def _exported(self, writer: Writer) -> Exported:
+    def _exported(self, writer: Writer) -> ExportResult:
         notes = [*writer.notes, *(self.captions.notes if self.captions else ())]
         if unmatched := self.exclusion.unmatched:
             one = len(unmatched) == 1
@@ -289,7 +289,7 @@ class _Export:
             if not number
         ]
         notes += own.notes
-        return Exported(
+        return ExportResult(
             to=self.options.to,
             into=self.options.into,
             pictures=counts["images"],

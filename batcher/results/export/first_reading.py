@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batcher.results.export.columns import Columns
 from batcher.results.export.items import ExportItem
-from batcher.results.export.leading import Leading
+from batcher.results.export.leading_rows import LeadingRows
 from batcher.results.export.metadata_files import INSTANCE_MASK, MASK
 from batcher.results.export.placed_objects import ObjectFacts
 
@@ -21,7 +21,7 @@ class FirstReading:
     of_objects: bool
     columns: Columns = field(default_factory=Columns)
     showing: set[str] = field(default_factory=set)
-    leading: Leading = field(default_factory=Leading)
+    leading: LeadingRows = field(default_factory=LeadingRows)
     objects: ObjectFacts = field(default_factory=ObjectFacts)
     suffix: str = ""
     unplaced: str = ""

@@ -21,7 +21,7 @@ from batcher.progress.summary import several
 from batcher.results.export import batches
 from batcher.results.export.columns import TEXT, Columns, ColumnType, cast
 from batcher.results.export.items import ExportItem
-from batcher.results.export.leading import Leading
+from batcher.results.export.leading_rows import LeadingRows
 from batcher.results.export.loading import LoadedItem
 from batcher.results.export.metadata_files import AS_TEXT, MASK_ROLES, columns_named
 from batcher.results.export.unique_stems import UniqueStems
@@ -46,7 +46,7 @@ class WebDataset:
 
     about = ""
 
-    def __init__(self, target: Path, columns: Columns, leading: Leading, suffix: str) -> None:
+    def __init__(self, target: Path, columns: Columns, leading: LeadingRows, suffix: str) -> None:
         known = columns.kinds()
         masks = tuple(role for role, column in MASK_ROLES.items() if column in known)
         plain = {name: kind for name, kind in known.items() if name not in AS_TEXT}

@@ -10,7 +10,7 @@ import pytest
 
 from batcher.cli import ended
 from batcher.errors import UsageError
-from batcher.results.export import Exported, ExportFormat, ExportOptions, export
+from batcher.results.export import ExportFormat, ExportOptions, ExportResult, export
 from batcher.results.export.captions import PROMPT
 from tests.support.shelf import Shelf
 
@@ -24,7 +24,7 @@ def two(shelf: Shelf) -> None:
 
 def captioned(
     shelf: Shelf, template: str, form: ExportFormat = ExportFormat.IMAGEFOLDER, *, originals: bool = False
-) -> tuple[Exported, Path]:
+) -> tuple[ExportResult, Path]:
     into = shelf.folder / "export"
     options = ExportOptions(form, into, originals=originals, captions=template)
     return export(shelf.output, options), into

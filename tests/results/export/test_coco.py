@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from batcher.errors import UsageError
-from batcher.results.export import Exported, ExportOptions, Splits, export
+from batcher.results.export import ExportOptions, ExportResult, Splits, export
 from batcher.results.export.placed_objects import ObjectFacts
 from batcher.results.export.writer import OF_OBJECTS, ExportFormat
 from tests.support.drawn import FRAME, Drawn, frame_of, lattice
@@ -22,7 +22,7 @@ from tests.support.shelf import Shelf
 HALVES = Splits.parse("train=0.5,test=0.5")
 
 
-def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[Exported, Path]:
+def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[ExportResult, Path]:
     into = shelf.folder / name
     return export(shelf.output, ExportOptions(to="coco", into=into, **wishes)), into
 

@@ -21,9 +21,9 @@ from batcher.job.inputs import InputsContext
 from batcher.job.inputs import rows as rows_of
 from batcher.ledger import database, records
 from batcher.results.export import (
-    Exported,
     ExportFormat,
     ExportOptions,
+    ExportResult,
     Splits,
     batches,
     export,
@@ -38,7 +38,7 @@ Load = Callable[..., Any]
 HALVES = Splits.parse("train=0.5,test=0.5")
 
 
-def exported(shelf: Shelf, to: ExportFormat, **wishes: Any) -> tuple[Exported, Path]:
+def exported(shelf: Shelf, to: ExportFormat, **wishes: Any) -> tuple[ExportResult, Path]:
     into = shelf.folder / "export"
     return export(shelf.output, ExportOptions(to=to, into=into, **wishes)), into
 

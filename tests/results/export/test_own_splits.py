@@ -10,7 +10,7 @@ import pytest
 
 from batcher.cli import ended
 from batcher.errors import UsageError
-from batcher.results.export import Exported, ExportFormat, ExportOptions, Splits, export
+from batcher.results.export import ExportFormat, ExportOptions, ExportResult, Splits, export
 from tests.support.shelf import FORMS, Shelf
 
 HALVES = Splits.parse("train=0.5,test=0.5")
@@ -18,7 +18,7 @@ HALVES = Splits.parse("train=0.5,test=0.5")
 
 def exported(
     shelf: Shelf, to: ExportFormat = ExportFormat.IMAGEFOLDER, **wishes: Any
-) -> tuple[Exported, Path]:
+) -> tuple[ExportResult, Path]:
     into = shelf.folder / "dataset"
     return export(shelf.output, ExportOptions(to=to, into=into, **wishes)), into
 

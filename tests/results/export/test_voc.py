@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from batcher.results.export import Exported, ExportOptions, Splits, export, voc_masks
+from batcher.results.export import ExportOptions, ExportResult, Splits, export, voc_masks
 from tests.support.drawn import BOX, MARGIN, Drawn, frame_of
 from tests.support.shelf import Shelf
 
@@ -18,7 +18,7 @@ HALVES = Splits.parse("train=0.5,val=0.5")
 BORDER = 224, 224, 192
 
 
-def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[Exported, Path]:
+def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[ExportResult, Path]:
     into = shelf.folder / name
     return export(shelf.output, ExportOptions(to="voc", into=into, **wishes)), into
 

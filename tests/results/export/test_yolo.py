@@ -12,14 +12,14 @@ from PIL import Image
 from batcher.errors import UsageError
 from batcher.job.labels.categories import Category
 from batcher.ledger import database, label_categories
-from batcher.results.export import Exported, ExportOptions, Splits, export
+from batcher.results.export import ExportOptions, ExportResult, Splits, export
 from tests.support.drawn import BOX, MARGIN, Drawn, frame_of, outline, runs
 from tests.support.shelf import Shelf
 
 HALVES = Splits.parse("train=0.5,val=0.5")
 
 
-def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[Exported, Path]:
+def exported(shelf: Shelf, name: str = "dataset", **wishes: Any) -> tuple[ExportResult, Path]:
     into = shelf.folder / name
     return export(shelf.output, ExportOptions(to="yolo", into=into, **wishes)), into
 

@@ -28,7 +28,7 @@ class _Split:
     ragged: bool = False
 
 
-class Leading:
+class LeadingRows:
     """Learns from every row in a first reading."""
 
     def __init__(self) -> None:
