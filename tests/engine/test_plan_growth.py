@@ -192,7 +192,7 @@ async def test_of_equal_pictures_the_first_keeps_its_key_though_it_came_last(job
     assert (job.number(), found.total, told) == (
         before,
         6,
-        ["1 task is identical to an earlier one (first: p92)"],
+        ["1 task is identical to an earlier one (first: p92); each is paid for"],
     )
 
 

@@ -479,7 +479,7 @@ async def test_a_look_at_what_a_ledger_knows_expands_nothing_and_changes_nothing
     expansions.clear()
     seen = looked(job)
     assert (seen.total, seen.new, expansions) == (4, 4, [])
-    assert seen.warnings == ("1 task is identical to an earlier one (first: p4)",)
+    assert seen.warnings == ("1 task is identical to an earlier one (first: p4); each is paid for",)
     assert state_of(job.folder / "out") == before
     assert kept() == []
 
@@ -511,7 +511,7 @@ async def test_a_ledger_of_an_earlier_version_is_looked_at_whole_for_what_there_
     with own_ledger(job) as ledger:
         ledger.connection.execute("DELETE FROM meta WHERE key = 'plan_warnings'")
     expansions.clear()
-    assert looked(job).warnings == ("1 task is identical to an earlier one (first: p4)",)
+    assert looked(job).warnings == ("1 task is identical to an earlier one (first: p4); each is paid for",)
     assert expansions == [PLANNED]
 
 

@@ -184,7 +184,8 @@ class _Expansion:
             diagnostics.warn(warning)
         if self._identical:
             these = several(self._identical, "task is", "tasks are")
-            diagnostics.warn(f"{these} identical to an earlier one (first: {self._first_identical})")
+            first = f"(first: {self._first_identical})"
+            diagnostics.warn(f"{these} identical to an earlier one {first}; each is paid for")
 
     def _note_absent(self, values: Mapping[str, Any]) -> None:
         """A row without a column leaves a parameter out; where no row has it, the manifest is wrong."""

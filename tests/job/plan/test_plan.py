@@ -356,7 +356,7 @@ def test_identical_tasks_have_keys_and_seeds_of_their_own_and_are_told() -> None
         SEEDED, [picture_row("a", p="x"), picture_row("copy", p="x"), picture_row("b", p="x")], notes=notes
     )
     assert len(keys(tasks)) == len({task.params["seed"] for task in tasks}) == 3
-    assert notes == ["1 task is identical to an earlier one (first: copy)"]
+    assert notes == ["1 task is identical to an earlier one (first: copy); each is paid for"]
 
 
 def test_a_seed_hangs_on_what_params_uses_only() -> None:
