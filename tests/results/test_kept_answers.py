@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -17,8 +18,10 @@ from batcher.ledger import database
 from batcher.ledger.retry_failed import retry
 from batcher.results.report import Report
 from batcher.results.verify import CheckResult, RepairResult, check_output
+from batcher.storage.download import OutputFolder
 from tests.support.foreign import Foreign
 from tests.support.harness import KEY, Harness
+from tests.support.pictures import noisy_picture
 from tests.support.scripted_api import PNG, Api
 
 JOB: dict[str, Any] = {"limits": {"in_flight": 1}}
@@ -151,3 +154,29 @@ async def test_a_crash_between_the_spool_and_the_ledger_leaves_all_as_it_was(
         result = await odd.mended()
         assert (result.exit_code, odd.submits) == (0, 2)
         assert harness.pictures() == ["place 0.png", "place 1.png"]
+
+
+@pytest.mark.parametrize("written", [1, 2])
+async def test_a_crash_amid_the_pictures_of_an_answer_leaves_no_part_of_it_as_the_result(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The next to come is a run, and not a repair."""
+    pictures = [b64encode(noisy_picture(size=(37 + n, 23))).decode() for n in range(3)]
+    async with after_a_run(harness, "v1", {"error": "no"}) as (odd, answer):
+        answer.write_text(json.dumps({"images": pictures}))
+        keep, kept = OutputFolder.keep_now, []
+
+        def dies(folder: OutputFolder, data: bytes, name: str) -> None:
+            if len(kept) == written:
+                raise SystemExit(137)
+            kept.append(name)
+            keep(folder, data, name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(OutputFolder, "keep_now", dies)
+            with pytest.raises(SystemExit):
+                await odd.mended()
+        report = await odd.run()
+        assert (report.counts["doubtful"], report.images) == (1, 1)
+        result = await odd.mended()
+        assert (result.exit_code, odd.submits, len(harness.pictures())) == (0, 2, 4)

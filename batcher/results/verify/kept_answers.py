@@ -79,7 +79,8 @@ def deliver(connection: sqlite3.Connection, folder: OutputFolder, answer: KeptAn
     are in the spool before the ledger says so. Raises DiskError."""
     found = pictures_in(folder, answer.path.rpartition("/")[2])
     spool = [f"{answer.submission}-{position}.bytes" for position in range(len(found))]
-    for data, name in zip(found, spool, strict=True):
+    # The first comes last, as from an answer that just came: a run takes what lies behind it for the whole.
+    for data, name in reversed([*zip(found, spool, strict=True)]):
         folder.keep_now(data, name)
     return bool(found) and adoption.adopt(
         connection,
