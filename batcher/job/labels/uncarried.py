@@ -74,7 +74,7 @@ class UncarriedLabels:
             self._file = (
                 next(there, "")
                 or self._coco(picture)
-                or next(filter(_is_json_of_labels, _json_beside(picture)), "")
+                or next(filter(_holds_labels_of_one, _of_one_picture(picture)), "")
             )
 
     def _coco(self, picture: str) -> str:
@@ -166,21 +166,26 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _json_beside(picture: str) -> list[str]:
-    """Where tools put a file of JSON for a picture: LabelMe beside it, Supervisely in `ann`."""
+def _of_one_picture(picture: str) -> list[str]:
+    """Where tools put a file for each picture that may hold other things as well: darknet and LabelMe beside
+    it, Supervisely in `ann`."""
     folder, name = os.path.split(picture)
     above, stem = os.path.dirname(folder), os.path.splitext(name)[0]
     of_folders = [f"{above}/{one}/{stem}.json" for one in ("labels", "annotations", "json", "ann")]
-    return [f"{folder}/{stem}.json", *of_folders, f"{above}/ann/{name}.json"]
+    return [f"{folder}/{stem}.txt", f"{folder}/{stem}.json", *of_folders, f"{above}/ann/{name}.json"]
 
 
-def _is_json_of_labels(path: str) -> bool:
-    """Whether a file begins as one of a picture's labels does, and not as one that says where it is from."""
+def _holds_labels_of_one(path: str) -> bool:
+    """Whether a file begins as one of a picture's labels does, and not as its caption, or as one that says
+    where it is from."""
     try:
         with open(path, "rb") as file:
-            return JSON_LABELS.search(file.read(PEEKED)) is not None
+            head = file.read(PEEKED)
     except OSError:
         return False
+    if path.endswith(".txt"):
+        return YOLO_ROWS.match(head.decode("utf-8-sig", "replace")) is not None
+    return JSON_LABELS.search(head) is not None
 
 
 def _beside(picture: str) -> list[str]:

@@ -107,12 +107,14 @@ def test_label_files_beside_the_pictures_are_told_where_no_label_is_read(tmp_pat
         ("set/ann/1.png.json", '{"description": "", "objects": []}', True),
         ("set/labels/1.json", '[{"bbox": [1, 2, 3, 4]}]', True),
         ("set/images/1.json", '{"caption": "a cat", "url": "https://x/1.png"}', False),
+        ("set/images/1.txt", "0 0.5 0.5 0.25 0.5\n", True),
+        ("set/images/1.txt", "2 cats, 0.5 m away", False),
     ],
 )
-def test_a_file_of_json_for_each_picture_is_told_where_it_holds_labels(
+def test_a_file_for_each_picture_is_told_where_it_holds_labels(
     tmp_path: Path, path: str, text: str, told: bool
 ) -> None:
-    """As LabelMe, Supervisely and the like write them; crawlers put other JSON beside their pictures."""
+    """As LabelMe, Supervisely and darknet write them; crawlers put captions and other JSON there."""
     file = tmp_path / path
     file.parent.mkdir(parents=True)
     file.write_text(text)
@@ -121,4 +123,5 @@ def test_a_file_of_json_for_each_picture_is_told_where_it_holds_labels(
     sentences = list(labels.sentences())
     assert bool(sentences) == told
     if told:
-        assert f"({file}), and are not read: written as YOLO, Pascal VOC or COCO" in sentences[0]
+        way = "`companions: {labels:" if path.endswith(".txt") else "written as YOLO, Pascal VOC or COCO"
+        assert f"({file}), and are not read: {way}" in sentences[0]
