@@ -78,23 +78,15 @@ def _print(audit: Audit, adopted: list[Orphan], job: Path, again: str, *, adopt:
         if requests or words in ("the provider's statement", "delivered"):
             cost = "unknown" if micro is None else spelled(credits(micro))
             echo(f"{words:32} {requests:>9,} {cost:>12}")
-    for orphan in audit.orphans[:SHOWN]:
-        cost = spelled(credits(orphan.cost))
-        echo(f"  never received: {orphan.submission.name}, {cost}, {orphan.request_id}")
-    for difference in audit.differences[:SHOWN]:
-        ledger, statement = (
-            "nothing" if micro is None else spelled(credits(micro))
-            for micro in (difference.ledger, difference.statement)
-        )
-        echo(f"  {difference.request_id or 'no id'}: {ledger} here, {statement} there")
-    hidden = max(0, len(audit.orphans) - SHOWN) + max(0, len(audit.differences) - SHOWN)
-    if hidden:
-        echo(f"  and {hidden:,} more; --json lists them all")
+    _print_requests(audit)
     if adopted:
         echo(f"{several(len(adopted), 'result is', 'results are')} adopted: `{again}` fetches them")
     if audit.missed and not adopted and not adopt:
         pictures = several(len(audit.missed), "failed task has a picture", "failed tasks have pictures")
         echo(f"{pictures} at the provider that never came: `batcher audit {job} --adopt` takes them")
+    if audit.unbilled:
+        held = several(len(audit.unbilled), "task in doubt was", "tasks in doubt were")
+        echo(f"{held} not billed: `batcher retry {job} --doubtful --only NAME` has one made, and pays once")
     if not audit.exit_code:
         echo("every credit is explained")
         return
@@ -111,3 +103,24 @@ def _print(audit: Audit, adopted: list[Orphan], job: Path, again: str, *, adopt:
             f"{spelled(credits(orphans))} credits were paid for pictures that never came; none was adopted: "
             "their tasks are done, rejected or out of the plan, or it is too long ago (files are kept 7 days)"
         )
+
+
+def _print_requests(audit: Audit) -> None:
+    """Those that a person may want to look at, one a line."""
+    from batcher.ledger.totals import credits
+    from batcher.progress.summary import credits as spelled
+
+    for orphan in audit.orphans[:SHOWN]:
+        cost = spelled(credits(orphan.cost))
+        echo(f"  never received: {orphan.submission.name}, {cost}, {orphan.request_id}")
+    for submission, request in audit.unbilled[:SHOWN]:
+        echo(f"  in doubt, failed and not billed: {submission.name}, {request}")
+    for difference in audit.differences[:SHOWN]:
+        ledger, statement = (
+            "nothing" if micro is None else spelled(credits(micro))
+            for micro in (difference.ledger, difference.statement)
+        )
+        echo(f"  {difference.request_id or 'no id'}: {ledger} here, {statement} there")
+    hidden = sum(max(0, len(one) - SHOWN) for one in (audit.orphans, audit.unbilled, audit.differences))
+    if hidden:
+        echo(f"  and {hidden:,} more; --json lists them all")

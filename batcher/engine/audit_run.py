@@ -85,6 +85,7 @@ async def audit(
         statement = _Statement(LedgerReads(path, connection), submissions_of(connection), warn, now)
         found = await statement.compared(account, running=running)
         found.job = database.meta(connection, "job") or output.name
+        found.unbilled = [one for one in found.unbilled if one[1] not in statement.unconfirmed]
         orphans, found.missed = (
             [one for one in some if statement.is_adoptable(one)] for some in (found.orphans, found.missed)
         )

@@ -45,6 +45,11 @@ class AuditedSubmission:
         settled = self.in_force and self.state is State.FAILED and self.request_id is not None
         return self.outcome in PERHAPS_PAID and not settled
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether its task is held until it is known what became of it."""
+        return self.in_force and self.state is State.DOUBTFUL
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
@@ -95,8 +100,9 @@ class Audit:
     could be fetched; `no_job` counts the lost answers that were no job, `unknown` those of which the
     statement does not tell whether they were, `unseen` the requests with a request_id that the statement does
     not show (yet) and that cost nothing as far as is known; `missed` has the jobs that the ledger knows, and
-    whose pictures the statement names, while their task failed or is to be paid for again; `matched` the
-    requests that are ours by their body and time alone.
+    whose pictures the statement names, while their task failed or is to be paid for again; `unbilled` the
+    POSTs of which held tasks wait to hear, and whose jobs FAILED, with the ids of these (one that is not
+    shown may be late, and is none of them); `matched` the requests that are ours by body and time alone.
     """
 
     job: str = ""
@@ -109,6 +115,7 @@ class Audit:
     lost: Bucket = field(default_factory=Bucket)
     orphans: list[Orphan] = field(default_factory=list)
     missed: list[Orphan] = field(default_factory=list)
+    unbilled: list[tuple[AuditedSubmission, str]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     no_job: int = 0
     unknown: int = 0
@@ -143,6 +150,9 @@ class Audit:
                     "url": orphan.urls[0] if orphan.urls else None,
                 }
                 for orphan in self.orphans
+            ],
+            "unbilled": [
+                {"request_id": request, "task": submission.name} for submission, request in self.unbilled
             ],
             "differences": [
                 {
@@ -314,6 +324,8 @@ def _perhaps_paid(audit: Audit, submission: AuditedSubmission, rows: Sequence[Hi
         audit.orphans.append(Orphan(rows[0].request_id, submission, cost, urls))
     elif rows[0].status in ("FAILED", "COMPLETED"):
         audit.failed.add(0)
+        if rows[0].status == "FAILED" and submission.is_waited_for:
+            audit.unbilled.append((submission, rows[0].request_id))
     else:
         audit.in_flight.add(0)
 

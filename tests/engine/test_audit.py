@@ -97,6 +97,22 @@ async def test_an_orphan_is_adopted_instead_of_paying_again(harness: Harness, sa
     assert again.as_json()["delivered"] == {"requests": 6, "credits": 0.06}
 
 
+async def test_a_held_task_whose_job_failed_is_named_for_it_may_be_sent_again_and_pays_once(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    lost = faults.Cut(route="submit", calls=[2, 4], accepted=True)
+    failed = faults.Failed(route="submit", calls=[2, 5])
+    async with sandbox(service=5, price=0.01, faults=Faults([lost, failed])) as server:
+        await harness.run(server, harness.manifest(6, retry={"doubtful": "hold"}))
+        assert harness.states() == {"done": 3, "doubtful": 2, "failed": 1}
+        found, _ = await audited(harness, server)
+    ((submission, request),) = found.unbilled
+    assert submission.state == "doubtful"
+    assert found.as_json()["unbilled"] == [{"request_id": request, "task": submission.name}]
+    assert (found.failed.requests, len(found.orphans)) == (2, 1)
+    assert submission.name != found.orphans[0].submission.name
+
+
 async def test_an_answer_lost_before_it_was_a_job_costs_nothing(
     harness: Harness, sandbox: MakeSandbox
 ) -> None:
