@@ -28,7 +28,7 @@ Values = Mapping[str, Any]
 
 class TemplateError(Exception):
     """A template that cannot be read or rendered; `variable` is the name that is not there, if any, and
-    `is_null` says that one stands in a text and has no value."""
+    `is_null` says that one has no value: null in a text, or what is not in a list."""
 
     def __init__(self, message: str, variable: str = "", *, is_null: bool = False) -> None:
         super().__init__(message)
@@ -210,9 +210,11 @@ def _whole(text: str) -> str:
 def _undefined(message: str) -> TemplateError:
     """What Jinja says of a value that is not there: a variable, or something inside one."""
     name = _UNDEFINED.fullmatch(message)
-    return _unknown(name[1]) if name else TemplateError(message)
+    return _unknown(name[1]) if name else TemplateError(message, is_null=bool(_OF_A_LIST.match(message)))
 
 
+_OF_A_LIST = re.compile(r"list object has no element|No \w+ item, sequence was empty")
+"""What is not in a row's list, as the class of the first box in a picture without objects, is no value."""
 _UNDEFINED = re.compile(r"'([^']+)' is undefined")
 
 

@@ -172,3 +172,16 @@ def test_what_only_looks_like_a_path_is_a_text() -> None:
     assert [task.params["prompt"] for task in tasks] == texts
     (task,) = plan("params: {prompt: '{{ stem }} {{ folder }}'}", [picture_row("a", folder="animals/cats")])
     assert task.params["prompt"] == "a animals/cats"
+
+
+@pytest.mark.parametrize(
+    "template", ["a {{ kinds[0] }}", "{{ kinds[0] }}", "{{ kinds | first }}", "{{ kinds | last }}"]
+)
+def test_the_first_of_a_list_in_which_nothing_is_makes_the_row_unusable(template: str) -> None:
+    """As the class of the first box, in a picture that shows no object: one such picture stops no job."""
+    text = f"params: {{prompt: '{template}'}}"
+    tasks, left_out = lenient(text, row(1, kinds=["cat"]), row(2, kinds=[]), row(3, kinds=["dog"]))
+    assert [task.params["prompt"].removeprefix("a ") for task in tasks] == ["cat", "dog"]
+    assert [problem.line for problem in left_out] == [2]
+    with pytest.raises(ManifestError, match=r"has no element 0|sequence was empty"):
+        lenient(text, row(1, kinds=[]))
