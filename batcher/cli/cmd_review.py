@@ -261,11 +261,11 @@ def _tell(decided: Decisions, done: str, folder: str, only: str) -> None:
     job = shlex.quote(str(Path(folder).parent))
     missing = f"was not there to be moved; `batcher verify {job}` tells what else is missing"
     echo_sentences([f"{path} {missing}" for path in decided.lost])
-    for task in decided.skipped[:SHOWN]:
+    for task in decided.told[:SHOWN]:
         state = ALREADY.get(f"{done}, {task.state}", f"{task.state}: {only}")
         echo_sentences([f"{task.name} is {state}"])
-    if len(decided.skipped) > SHOWN:
-        echo(f"and {len(decided.skipped) - SHOWN:,} more")
+    if len(decided.told) > SHOWN:
+        echo(f"and {len(decided.told) - SHOWN:,} more")
     if not decided.tasks and not decided.redo:
         echo("nothing was changed")
     elif decided.running:

@@ -134,6 +134,26 @@ async def test_names_come_from_a_file_and_one_that_means_nothing_changes_nothing
     assert "place 0 is rejected already\n" in capsys.readouterr().out
 
 
+async def test_a_glob_is_about_what_can_be_decided_and_lists_no_other_that_it_fits(
+    harness: Harness, sandbox: MakeSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sandbox(service=2) as server:
+        await harness.run(server, harness.manifest(6), limit=2)
+    harness.output.rename(where := harness.folder / "job")
+    assert await said("reject", str(where), "place *") == 0
+    told = capsys.readouterr().out
+    assert "2 tasks set aside" in told
+    assert "planned" not in told
+    # What is named is told, and so is a glob that fits nothing else.
+    assert await said("reject", str(where), "place [45]") == 0
+    assert "place 4 is planned: only what is done can be rejected" in capsys.readouterr().out
+    assert await said("keep", str(where), "place *", "place 5") == 0
+    told = capsys.readouterr().out
+    assert "2 tasks taken back" in told
+    assert "place 5 is planned" in told
+    assert "place 4" not in told
+
+
 async def test_a_name_with_the_signs_of_a_glob_means_itself(harness: Harness, sandbox: MakeSandbox) -> None:
     names = ["a[1]", "a1", "a[12]"]
     job = await delivered(harness, sandbox, 3, inputs=[{"rows": [{"place": name} for name in names]}])

@@ -6,6 +6,7 @@ else the run does that at its end. Who is killed between the two leaves them sta
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -31,6 +32,7 @@ CANNOT_REDO = (
 )
 NAMES_TOLD = 5
 """Names that mean nothing, of which a refusal tells so many."""
+GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Decisions:
     """What came of it: `tasks` changed their state; those `skipped` were in another state than the one that
     this is about; `lost` are paths of files that are nowhere. `running`: a run goes on there. For `redo` of
     the tasks a replacement was asked for, of `redo_images` pictures in all; `with_another` that were taken
-    back have one that is delivered, or on its way, beside them."""
+    back have one that is delivered, or on its way, beside them. `told`: the skipped ones that somebody meant,
+    and not only a glob that fits others."""
 
     job: str
     tasks: int
@@ -48,6 +51,7 @@ class Decisions:
     redo: int = 0
     redo_images: int = 0
     with_another: int = 0
+    told: tuple[NamedTask, ...] = ()
 
 
 def reject(
@@ -124,7 +128,7 @@ def _decide(
             running = True
         with database.disk_errors(path), closing(database.open_file(path)) as connection:
             where = destination.open_destination(database.meta(connection, "destination"), output)
-            tasks = _named(connection, entries)
+            tasks, named = _named(connection, entries, states)
             rejections.end_moves(connection, where)
             changed, again, with_another = decide(connection, tasks)
             images = repairs.images_of(connection, again)
@@ -135,15 +139,23 @@ def _decide(
             report.write(report.of_folder(output, now=now(), running=False))
     meant = {task.cell for task in tasks if task.state in states}
     skipped = tuple(task for task in tasks if task.state not in states and task.cell not in meant)
-    return Decisions(job, changed, skipped, running, tuple(lost), len(again), images, with_another)
+    told = tuple(task for task in skipped if task.id in named)
+    return Decisions(job, changed, skipped, running, tuple(lost), len(again), images, with_another, told)
 
 
-def _named(connection: sqlite3.Connection, entries: Sequence[str]) -> list[NamedTask]:
-    """The tasks of all entries, each once. Raises UsageError where an entry has none."""
+def _named(
+    connection: sqlite3.Connection, entries: Sequence[str], states: Collection[State]
+) -> tuple[list[NamedTask], set[int]]:
+    """The tasks of all entries, each once, and those (by id) that were meant: of a glob the ones in these
+    states, where it fits any; that it fits others too is no mistake of whoever typed it. Raises UsageError
+    where an entry has none."""
     tasks: dict[int, NamedTask] = {}
+    named: set[int] = set()
     unknown = []
     for entry in dict.fromkeys(entries):
         found = rejections.named(connection, entry)
+        fitting = {task.id for task in found if task.state in states} if GLOB.search(entry) else set()
+        named |= fitting or {task.id for task in found}
         tasks |= {task.id: task for task in found}
         if not found:
             unknown.append(entry)
@@ -154,7 +166,7 @@ def _named(connection: sqlite3.Connection, entries: Sequence[str]) -> list[Named
             f"no picture of this job is called {', '.join(unknown[:NAMES_TOLD])}{more}{near}; "
             "nothing was changed"
         )
-    return list(tasks.values())
+    return list(tasks.values()), named
 
 
 def _near(connection: sqlite3.Connection, entry: str) -> str:
