@@ -74,12 +74,12 @@ def listed_accounts(base_url: str | None = None) -> tuple[list[Path], bool]:
         return account_paths(), False
 
 
-def only_one(found: AccountJobs, text: str) -> AccountJob | None:
+def only_one(account_jobs: AccountJobs, text: str) -> AccountJob | None:
     """The job that is called so, by its name, manifest or output folder; None: none is. Raises UsageError
     where several are."""
     from batcher.errors import UsageError
 
-    meant = found.named(text)
+    meant = account_jobs.named(text)
     if len(meant) > 1:
         folders = ", ".join(str(job.output) for job in meant)
         raise UsageError(f"{len(meant)} jobs are called {text}; name one by its folder: {folders}")

@@ -37,35 +37,35 @@ NO_PRICE = (
 )
 
 
-def plan_table(found: Outlook, manifest: Manifest, output: str) -> None:
+def plan_table(outlook: Outlook, manifest: Manifest, output: str) -> None:
     """What a run would do: counts, estimate, the first tasks with their bodies."""
     axes = manifest.matrix.axes.items()
-    counts = found.counts
-    echo_title(found.job, manifest.model)
+    counts = outlook.counts
+    echo_title(outlook.job, manifest.model)
     echo_facts(
         {
             "tasks": f"{counts.total:,}: {_kinds(counts)}",
             **({"this run": _this_run(counts)} if counts.submits < counts.new or _is_idle(counts) else {}),
-            **({"accept": _accept(found.accept)} if found.accept is not None else {}),
+            **({"accept": _accept(outlook.accept)} if outlook.accept is not None else {}),
             **{f"axis {name}": ", ".join(_spelled(value) for value in values) for name, values in axes},
             **({} if _is_idle(counts) else {"cost": _cost(counts)}),
-            **_budgets(found.budgets),
-            **({} if _is_idle(counts) else {"calls": _calls(found)}),
-            "limits": _limits(found.limits, found.in_flight),
-            **({"set": "; ".join(found.set_limits)} if found.set_limits else {}),
-            **({} if _is_idle(counts) else {"time": f"about {summary.duration(found.seconds)}"}),
+            **_budgets(outlook.budgets),
+            **({} if _is_idle(counts) else {"calls": _calls(outlook)}),
+            "limits": _limits(outlook.limits, outlook.in_flight),
+            **({"set": "; ".join(outlook.set_limits)} if outlook.set_limits else {}),
+            **({} if _is_idle(counts) else {"time": f"about {summary.duration(outlook.seconds)}"}),
             "output": output,
         }
     )
-    if found.accept is not None:
-        echo_groups(found.accept, MOST_GROUPS)
-    for task in found.sample:
+    if outlook.accept is not None:
+        echo_groups(outlook.accept, MOST_GROUPS)
+    for task in outlook.sample:
         echo()
         echo_title(task["name"], task["key"][:8])
         echo_facts({name: _spelled(value) for name, value in task["params"].items()}, indent=2)
-    if counts.total > len(found.sample):
+    if counts.total > len(outlook.sample):
         echo()
-        echo(f"and {counts.total - len(found.sample):,} more")
+        echo(f"and {counts.total - len(outlook.sample):,} more")
 
 
 def _kinds(counts: PlanCounts) -> str:
@@ -250,13 +250,13 @@ def _left_out(rows: int) -> str:
     return f"{summary.several(rows, 'row', 'rows')}; errors.jsonl names {'it' if rows == 1 else 'them'}"
 
 
-def jobs_table(found: AccountJobs) -> None:
+def jobs_table(account_jobs: AccountJobs) -> None:
     """The jobs of an account, the one that ran last at the head; of several accounts, one after the other."""
-    accounts = list(dict.fromkeys(job.account for job in found.jobs))
+    accounts = list(dict.fromkeys(job.account for job in account_jobs.jobs))
     for account in accounts:
         if len(accounts) > 1:
             echo_title("account", account)
-        jobs = [job for job in found.jobs if job.account == account]
+        jobs = [job for job in account_jobs.jobs if job.account == account]
         for job in jobs[:WHOLE_JOBS]:
             done = f"{job.done:,} of {summary.several(job.total, 'task', 'tasks')} done"
             echo_title(job.job, f"{job.state}, {done}")
@@ -271,7 +271,7 @@ def jobs_table(found: AccountJobs) -> None:
             )
         if older := jobs[WHOLE_JOBS:]:
             _job_rows(older)
-    day, month = summary.credits(found.today), summary.credits(found.month)
+    day, month = summary.credits(account_jobs.today), summary.credits(account_jobs.month)
     echo(f"together {day} credits today and {month} this month (UTC)")
 
 
@@ -324,9 +324,9 @@ def models_table(models: Iterable[Model]) -> None:
     echo_rows(("model", "api", "seconds", "credits", "title"), rows)
 
 
-def listed_table(listing: ProviderList, known: Container[str]) -> None:
+def listed_table(listing: ProviderList, catalogued: Container[str]) -> None:
     """The models of the provider's list that the catalogue does not have."""
-    others = [one for slug, one in sorted(listing.models.items()) if slug not in known]
+    others = [one for slug, one in sorted(listing.models.items()) if slug not in catalogued]
     echo(f"\nin the provider's list of {listing.as_of} too, checked as far as it tells their parameters:")
     rows = ((one.model.slug, "retired" if one.retired else "", one.model.title) for one in others)
     echo_rows(("model", "", "title"), rows)

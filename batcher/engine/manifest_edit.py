@@ -45,8 +45,8 @@ class ManifestEdit:
     changes: tuple[tuple[str, Any, Any], ...]
     anew: int
 
-    def sentence(self, each: float | None) -> str:
-        """What happened, and for how much; `each`: what a task costs in credits (None: not known)."""
+    def sentence(self, per_task: float | None) -> str:
+        """What happened, and for how much; `per_task`: what a task costs in credits (None: not known)."""
         if len(self.changes) == 1:
             ((key, old, new),) = self.changes
             what = f"{key} has changed from {_spelled(old)} to {_spelled(new)}"
@@ -54,7 +54,11 @@ class ManifestEdit:
             shown = (f"{key} (from {_spelled(old)} to {_spelled(new)})" for key, old, new in self.changes)
             what = f"{', '.join(shown)} have changed"
         pictures = several(self.anew, "delivered picture is", "delivered pictures are")
-        cost = "at a cost not known" if each is None else f"for about {credits(each * self.anew)} credits"
+        cost = (
+            "at a cost not known"
+            if per_task is None
+            else f"for about {credits(per_task * self.anew)} credits"
+        )
         keep = "the old one keeps its file" if self.anew == 1 else "the old ones keep their files"
         return f"{what}: {pictures} made anew, {cost}; {keep}, and leave{'s' * (self.anew == 1)} the plan"
 

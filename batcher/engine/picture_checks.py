@@ -38,9 +38,9 @@ BLANK = "nearly one colour"
 DUPLICATE = "the same picture as another result"
 
 
-def decide(found: Mapping[str, str], checks: Checks, duplicate_of: str | None = None) -> CheckVerdict:
-    """The verdict on a picture of which so much was `found`: sentences by the name of the check."""
-    said = {check: f"{check}: {sentence}" for check, sentence in found.items()}
+def decide(findings: Mapping[str, str], checks: Checks, duplicate_of: str | None = None) -> CheckVerdict:
+    """The verdict on a picture by what is to be said of it: sentences by the name of the check."""
+    said = {check: f"{check}: {sentence}" for check, sentence in findings.items()}
     rejecting = next((check for check in said if getattr(checks, check) == "reject"), "")
     return CheckVerdict(
         warnings=tuple(text for check, text in said.items() if getattr(checks, check) == "warn"),
@@ -50,11 +50,11 @@ def decide(found: Mapping[str, str], checks: Checks, duplicate_of: str | None = 
     )
 
 
-def wrong_size(size: Size, asked: Size | None) -> str:
+def wrong_size(size: Size, expected: Size | None) -> str:
     """In which way a picture is not as large as was asked for, in words; empty: it is, or nobody asked."""
-    if asked is None or all(abs(one - other) < ROUNDED for one, other in zip(size, asked, strict=True)):
+    if expected is None or all(abs(one - other) < ROUNDED for one, other in zip(size, expected, strict=True)):
         return ""
-    return f"{size[0]} x {size[1]} pixels, asked for {asked[0]} x {asked[1]}"
+    return f"{size[0]} x {size[1]} pixels, asked for {expected[0]} x {expected[1]}"
 
 
 class PictureChecks:

@@ -76,7 +76,7 @@ def _plan(
         shard=shard,
         strict=strict,
         check=lambda connection, number: None,
-        kept=plans,
+        kept_plans=plans,
         patient=False,
     )
     if planned is not None:

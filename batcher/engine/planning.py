@@ -95,14 +95,14 @@ def plan_into(
     shard: Shard | None = None,
     strict: bool = False,
     check: Callable[[sqlite3.Connection, int], None],
-    kept: KeptPlans | None = None,
+    kept_plans: KeptPlans | None = None,
     patient: bool = True,
 ) -> PlanResult | None:
     """Plans `manifest`, or that share of it, into the ledger, with the rows that are left out; None when
     nothing changed since.
 
     `strict`: one wrong row is an error of the whole; `check` sees the plan before it is for good; a blank
-    ledger has it from the `kept` plans, where it is there; `patient` as in `DigestCache`. Raises
+    ledger has it from `kept_plans`, where it is there; `patient` as in `DigestCache`. Raises
     ManifestError, and what `check` raises.
     """
     listing = layout.planned_files_path(ledger.path) if shard is None else None
@@ -117,7 +117,7 @@ def plan_into(
                 _note_masks(ledger.connection, manifest)
             return None
         planning = _Planning(ledger, manifest, files, found, strict, progress, check, patient)
-        if kept is not None and shard is None and (planned := planning.taken_over(warn, kept)):
+        if kept_plans is not None and shard is None and (planned := planning.taken_over(warn, kept_plans)):
             return planned
         return planning.grown(warn) or planning.whole(warn, shard)
 
@@ -160,7 +160,7 @@ class _Planning:
         ledger: Ledger,
         manifest: Manifest,
         files: PlannedFiles,
-        found: inputs.Fingerprints,
+        fingerprints: inputs.Fingerprints,
         strict: bool,
         progress: Callable[[int], None],
         check: Callable[[sqlite3.Connection, int], None],
@@ -169,7 +169,7 @@ class _Planning:
         self._ledger = ledger
         self._manifest = manifest
         self._files = files
-        self._found = found
+        self._fingerprints = fingerprints
         self._sink = None if strict else plan_writer.LeftOutRows(ledger.connection)
         self._progress = progress
         self._check = check
@@ -178,7 +178,7 @@ class _Planning:
 
     def taken_over(self, warn: Warn, plans: KeptPlans) -> PlanResult | None:
         """The plan that is kept of the very same, in a blank ledger; None where there is none."""
-        ledger, name = self._ledger, name_of_kept(self._manifest, self._found.whole)
+        ledger, name = self._ledger, name_of_kept(self._manifest, self._fingerprints.whole)
         if not ledger.read(kept_plans.is_blank):
             return None
         with plans.opened(name) as kept:
@@ -202,7 +202,7 @@ class _Planning:
     def grown(self, warn: Warn) -> PlanResult | None:
         """The present plan, and with it what is new; None where more than new files make the difference."""
         ledger, files = self._ledger, self._files
-        new = files.grown(self._found.rest)
+        new = files.grown(self._fingerprints.rest)
         if new is None or not ledger.read(plan_growth.can_grow):
             return None
         if ledger.meta(NAMED_BY) != (self._manifest.output.name or ""):
@@ -213,7 +213,7 @@ class _Planning:
         warnings, of_replacements = list[str](), list[str]()
 
         def settled() -> bool:
-            files.finish(self._found.rest, warnings, settled=digests.settled)
+            files.finish(self._fingerprints.rest, warnings, settled=digests.settled)
             return digests.settled
 
         def at_end(connection: sqlite3.Connection, number: int) -> None:
@@ -229,7 +229,7 @@ class _Planning:
         try:
             planned = ledger.grow(
                 expanded(self._manifest, asked, warnings.append, self._sink),
-                self._found.whole,
+                self._fingerprints.whole,
                 progress=self._progress,
                 settled=settled,
                 check=at_end,
@@ -265,7 +265,7 @@ class _Planning:
 
             def settled() -> bool:
                 is_settled = composed.finish() and digests.settled
-                files.finish(self._found.rest, warnings, settled=is_settled)
+                files.finish(self._fingerprints.rest, warnings, settled=is_settled)
                 return is_settled
 
             asked = ExpansionContext(digests, composed, duplicates, categories)
@@ -274,7 +274,7 @@ class _Planning:
                     OnlyNew(manifest, ledger.connection).tasks(
                         expanded(manifest, asked, note_warning, self._sink), note_warning
                     ),
-                    self._found.whole,
+                    self._fingerprints.whole,
                     shard=shard,
                     progress=self._progress,
                     settled=settled,

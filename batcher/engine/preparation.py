@@ -168,7 +168,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
             shard=options.shard,
             strict=options.strict,
             check=check,
-            kept=KeptPlans(user_state.kept_plans(), context.now, once=not context.is_sandbox),
+            kept_plans=KeptPlans(user_state.kept_plans(), context.now, once=not context.is_sandbox),
         )
     replacements.plan_at_start(job, ledger, context.warn)
     rule = accept.rule_of(job)

@@ -20,17 +20,17 @@ class SetLimits(NamedTuple):
     laid_aside: Mapping[str, SetLimit]
 
 
-def of_manifest(manifest: Manifest, noted: Mapping[str, SetLimit]) -> SetLimits:
-    """What becomes of what was `noted`; what the manifest has overruled since is in neither."""
-    aside = {key: one for key, one in noted.items() if _is_typed(manifest, key)}
-    rest = {key: one for key, one in noted.items() if key not in aside}
+def of_manifest(manifest: Manifest, set_limits: Mapping[str, SetLimit]) -> SetLimits:
+    """What becomes of these; what the manifest has overruled since is in neither."""
+    aside = {key: one for key, one in set_limits.items() if _is_typed(manifest, key)}
+    rest = {key: one for key, one in set_limits.items() if key not in aside}
     return SetLimits(still_held(manifest.limits, rest), aside)
 
 
-def sentences(manifest: Manifest, noted: Mapping[str, SetLimit]) -> list[str]:
+def sentences(manifest: Manifest, set_limits: Mapping[str, SetLimit]) -> list[str]:
     """What holds of each limit that `batcher set` said otherwise than the manifest, or the command line."""
     texts = []
-    for key, one in noted.items():
+    for key, one in set_limits.items():
         value = limit_value(manifest.limits, key)
         says, told = limit_text(key, value), limit_text(key, one.value)
         if _is_typed(manifest, key):
@@ -57,10 +57,10 @@ def _is_typed(manifest: Manifest, key: str) -> bool:
     return manifest.is_overridden(("limits", *key.split(".")))
 
 
-def with_held(job: Manifest, held: Mapping[str, SetLimit]) -> Manifest:
+def with_held(job: Manifest, set_limits: Mapping[str, SetLimit]) -> Manifest:
     """The job with these of `limits` in place of its own."""
     limits = job.limits
-    for key, one in held.items():
+    for key, one in set_limits.items():
         value = one.value
         section, _, name = key.rpartition(".")
         if section:

@@ -87,9 +87,9 @@ def set_limits(connection: sqlite3.Connection, changed: Mapping[str, SetLimit]) 
     return before
 
 
-def limits_text(held: Mapping[str, SetLimit]) -> str:
+def limits_text(set_limits: Mapping[str, SetLimit]) -> str:
     """As the ledger keeps them."""
-    return json.dumps(dict(held))
+    return json.dumps(dict(set_limits))
 
 
 def limit_text(key: str, value: Any) -> str:
@@ -107,11 +107,11 @@ def limit_value(limits: Limits, key: str) -> Any:
     return value
 
 
-def still_held(limits: Limits, noted: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
+def still_held(limits: Limits, set_limits: Mapping[str, SetLimit]) -> dict[str, SetLimit]:
     """What was set and still holds: where the manifest says of it what it said then."""
-    says = {key: limit_value(limits, key) for key in noted}
+    says = {key: limit_value(limits, key) for key in set_limits}
     return {
         key: one._replace(manifest=says[key])
-        for key, one in noted.items()
+        for key, one in set_limits.items()
         if one.manifest in (UNKNOWN, says[key])
     }

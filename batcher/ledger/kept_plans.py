@@ -163,7 +163,7 @@ def is_blank(connection: sqlite3.Connection) -> bool:
     return {key for (key,) in connection.execute("SELECT key FROM meta")} <= BEFORE_PLANNING
 
 
-def take_over(connection: sqlite3.Connection, path: Path, kept: KeptPlan) -> bool:
+def take_over(connection: sqlite3.Connection, path: Path, plan: KeptPlan) -> bool:
     """The blank ledger at `path` becomes what the kept one is, page by page in one transaction, so that a
     crash leaves the one or the other; false where that did not succeed, and the ledger is as it was.
 
@@ -172,8 +172,8 @@ def take_over(connection: sqlite3.Connection, path: Path, kept: KeptPlan) -> boo
     """
     notes = connection.execute("SELECT key, value FROM meta").fetchall()
     try:
-        _copy_beside(kept.path, path)
-        kept.connection.backup(connection, progress=_refuse_to_wait)
+        _copy_beside(plan.path, path)
+        plan.connection.backup(connection, progress=_refuse_to_wait)
     except (OSError, sqlite3.Error):
         return False
     with transaction(connection):

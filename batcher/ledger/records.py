@@ -239,9 +239,11 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
     return connection.execute(look, (table,)).fetchone() is not None
 
 
-def missed(connection: sqlite3.Connection, each: float, task: int | None = None) -> Iterator[dict[str, Any]]:
+def missed(
+    connection: sqlite3.Connection, per_image: float, task: int | None = None
+) -> Iterator[dict[str, Any]]:
     """The errors line of each task that was tried and is not delivered, or not with every picture: the reason
-    and the money. `each` is
+    and the money. `per_image` is
     what an image costs (micro-credits): by it is valued what was perhaps paid, or lost."""
     only = "" if task is None else f"AND t.id = {int(task)}"
     number = int(database.meta(connection, "plan") or 0)
@@ -251,8 +253,8 @@ def missed(connection: sqlite3.Connection, each: float, task: int | None = None)
         requests: list[str] = []
         for outcome, images, spent, ids in connection.execute(PAID, (identity,)):
             cost["spent"] += credits(spent)
-            cost["doubtful"] += credits(images * each) if outcome in PERHAPS_PAID else 0.0
-            cost["lost"] += credits(images * each) if outcome == "lost" else 0.0
+            cost["doubtful"] += credits(images * per_image) if outcome in PERHAPS_PAID else 0.0
+            cost["lost"] += credits(images * per_image) if outcome == "lost" else 0.0
             requests += ids.split(",") if ids else []
         yield {
             "name": name,

@@ -96,7 +96,7 @@ def test_a_plan_that_was_kept_gives_the_same_ledger(
         before = (folder / "kept").exists() and [*(folder / "kept").iterdir()]
         for change in meanwhile:
             apply(job, *change)
-        found, told = job.plan("one", kept=store, **chosen)
+        found, told = job.plan("one", kept_plans=store, **chosen)
         found_anew, told_anew = job.plan("two", anew=True, **chosen)
         assert (found, sorted(told)) == (found_anew, sorted(told_anew))
         assert job.image("one") == job.image("two")
@@ -149,7 +149,7 @@ async def test_a_picture_that_plan_has_read_is_read_no_more(
     )
     looked(job)
     assert len(opened) == 3
-    found, _ = job.plan(kept=plans())
+    found, _ = job.plan(kept_plans=plans())
     assert (found.total, len(opened)) == (3, 3)
     job.put("p4.png", "black")
     assert job.grows()
@@ -161,7 +161,7 @@ async def test_what_was_told_is_told_by_the_run_too(job: Job, expansions: list[s
     (job.folder / "photos/film.mp4").write_bytes(b"")
     seen = looked(job)
     assert sorted(seen.warnings) == sorted(looked(job).warnings)
-    _, told = job.plan(kept=plans())
+    _, told = job.plan(kept_plans=plans())
     assert sorted(told) == sorted(seen.warnings)
     assert len(told) == 2
     assert expansions == [PLANNED]
@@ -202,7 +202,7 @@ async def test_what_is_not_the_very_same_is_planned(
     elif what == "old":
         store = KeptPlans(user_state.kept_plans(), lambda: NOW + 25 * 3600)
     expansions.clear()
-    assert job.plan(kept=store, **chosen)[0].total
+    assert job.plan(kept_plans=store, **chosen)[0].total
     assert expansions == [PLANNED]
     job.plan("two", anew=True, **chosen)
     assert job.image("one") == job.image("two")
@@ -219,7 +219,7 @@ async def test_a_file_that_parameters_put_together_is_looked_at(job: Job, expans
     looked(job, **chosen)
     job.put("japan.png", "green")
     expansions.clear()
-    job.plan(kept=plans(), **chosen)
+    job.plan(kept_plans=plans(), **chosen)
     job.plan("two", **chosen)
     assert expansions == [PLANNED, PLANNED]
     assert job.image("one") == job.image("two")
@@ -231,7 +231,7 @@ async def test_what_changes_no_plan_may_be_asked_otherwise(
 ) -> None:
     looked(job, **options)
     expansions.clear()
-    found, _ = job.plan(kept=plans())
+    found, _ = job.plan(kept_plans=plans())
     assert (found.total, expansions) == (3, [])
     job.plan("two", anew=True)
     assert job.image("one") == job.image("two")
@@ -240,7 +240,7 @@ async def test_what_changes_no_plan_may_be_asked_otherwise(
 async def test_a_rehearsal_leaves_the_plan_for_the_run(job: Job, expansions: list[str]) -> None:
     looked(job)
     for name, once, left in (("rehearsal", False, 1), ("one", True, 0)):
-        job.plan(name, kept=plans(once=once))
+        job.plan(name, kept_plans=plans(once=once))
         assert len(kept()) == left
     assert expansions == [PLANNED]
     assert job.image("rehearsal") == job.image("one")
@@ -261,7 +261,7 @@ async def test_what_is_not_settled_is_not_kept(job: Job) -> None:
     (told,) = looked(job).left_out
     assert "still being written" not in told.message, "who looks hears what is wrong"
     assert kept() == []
-    job.plan(kept=plans())
+    job.plan(kept_plans=plans())
     with job.ledger() as ledger:
         query = "SELECT reason FROM left_out"
         assert "still being written" in ledger.connection.execute(query).fetchone()[0]
@@ -276,7 +276,7 @@ async def test_a_ledger_that_is_not_new_takes_nothing_over(job: Job, expansions:
     looked(job)
     with job.ledger() as ledger:
         database.set_meta(ledger.connection, "limits", "{}")
-    job.plan(kept=plans())
+    job.plan(kept_plans=plans())
     assert expansions == [PLANNED, PLANNED]
     with job.ledger() as ledger:
         assert ledger.meta("limits") == "{}"
@@ -311,14 +311,14 @@ async def test_what_is_damaged_is_not_believed(job: Job, expansions: list[str], 
     else:
         (folder / "more").write_bytes(b"")
     expansions.clear()
-    assert job.plan(kept=plans())[0].total == 3
+    assert job.plan(kept_plans=plans())[0].total == 3
     assert expansions == [PLANNED]
     job.plan("two", anew=True)
     assert job.image("one") == job.image("two")
     shutil.rmtree(folder, ignore_errors=True)
     looked(job)
     expansions.clear()
-    job.plan("three", kept=plans())
+    job.plan("three", kept_plans=plans())
     assert expansions == [], "and the next one is whole again"
 
 
@@ -328,7 +328,7 @@ async def test_where_nothing_can_be_kept_all_is_as_ever(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert looked(job).total == 3
-    assert job.plan(kept=plans())[0].total == 3
+    assert job.plan(kept_plans=plans())[0].total == 3
     assert expansions == [PLANNED, PLANNED]
     assert (tmp_path / "file").read_text() == "no folder"
 
@@ -406,7 +406,7 @@ async def test_a_ledger_that_somebody_else_writes_to_is_planned_as_ever(
                     warn=print,
                     progress=lambda n: None,
                     check=lambda connection, number: None,
-                    kept=plans(),
+                    kept_plans=plans(),
                 )
             other.execute("ROLLBACK")
         assert kept_plans.is_blank(ledger.connection)

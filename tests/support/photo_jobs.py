@@ -74,7 +74,7 @@ class Job:
         more: str = "",
         check: Callable[[sqlite3.Connection, int], None] = lambda connection, number: None,
         statements: list[str] | None = None,
-        kept: KeptPlans | None = None,
+        kept_plans: KeptPlans | None = None,
     ) -> tuple[Any, list[str]]:
         """What planning gave (the problems where it was refused), and what it told; `anew`: everything,
         whatever is known of the last plan."""
@@ -91,7 +91,7 @@ class Job:
                     warn=told.append,
                     progress=lambda n: None,
                     check=check,
-                    kept=kept,
+                    kept_plans=kept_plans,
                 )
             except errors.ManifestError as error:
                 found = [str(problem) for problem in error.problems]

@@ -38,7 +38,7 @@ class InFlight:
 
     def __init__(
         self,
-        wanted: int | None,
+        configured: int | None,
         *,
         guess: float,
         limit: InFlightLimit,
@@ -47,7 +47,7 @@ class InFlight:
         upload: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
-        self._wanted = wanted
+        self._configured = configured
         self._guess = guess
         self._limit = limit
         self._budget = budget
@@ -63,10 +63,10 @@ class InFlight:
         self._looked_at = -math.inf
         self._needed = 0
 
-    def configure(self, wanted: int | None, most: int) -> None:
+    def configure(self, configured: int | None, most: int) -> None:
         """Another number of the manifest's kind holds from now on, and `most` beside it; what is in flight
         above it comes home."""
-        self._wanted = wanted
+        self._configured = configured
         self._limit.configure(most)
         self._looked_at = -math.inf
         self.notify()
@@ -149,7 +149,7 @@ class InFlight:
     @property
     def configured(self) -> int | None:
         """The manifest's number; None: auto."""
-        return self._wanted
+        return self._configured
 
     @property
     def most(self) -> int:
@@ -179,8 +179,8 @@ class InFlight:
         return sum(at < math.inf or math.isnan(at) for at in self._sent_at.values())
 
     def _auto(self) -> int:
-        if self._wanted is not None:
-            return self._wanted
+        if self._configured is not None:
+            return self._configured
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= LOOK_AGAIN:
             self._looked_at = now

@@ -29,10 +29,10 @@ MOST_AHEAD = 256
 """Tasks whose pictures are uploaded before their turn, whatever the rate needs."""
 
 
-def most_of(wanted: int | None, api: str) -> int:
+def most_of(configured: int | None, api: str) -> int:
     """The bound that no rate moves: the manifest's number, or for auto (None) what memory bears."""
-    if wanted is not None:
-        return wanted
+    if configured is not None:
+        return configured
     return MOST_WITH_BYTES if api == "v1" else MOST
 
 

@@ -86,8 +86,8 @@ def retired_text(slug: str, listing: ProviderList | None) -> str:
     )
 
 
-def unknown_text(slug: str, listing: ProviderList | None, known: Iterable[str]) -> str:
-    """What to say of a model that the catalogue does not have; `known` are the slugs that it has."""
+def unknown_text(slug: str, listing: ProviderList | None, known_slugs: Iterable[str]) -> str:
+    """What to say of a model that the catalogue does not have; `known_slugs` are those that it has."""
     begin = f"{slug} is not in the catalogue"
     listed = None if listing is None else listing.models.get(slug)
     if listing is not None and listed is not None:
@@ -97,7 +97,7 @@ def unknown_text(slug: str, listing: ProviderList | None, known: Iterable[str]) 
             f"{begin}: its parameters are compared with the provider's list of {listing.as_of}, and what "
             "differs is a warning"
         )
-    near = nearest(slug, [*known, *(listing.models if listing is not None else ())])
+    near = nearest(slug, [*known_slugs, *(listing.models if listing is not None else ())])
     guess = f". Did you mean {near}?" if near else ""
     if listing is not None:
         return (

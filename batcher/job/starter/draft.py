@@ -39,26 +39,30 @@ GUIDE = """\
 """
 
 
-def needs_mask(model: Model, found: Surroundings) -> bool:
+def needs_mask(model: Model, surroundings: Surroundings) -> bool:
     """Whether the model takes a mask that is not there: one mask for all pictures is to be drawn."""
     masks = [p for p in model.parameters.values() if p.media == "mask" and p.required]
-    return bool(masks) and MASK not in found.companions
+    return bool(masks) and MASK not in surroundings.companions
 
 
-def draft(model: Model, found: Surroundings, file: Path, *, mask: Path | None = None) -> str:
+def draft(model: Model, surroundings: Surroundings, file: Path, *, mask: Path | None = None) -> str:
     """A manifest for `file` (absolute, as every path here) that makes each of the pictures with the model.
 
     `mask`: the one mask of all pictures, where `needs_mask`.
     """
     folder = str(file.parent)
     title = "" if model.title == model.slug else f" ({_plain(model.title)})"
-    lines = [f"model: {_scalar(model.slug)}", "", *_inputs(model, found, folder)]
+    lines = [f"model: {_scalar(model.slug)}", "", *_inputs(model, surroundings, folder)]
     seeded = _seed(model)
     if seeded:
         lines += ["", _with_remark(f"seed: {SEED}", "gives each picture a seed of its own, always the same")]
-    lines += ["", "params:", *_params(model, found, None if mask is None else _relative(str(mask), folder))]
-    if found.name:
-        lines += ["", "output:", f"  name: {_quoted(found.name)}"]
+    lines += [
+        "",
+        "params:",
+        *_params(model, surroundings, None if mask is None else _relative(str(mask), folder)),
+    ]
+    if surroundings.name:
+        lines += ["", "output:", f"  name: {_quoted(surroundings.name)}"]
     lines += [
         "",
         "limits:",

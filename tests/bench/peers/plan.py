@@ -40,7 +40,7 @@ def planned(manifest: Manifest, path: Path) -> float:
             warn=lambda text: None,
             progress=lambda tasks: None,
             check=lambda connection, plan: None,
-            kept=KeptPlans(user_state.kept_plans(), NOW, once=True),
+            kept_plans=KeptPlans(user_state.kept_plans(), NOW, once=True),
         )
         return time.process_time() - began
 
