@@ -5,6 +5,7 @@ Rule: what keeps a run from starting leaves nothing behind.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -173,6 +174,12 @@ def output_created(folder: OutputFolder) -> Iterator[None]:
     there = folder.path if not missing else missing[-1].parent
     if not there.is_dir():
         raise errors.UsageError(f"the output folder cannot be {folder.path}: {there} is no folder")
+    if link := next((path for path in missing if path.is_symlink()), None):
+        target = os.path.realpath(link)
+        raise errors.DiskError(
+            f"the output folder cannot be {folder.path}: {link} is a link to {target}, which is not there; "
+            "it is on a disk that is not mounted, perhaps. Nothing was submitted"
+        )
     with disk(folder.path):
         folder.state.mkdir(parents=True, exist_ok=True)
     try:

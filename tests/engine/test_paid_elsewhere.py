@@ -281,3 +281,17 @@ def test_an_output_folders_neighbours(tmp_path: Path) -> None:
     for output in ("new", "a", "b/shard-1-of-2", "b"):
         found = layout.neighbour_outputs(tmp_path / output)
         assert [(one.folder.name, [each.name for each in one.outputs]) for one in found] == expected
+
+
+async def test_an_output_folder_behind_a_link_that_leads_nowhere_is_told_and_nothing_is_made(
+    harness: Harness, sandbox: MakeSandbox
+) -> None:
+    """It leads onto a disk that is not mounted tonight."""
+    link = harness.folder / "out"
+    link.symlink_to(harness.folder / "disk" / "out")
+    async with sandbox(service=2) as server:
+        with pytest.raises(errors.DiskError, match=r"out is a link to .*disk/out, which is not there"):
+            await harness.run(server, job(harness, "streets"))
+        assert not server.billed
+        (harness.folder / "disk" / "out").mkdir(parents=True)
+        assert (await harness.run(server, job(harness, "streets"))).images == TASKS
