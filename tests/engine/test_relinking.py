@@ -15,9 +15,9 @@ from batcher.api.wire import Output
 from batcher.engine import RunOptions, repair, run
 from batcher.engine.lifecycle.relinking import by_name, in_result
 from batcher.ledger.entries import OutputFile
-from tests.engine.test_files_partly_had import GONE, GOOD, REJECTS, WARNS, Links, asked, spooled
 from tests.support.foreign import Foreign
 from tests.support.harness import KEY, Harness
+from tests.support.linked_results import GONE, GOOD, REJECTS, WARNS, Links, asked, spooled
 from tests.support.scripted_api import Whole
 
 CHECKS = pytest.mark.parametrize("checks", [WARNS, REJECTS], ids=["warned", "rejected"])
