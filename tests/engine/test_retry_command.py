@@ -77,7 +77,8 @@ async def test_a_glob_chooses_by_name(
     failed = [name for (name,) in harness.rows("SELECT name FROM tasks WHERE state = 'failed' ORDER BY id")]
     assert await retried(str(harness.output), "--only", f"*{failed[1][-1]}") == 0
     assert harness.rows("SELECT name FROM tasks WHERE state = 'planned'") == [(failed[1],)]
-    assert capsys.readouterr().out == "1 failed task is planned again\n`batcher run` submits them\n"
+    submits = f"`batcher run {harness.folder}/job.yaml` submits them"
+    assert capsys.readouterr().out == f"1 failed task is planned again\n{submits}\n"
 
 
 async def test_where_nothing_fits_nothing_is_changed(
