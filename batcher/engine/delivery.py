@@ -179,7 +179,7 @@ class Delivery:
         failures: list[errors.TaskError] = []
         for file in wanted:
             try:
-                found.append((file, *await self._found(entry, file, files)))
+                found.append((file, *await self._found(entry, file, files, found)))
             except errors.TaskError as error:
                 failures.append(error)
         left = [*found]
@@ -225,21 +225,32 @@ class Delivery:
         return file.spool is not None and (self._folder.spool / file.spool).exists()
 
     async def _found(
-        self, entry: TaskEntry, file: OutputFile, files: Sequence[OutputFile]
+        self,
+        entry: TaskEntry,
+        file: OutputFile,
+        files: Sequence[OutputFile],
+        found: Sequence[tuple[OutputFile, VerifiedFile, bool]],
     ) -> tuple[VerifiedFile, bool]:
-        """The file, verified, and whether it stands under its name already."""
+        """The file, verified, and whether it stands under its name already; `found`: those of its result that
+        wait for it."""
         if file.name is not None and file.sha256 is not None:
             path = f"{file.folder}/{file.name}"
             if await self._contains(path, file.sha256):
                 return await verify_delivered(self._folder.destination, path), True
         verified = await self._verified_file(entry, file)
         # Where bytes came inside the answer, the order of the links that the history has for them is a guess.
-        if file.spool is None and any(
-            other.url is None and other.sha256 == verified.sha256 for other in files
-        ):
+        guessed = file.spool is None and any(other.url is None for other in files)
+        if guessed and verified.sha256 in self._inside(entry, found):
             self._transfers.discard(verified)
             raise errors.DeadLink("the link leads to another picture of its result")
         return verified, False
+
+    def _inside(
+        self, entry: TaskEntry, found: Sequence[tuple[OutputFile, VerifiedFile, bool]]
+    ) -> set[str | None]:
+        """The digests of those pictures of a result that came inside the answer, as far as they are known."""
+        known = {file.sha256 for file in self._ledger.files(entry) if file.url is None}
+        return known | {verified.sha256 for file, verified, _ in found if file.url is None}
 
     async def _deliver_one(
         self, entry: TaskEntry, file: OutputFile, verified: VerifiedFile, folder: str, stem: str

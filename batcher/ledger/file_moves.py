@@ -32,16 +32,24 @@ class FileMoves(LedgerReads):
                 (url, entry.id, position),
             )
 
-    def relisted(self, entry: TaskEntry, outputs: Sequence[Output]) -> None:
-        """The files of a ready task, none of which was had yet, are these."""
-        self.group.write("DELETE FROM files WHERE task = ?", (entry.id,))
-        self.list_files(entry, current_submission(entry).id, [(output, None) for output in outputs])
+    def relisted(self, entry: TaskEntry, outputs: Sequence[Output], *, keep: int = 0) -> None:
+        """The files of a ready task, none of which was delivered yet, are these; the first `keep` are as they
+        were."""
+        self.group.write("DELETE FROM files WHERE task = ? AND position >= ?", (entry.id, keep))
+        more = [(output, None) for output in outputs[keep:]]
+        self.list_files(entry, current_submission(entry).id, more, first=keep)
 
     def list_files(
-        self, entry: TaskEntry, submission: int, outputs: Sequence[tuple[Output, str | None]]
+        self,
+        entry: TaskEntry,
+        submission: int,
+        outputs: Sequence[tuple[Output, str | None]],
+        *,
+        first: int = 0,
     ) -> None:
-        """The files of a result, by position: each at its link, or in the spool under this name."""
-        for position, (output, spool) in enumerate(outputs):
+        """The files of a result, by position from `first` on: each at its link, or in the spool under this
+        name."""
+        for position, (output, spool) in enumerate(outputs, first):
             self.group.write(
                 "INSERT INTO files (task, position, submission, url, spool) VALUES (?, ?, ?, ?, ?)",
                 (entry.id, position, submission, output.url, spool),

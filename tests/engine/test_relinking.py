@@ -190,6 +190,54 @@ async def test_a_picture_of_an_answer_that_is_lost_on_disk_is_not_another_one_of
     assert delivered(harness) == named(0, 1, 2)
 
 
+@CHECKS
+@pytest.mark.parametrize("first", [0, 1, 2])
+async def test_an_answer_that_is_one_picture_of_several_has_the_others_from_the_history(
+    harness: Harness, first: int, checks: dict[str, Any]
+) -> None:
+    """A v1 answer is the bytes of a picture; three were asked for, and are paid."""
+
+    class Raw(LinkedByHistory):
+        def submitted(self, number: int) -> Any:
+            return Whole(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nx-request-id: 1\r\n", GOOD[first])
+
+    served = Raw()
+    (report,) = await served.serve(harness, 1, **asked(api="v1", **checks))
+    harness.check(report)
+    assert (report.exit_code, report.images, served.submits) == (0, 3, 1)
+    assert sorted(delivered(harness).values()) == sorted(GOOD)
+    assert spooled(harness) == []
+
+
+@CHECKS
+async def test_a_result_that_tells_one_link_of_several_has_the_others_from_the_history(
+    harness: Harness, checks: dict[str, Any]
+) -> None:
+    class Short(LinkedByHistory):
+        def told(self, path: str) -> Any:
+            answer = super().told(path)
+            return answer | {"output": answer["output"][:1]} if "output" in answer else answer
+
+    served = Short()
+    (report,) = await served.serve(harness, 1, **asked(**checks))
+    harness.check(report)
+    assert (report.exit_code, report.images, served.submits) == (0, 3, 1)
+    assert sorted(delivered(harness).values()) == sorted(GOOD)
+
+
+async def test_where_the_history_names_no_more_either_it_is_asked_three_times_alone(harness: Harness) -> None:
+    class Filtered(Links):
+        def told(self, path: str) -> Any:
+            if "/request-history" in path:
+                return {"data": []} if "page=" in path else {"error": "Request not found"}
+            return super().told(path) | {"output": f"{self.url}/files/1-0.png"}
+
+    served = Filtered()
+    (report,) = await served.serve(harness, 8, **asked(limits={"in_flight": 4}))
+    assert (report.exit_code, report.counts["done"], report.images) == (3, 8, 8)
+    assert len({path for path in served.asked if "/request-history/" in path}) == 3
+
+
 def files(*urls: str | None) -> list[OutputFile]:
     return [OutputFile(n, url, None, None, None, None) for n, url in enumerate(urls) if url != ""]
 

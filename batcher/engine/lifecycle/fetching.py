@@ -248,6 +248,7 @@ class Fetching:
     async def fetch_files(self, entry: TaskEntry) -> TaskEntry:
         """Delivers the files of a ready task; those that cannot be had now are left to the next run."""
         with self._brake.trying(entry):
+            await self._relinking.complete(entry)
             return await self._try_files(entry)
 
     async def _try_files(self, entry: TaskEntry) -> TaskEntry:

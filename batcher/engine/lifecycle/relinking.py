@@ -6,6 +6,7 @@ picture may come twice, and another not at all. One whose bytes are here keeps t
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -13,8 +14,11 @@ from urllib.parse import urlsplit
 from batcher.api.wire import Output
 from batcher.engine.delivery import Delivery
 from batcher.engine.lifecycle.expired_records import ExpiredRecords
-from batcher.ledger.entries import OutputFile, TaskEntry
+from batcher.ledger.entries import OutputFile, TaskEntry, current_submission
 from batcher.ledger.ledger import Ledger
+
+FRUITLESS_LOOKS = 3
+"""After so many short results in a row of which the history names no more either, no other is looked up."""
 
 
 class Relinking:
@@ -24,6 +28,27 @@ class Relinking:
         self._ledger = ledger
         self._delivery = delivery
         self._expired = expired
+        self._completing = asyncio.Lock()
+        self._fruitless = 0
+
+    async def complete(self, entry: TaskEntry) -> None:
+        """A result that tells fewer pictures than were asked for, and of which none is here yet, is what the
+        history names, where that is more: an answer that is a picture has no room for others. What lies in
+        the spool stays."""
+        asked, files = current_submission(entry).images, self._ledger.files(entry)
+        short = [file.position for file in files] == [*range(len(files))] and len(files) < asked
+        if not short or any(file.sha256 is not None for file in files):
+            return
+        async with self._completing:
+            if self._fruitless >= FRUITLESS_LOOKS:
+                return
+            outputs = (await self._expired.links(entry))[:asked]
+            self._fruitless = 0 if len(outputs) > len(files) else self._fruitless + 1
+        here = [file for file in files if self._delivery.is_kept(file)]
+        if len(outputs) <= len(files) or len(here) not in (0, len(files)):
+            return
+        self._ledger.relisted(entry, outputs, keep=len(here))
+        await self._ledger.committed()
 
     async def relink(self, entry: TaskEntry, ask: Callable[[], Awaitable[Sequence[Output]]]) -> None:
         """Links for what is not here yet: `ask` has the outputs of the result, in their order, as long as its
@@ -84,10 +109,16 @@ def _in_history(
 
 
 def _next_guess(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
-    """Where a link that was guessed by the order of the history leads to another picture: the next."""
+    """Where a link that was guessed by the order of the history leads to another picture: the next that no
+    other file has; for the first that is not here."""
     urls = [output.url for output in outputs if output.url is not None]
-    following = dict(zip(urls, (*urls[1:], *urls[:1]), strict=True))
-    return {file.position: following[file.url] for file in files if file.url in following}
+    for file in files:
+        if file.delivered_at is None and file.spool is None and file.url in urls:
+            behind = [*urls[urls.index(file.url) + 1 :], *urls[: urls.index(file.url)]]
+            used = {other.url for other in files}
+            if free := next((url for url in behind if url not in used), None):
+                return {file.position: free}
+    return {}
 
 
 def in_result(files: Sequence[OutputFile], outputs: Sequence[Output]) -> dict[int, str]:
