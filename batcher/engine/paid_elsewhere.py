@@ -1,17 +1,17 @@
 """A plan that enters a folder where nothing was paid for yet: whether it is paid for in one beside it, in
-one of the account's other jobs, or was in this very folder, whose disk is not mounted now.
+one of the account's other jobs, or was in this very folder, which has lost its ledger.
 
 Rule: looked at before the plan is for good. What other folders know is read by key, never by name, and a
 folder of the sandbox is compared with the sandbox's own. The keys on a disk that is not there cannot be read:
 their number is known, which is enough to ask before they are paid for again. A folder that somebody took away
-is not asked about.
+is told of, and not asked about.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,12 +49,33 @@ class PaidOutput:
 
 @dataclass(frozen=True, slots=True)
 class LostOutput:
-    """A job of the account had as many tasks done in `folder` as half of a plan of `total`, or more, and the
-    disk on which it did is not mounted."""
+    """A job of the account had as many tasks done in `folder` as half of a plan of `total`, or more, and its
+    ledger is not there; `is_unmounted`: nor is the disk on which it lies."""
 
     folder: Path
     job: RememberedJob
     total: int
+    is_unmounted: bool
+
+    @property
+    def done_there(self) -> str:
+        """What was done, where and by whom."""
+        last = datetime.fromtimestamp(self.job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        done = several(self.job.done, "task was", "tasks were")
+        return f"{done} done in {layout.typed(self.folder)} (job {self.job.name}, last seen there {last})"
+
+    @property
+    def price(self) -> str:
+        """What a run here would pay for."""
+        return "the one task" if self.total == 1 else f"all {self.total:,} tasks"
+
+    @property
+    def notice(self) -> str:
+        """What is said where somebody took the folder away."""
+        return (
+            f"{self.done_there}, and their ledger is gone: a run here pays for {self.price} anew; where the "
+            "folder was moved, -o THERE goes on"
+        )
 
 
 def find_paid_output(
@@ -69,8 +90,8 @@ def find_paid_output(
 ) -> PaidOutput | LostOutput | None:
     """Where half or more of the plan of this number in `connection`, which is about to enter `output`, is
     paid for at the API `origin`, and is not to be taken over from `reused`: of several folders the one that
-    has most. Those of the other jobs of `account` are asked too, and what was done in `output` itself on a
-    disk that is not mounted. None: nowhere, or something is paid for in `output` itself already."""
+    has most. Those of the other jobs of `account` are asked too, and what was done in `output` itself before
+    its ledger went. None: nowhere, or something is paid for in `output` itself already."""
     if other_ledgers.has_paid(connection):
         return None
     best: PaidOutput | None = None
@@ -88,10 +109,11 @@ def _lost(
     keys: PlanKeys, output: Path, account: Account | None, reused: Sequence[ReusableFolder]
 ) -> LostOutput | None:
     job = None if account is None else remembered_in(account_path(account.name), output)
-    if job is None or not job.mount or os.path.ismount(job.mount):
+    if job is None:
         return None
+    is_unmounted = bool(job.mount) and not os.path.ismount(job.mount)
     total = keys.total - other_ledgers.done_in(keys, [one.ledger for one in reused])
-    return LostOutput(output, job, total) if 2 * job.done >= total > 0 else None
+    return LostOutput(output, job, total, is_unmounted) if 2 * job.done >= total > 0 else None
 
 
 def candidates(manifest: Manifest, output: Path, account: Account | None = None) -> Iterator[OutputGroup]:
@@ -139,19 +161,13 @@ def refusal(
 
 
 def _lost_refusal(found: LostOutput) -> list[str]:
-    job, place = found.job, layout.typed(found.folder)
-    last = datetime.fromtimestamp(job.seen_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    done = several(job.done, "task was", "tasks were")
-    asks = "the one task" if found.total == 1 else f"all {found.total:,} tasks"
+    mount = found.job.mount
     ways = [
-        (f"mount {job.mount}", "then the same command goes on"),
+        (f"mount {mount}", "then the same command goes on"),
         ("-o THERE", "goes on where the folder lies now"),
-        ("--pay-again", f"begins anew, and pays for {asks}"),
+        ("--pay-again", f"begins anew, and pays for {found.price}"),
     ]
-    said = (
-        f"{done} done in {place} (job {job.name}, last seen there {last}), and the disk at {job.mount} is "
-        "not mounted: a run here would pay for them again"
-    )
+    said = f"{found.done_there}, and the disk at {mount} is not mounted: a run here would pay for them again"
     return [f"{said}. The ways on:", *_columns(ways)]
 
 
@@ -193,12 +209,16 @@ def refuse(
     reused: Sequence[ReusableFolder],
     shard: Shard | None,
     sandbox: bool,
+    warn: Callable[[str], None],
     account: Account | None = None,
 ) -> None:
-    """Raises PaidElsewhere where a run here would pay again for what another folder has."""
+    """Raises PaidElsewhere where a run here would pay again for what another folder has; `warn` takes the
+    sentence about a folder that somebody took away."""
     found = find_paid_output(
         connection, plan, manifest, output, origin=origin, reused=reused, account=account
     )
-    if found is not None:
+    if isinstance(found, LostOutput) and not found.is_unmounted:
+        warn(found.notice)
+    elif found is not None:
         lines = refusal(found, manifest, shard=shard, sandbox=sandbox)
         raise errors.PaidElsewhere(*lines, "nothing was submitted")

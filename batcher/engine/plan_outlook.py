@@ -155,7 +155,9 @@ def outlook(
                 reused=folders,
                 account=None if sandbox else account,
             )
-            if elsewhere:
+            if isinstance(elsewhere, paid_elsewhere.LostOutput) and not elsewhere.is_unmounted:
+                warnings.append(elsewhere.notice)
+            elif elsewhere:
                 refusal = paid_elsewhere.refusal(elsewhere, manifest, shard=shard, sandbox=sandbox)
                 warnings.append(_refused(*refusal))
         axes = [*manifest.matrix.axes]

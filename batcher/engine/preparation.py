@@ -155,6 +155,7 @@ def _plan(context: RunContext, ledger: Ledger, reused: Sequence[ReusableFolder])
                     reused=reused,
                     shard=options.shard,
                     sandbox=context.is_sandbox,
+                    warn=context.warn,
                     account=None if context.is_sandbox else context.account,
                 )
 

@@ -16,6 +16,7 @@ from batcher.api.client import Endpoints
 from batcher.engine import outlook
 from batcher.job.manifest import Manifest
 from batcher.ledger.database import SANDBOX_ORIGIN
+from batcher.progress import Event, Message
 from batcher.sandbox import Sandbox
 from batcher.shard import Shard
 from batcher.storage import layout
@@ -151,14 +152,21 @@ async def test_what_is_more_than_twice_as_much_is_another_job(
         assert report.images == 2 * TASKS + 1
 
 
-async def test_a_folder_that_somebody_took_away_is_not_asked_about(
+async def test_a_folder_that_somebody_took_away_is_told_of_and_not_asked_about(
     harness: Harness, sandbox: MakeSandbox, mounted: set[str]
 ) -> None:
     async with sandbox(service=2) as server:
         streets = job(harness, "streets")
         await harness.run(server, streets)
         shutil.rmtree(harness.output)
-        assert (await harness.run(server, streets)).images == TASKS
+        account = Account(Endpoints(server.url, server.url, server.url), KEY)
+        found = outlook(streets, harness.output, origin=server.url, account=account)
+        assert [one for one in found.warnings if "a run here pays for all 12 tasks anew" in one]
+        events: list[Event] = []
+        assert (await harness.run(server, streets, events.append)).images == TASKS
+        texts = [event.text for event in events if isinstance(event, Message)]
+        (told,) = (text for text in texts if "12 tasks were done in" in text)
+        assert "their ledger is gone: a run here pays for all 12 tasks anew" in told
         assert server.billed == 2 * TASKS
 
 
