@@ -111,7 +111,7 @@ pictures: $(VENV)/.installed-browser ## draw the pictures of README.md anew (Deb
 test-lowest: $(LOWEST)/.installed ## the tests on the oldest versions that pyproject.toml declares
 	$(LOWEST)/bin/python -m pytest
 
-bench: $(VENV)/.installed-bench ## every figure, beside what a user would run today (half an hour)
+bench: $(VENV)/.installed-bench ## every figure, beside what a user would run today (an hour)
 	$(BIN)/python -m tests.bench --json tests/bench/results.json --pictures tests/bench/pictures
 
 bench-quick: $(VENV)/.installed-bench ## the same, fewer and smaller (two minutes)
