@@ -237,15 +237,18 @@ def test_a_ledger_that_two_processes_open_at_once_is_brought_up_to_date_once(
         assert not connection.in_transaction
 
 
-@pytest.mark.parametrize("is_new", [False, True])
+@pytest.mark.parametrize(("version", "later"), [(0, ()), (1, ("rpm", "mount")), (2, ("mount",))], ids=str)
 def test_an_accounts_file_that_two_processes_open_at_once_is_brought_up_to_date_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, later: tuple[str, ...]
 ) -> None:
+    """`later` columns a file of that version has not; 0: it is new."""
     path = tmp_path / "account.sqlite"
-    if not is_new:
+    if version:
         AccountFile(path).close()
         with closing(sqlite3.connect(path)) as connection:
-            connection.executescript("ALTER TABLE jobs DROP COLUMN rpm; PRAGMA user_version=1")
+            for column in later:
+                connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+            connection.execute(f"PRAGMA user_version={version}")
     begin = AccountFile._transaction
 
     def late(file: AccountFile) -> Any:

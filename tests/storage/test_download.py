@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -354,14 +355,17 @@ async def test_a_folder_that_vanished_is_the_disks_fault(
             await fetch(session, url, (folder.path / "images") / "x.part", lambda kind: None)
 
 
-@pytest.fixture
-def quota() -> Iterator[int]:
+@contextmanager
+def quota(size: int) -> Iterator[None]:
     """No file of this process grows beyond so many bytes: the write that reaches it takes a part, and says so
-    by its count alone, as the last one on a disk that fills up."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_048, most))
-    yield 2_048
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    by its count alone, as the last one on a disk that fills up. For as short as can be: what the tests print
+    may go to a file, too."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("held", [download_module.HELD, 10], ids=["at once", "as it comes"])
@@ -369,15 +373,14 @@ async def test_a_disk_that_takes_a_part_of_a_picture_has_none_of_it(
     session: aiohttp.ClientSession,
     folder: OutputFolder,
     part: Path,
-    quota: int,
     monkeypatch: pytest.MonkeyPatch,
     held: int,
 ) -> None:
     monkeypatch.setattr(download_module, "HELD", held)
     picture = noisy_picture(size=(300, 200))
-    assert len(picture) > quota
+    assert len(picture) > 2_048
     async with Foreign(answer("200 OK", picture)) as server:
-        with pytest.raises(errors.DiskError, match="File too large"):
+        with quota(2_048), pytest.raises(errors.DiskError, match="File too large"):
             await fetch(session, server.url, part, lambda kind: None)
     assert left(folder) == []
 
