@@ -43,7 +43,7 @@ class DuplicateCounter:
     BLOCKS = 1 << 17
     BITS = tuple(1 << bit for bit in range(512))
     """Of a block, each as a number."""
-    WAITING = 1 << 19
+    WAITING = 1 << 20
     LOOKS = 100
     LOT = 60_000
     """So many are sorted at a time: as Python's numbers they are five times as large."""
