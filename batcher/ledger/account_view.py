@@ -59,6 +59,12 @@ class AccountView:
         with account_errors(self._path):
             return read_limit(self._connection, self._job, at)[1].other_runs
 
+    def last_job_in(self, folder: Path) -> RememberedJob | None:
+        """The job that was run last in this output folder, and is not forgotten."""
+        with account_errors(self._path):
+            row = self._connection.execute(REMEMBERED, (str(folder),)).fetchone()
+        return None if row is None else RememberedJob(*row)
+
     def others(self, *, today: int, month: int, at: float) -> OtherSpending:
         """What the other jobs have committed on the day `today`, and since the day `month` began."""
         with account_errors(self._path):
@@ -133,16 +139,12 @@ SELECT name, done, seen_at, mount FROM jobs WHERE folder = ? AND NOT forgotten O
 
 
 def remembered_in(path: Path, folder: Path) -> RememberedJob | None:
-    """The job that was run last in the output folder `folder`, and is not forgotten; None: none is known, or
-    the account's file at `path` is missing or cannot be used."""
+    """As `AccountView.last_job_in`; None, too, where the account's file at `path` is missing or cannot be
+    used."""
     if not path.exists():
         return None
     try:
-        with (
-            account_errors(path),
-            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection,
-        ):
-            row = connection.execute(REMEMBERED, (str(folder),)).fetchone()
+        with closing(AccountView(path, "")) as view:
+            return view.last_job_in(folder)
     except errors.AccountFileError:
         return None
-    return None if row is None else RememberedJob(*row)

@@ -35,7 +35,10 @@ class Relinking:
         """A result that tells fewer pictures than were asked for, and of which none is here yet, is what the
         history names, where that is more: an answer that is a picture has no room for others. What lies in
         the spool stays."""
-        asked, files = current_submission(entry).images, self._ledger.files(entry)
+        asked = current_submission(entry).images
+        if asked == 1:
+            return  # a ready task has a file
+        files = self._ledger.files(entry)
         short = [file.position for file in files] == [*range(len(files))] and len(files) < asked
         if not short or any(file.sha256 is not None for file in files):
             return
